@@ -1,0 +1,1 @@
+//! The API of mim-operator: one file per kind, no client.

@@ -1,0 +1,1 @@
+//! The one guard for calls to a URL that a spec or a client has given.
