@@ -1,0 +1,315 @@
+//! From what derive makes to what an API server should have.
+//!
+//! Types of Kubernetes that are embedded in our specs (tolerations, affinity, peers …) come with essays for descriptions and
+//! without any bound. [`embed`] gives them the bounds and list types that our own fields say themselves, because a schema
+//! without bounds makes CEL rules too expensive and lets one object fill etcd. [`finish`] does what can only be done to a whole
+//! definition: defaults that depend on where a type is used, and no `nullable`, so that an explicit null counts as absent.
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Affinity, Toleration, TopologySpreadConstraint},
+        networking::v1::{NetworkPolicyPeer, NetworkPolicyPort},
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+/// Characters of a string of Kubernetes that says no bound itself: a DNS subdomain.
+const EMBEDDED_STRING: u32 = 253;
+/// Items of a list of Kubernetes that says no bound itself.
+const EMBEDDED_ITEMS: u32 = 32;
+/// Entries of a map of Kubernetes that says no bound itself.
+const EMBEDDED_ENTRIES: u32 = 32;
+/// Characters of a description of Kubernetes; whole sentences, at least the first.
+const EMBEDDED_DESCRIPTION: usize = 160;
+
+/// A default that derive cannot say, and where it belongs in the schema.
+#[derive(Clone, Copy, Debug)]
+pub struct Default {
+    /// Names of properties from the root of the object.
+    pub path: &'static [&'static str],
+    /// The value that the API server fills in.
+    pub value: fn() -> Value,
+}
+
+/// Completes a derived definition: adds `defaults`, and takes away `nullable`.
+///
+/// With `nullable` an explicit null would be stored and no default applied; without it the API server drops the null first.
+#[must_use]
+pub fn finish(mut crd: CustomResourceDefinition, defaults: &[Default]) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let Some(props) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
+        let Ok(mut schema) = serde_json::to_value(&*props) else {
+            continue;
+        };
+        plain(&mut schema);
+        for default in defaults {
+            set_default(&mut schema, default);
+        }
+        if let Ok(finished) = serde_json::from_value(schema) {
+            *props = finished;
+        }
+    }
+    crd
+}
+
+fn set_default(schema: &mut Value, default: &Default) {
+    let mut node = Some(schema);
+    for name in default.path {
+        node = node.and_then(|schema| schema.get_mut("properties")?.get_mut(name));
+    }
+    if let Some(Value::Object(node)) = node {
+        node.insert("default".to_owned(), (default.value)());
+    }
+}
+
+/// Takes `nullable` away everywhere and puts each description on one line.
+fn plain(schema: &mut Value) {
+    if let Value::Object(node) = schema {
+        node.remove("nullable");
+        if let Some(Value::String(description)) = node.get_mut("description") {
+            *description = description.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+    }
+    for_each_subschema(schema, &mut plain);
+}
+
+fn for_each_subschema(schema: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
+    let Value::Object(node) = schema else { return };
+    if let Some(Value::Object(properties)) = node.get_mut("properties") {
+        properties.values_mut().for_each(&mut *visit);
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(child @ Value::Object(_)) = node.get_mut(key) {
+            visit(child);
+        }
+    }
+}
+
+/// Gives a schema of a type of Kubernetes bounds, list types and short descriptions.
+fn embed(mut schema: Value) -> Value {
+    bound(&mut schema);
+    schema
+}
+
+fn bound(schema: &mut Value) {
+    if let Value::Object(node) = schema {
+        shorten(node);
+        match node.get("type").and_then(Value::as_str) {
+            Some("string") if !node.contains_key("enum") && !node.contains_key("format") => {
+                node.entry("maxLength").or_insert(json!(EMBEDDED_STRING));
+            }
+            Some("array") => {
+                node.entry("maxItems").or_insert(json!(EMBEDDED_ITEMS));
+                node.entry("x-kubernetes-list-type").or_insert(json!("atomic"));
+            }
+            Some("object") if node.contains_key("additionalProperties") => {
+                node.entry("maxProperties").or_insert(json!(EMBEDDED_ENTRIES));
+            }
+            Some("object") if is_label_selector(node) => {
+                node.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
+            }
+            _ => {}
+        }
+    }
+    for_each_subschema(schema, &mut bound);
+}
+
+fn is_label_selector(node: &Map<String, Value>) -> bool {
+    node.get("properties")
+        .is_some_and(|of| of.get("matchLabels").is_some() && of.get("matchExpressions").is_some())
+}
+
+/// Keeps whole sentences of a description, at least the first.
+fn shorten(node: &mut Map<String, Value>) {
+    let Some(Value::String(description)) = node.get_mut("description") else {
+        return;
+    };
+    let mut kept = String::new();
+    for sentence in description.split_inclusive(". ") {
+        if !kept.is_empty() && kept.len() + sentence.len() > EMBEDDED_DESCRIPTION {
+            break;
+        }
+        kept.push_str(sentence);
+    }
+    *description = kept.trim_end().to_owned();
+}
+
+fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    embed(generator.subschema_for::<T>().to_value())
+}
+
+fn schema(value: Value) -> Schema {
+    // Every caller passes an object; `Schema` refuses only what is neither object nor bool.
+    Schema::try_from(value).unwrap_or_default()
+}
+
+/// Labels: at most 32, values as Kubernetes wants them.
+pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"},
+    })
+}
+
+/// Annotations: at most 32, values of at most 4096 characters.
+pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {"type": "string", "maxLength": 4096},
+    })
+}
+
+/// Resource names and quantities; a number is taken as well as a string.
+pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {
+            "x-kubernetes-int-or-string": true,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": 32,
+            "pattern": r"^([0-9]+|[0-9]*\.[0-9]+|[0-9]+\.)([KMGTPE]i?|[numk]|[eE][-+]?[0-9]+)?$",
+        },
+    })
+}
+
+pub(crate) fn tolerations(generator: &mut SchemaGenerator) -> Schema {
+    schema(json!({
+        "type": "array",
+        "maxItems": 32,
+        "x-kubernetes-list-type": "atomic",
+        "items": of::<Toleration>(generator),
+    }))
+}
+
+pub(crate) fn affinity(generator: &mut SchemaGenerator) -> Schema {
+    schema(of::<Affinity>(generator))
+}
+
+/// Keyed as Kubernetes keys them in a pod.
+pub(crate) fn topology_spread_constraints(generator: &mut SchemaGenerator) -> Schema {
+    schema(json!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["topologyKey", "whenUnsatisfiable"],
+        "items": of::<TopologySpreadConstraint>(generator),
+    }))
+}
+
+pub(crate) fn image_pull_secrets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {
+                    "type": "string",
+                    "description": "Name of the Secret, in the namespace of this object.",
+                    "minLength": 1,
+                    "maxLength": 253,
+                    "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+                },
+            },
+        },
+    })
+}
+
+/// Peers of a NetworkPolicy, with the rules that the API server has for them, so that a mistake is refused here and not at the child.
+pub(crate) fn network_peers(generator: &mut SchemaGenerator) -> Schema {
+    let mut peer = of::<NetworkPolicyPeer>(generator);
+    if let Value::Object(peer) = &mut peer {
+        peer.insert(
+            "x-kubernetes-validations".to_owned(),
+            json!([
+                {
+                    "rule": "has(self.ipBlock) || has(self.podSelector) || has(self.namespaceSelector)",
+                    "message": "write ipBlock, or podSelector, or namespaceSelector: an empty peer selects nothing",
+                    "reason": "FieldValueRequired",
+                },
+                {
+                    "rule": "!has(self.ipBlock) || !(has(self.podSelector) || has(self.namespaceSelector))",
+                    "message": "ipBlock stands alone: write a second entry for podSelector and namespaceSelector",
+                },
+                {
+                    "rule": "!has(self.ipBlock) || isCIDR(self.ipBlock.cidr)",
+                    "message": "ipBlock.cidr must be an address block such as 10.20.0.0/16",
+                    "fieldPath": ".ipBlock.cidr",
+                },
+            ]),
+        );
+    }
+    schema(json!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "x-kubernetes-list-type": "atomic",
+        "items": peer,
+    }))
+}
+
+pub(crate) fn network_ports(generator: &mut SchemaGenerator) -> Schema {
+    schema(json!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "x-kubernetes-list-type": "atomic",
+        "items": of::<NetworkPolicyPort>(generator),
+    }))
+}
+
+/// Names of tenants: they become names of schemas in the database.
+pub(crate) fn tenants(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 256,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "minLength": 1, "maxLength": 40, "pattern": "^[a-z][a-z0-9_]*$"},
+    })
+}
+
+pub(crate) fn component_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "maxLength": 128},
+    })
+}
+
+/// Conditions of `metav1`, keyed by type, with the bounds that Kubernetes states for them.
+pub(crate) fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    let mut condition = of::<Condition>(generator);
+    for (field, key, value) in [
+        ("type", "maxLength", json!(316)),
+        ("reason", "maxLength", json!(1024)),
+        ("message", "maxLength", json!(32768)),
+        ("status", "enum", json!(["True", "False", "Unknown"])),
+    ] {
+        if let Some(Value::Object(field)) = condition.get_mut("properties").and_then(|of| of.get_mut(field)) {
+            field.insert(key.to_owned(), value);
+        }
+    }
+    schema(json!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": condition,
+    }))
+}
