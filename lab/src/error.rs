@@ -87,6 +87,9 @@ pub enum Error {
     /// A kubeconfig file is not usable.
     #[error("kubeconfig: {0}")]
     Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// No image could be built.
+    #[error(transparent)]
+    Images(#[from] crate::images::Error),
     /// A value could not be written as YAML.
     #[error("cannot write YAML: {0}")]
     Yaml(#[from] serde_yaml::Error),

@@ -1,7 +1,7 @@
 //! A real single-node Kubernetes from package registries alone, for tests and for trying things out.
 //!
 //! [`ControlPlane`] is an etcd and an API server (and controllers, if asked) that live as long as the value; many may
-//! run side by side.
+//! run side by side. The whole node (`mim-lab up`) is the binary's business; see [`node`].
 
 mod binaries;
 #[allow(dead_code, reason = "the node uses the rest")]
@@ -10,6 +10,7 @@ mod control_plane;
 mod error;
 #[allow(dead_code, reason = "the node uses the rest")]
 mod files;
+pub mod images;
 mod kubeconfig;
 mod pki;
 #[allow(dead_code, reason = "the node uses the rest")]

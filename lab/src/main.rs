@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mim_lab::{Binary, ControlPlane, Error, Options};
+use mim_lab::{Binary, ControlPlane, Error, Options, images};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A real single-node Kubernetes from package registries alone.
@@ -19,6 +19,8 @@ struct Arguments {
 enum Command {
     /// Build the lab's programs into the cache, and print where each is.
     Binaries,
+    /// Build the images of this repository as OCI archives, with their bills of materials and the release catalogue.
+    Images(images::Args),
     /// Hold a control plane until this process ends; its kubeconfig is written to a file when it is ready.
     #[command(hide = true)]
     Hold {
@@ -46,6 +48,7 @@ fn run(command: &Command) -> Result<(), Error> {
             }
             Ok(())
         }
+        Command::Images(args) => Ok(images::run(args).map(drop)?),
         Command::Hold { kubeconfig } => runtime()?.block_on(hold(kubeconfig)),
     }
 }
