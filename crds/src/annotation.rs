@@ -1,12 +1,47 @@
-//! Annotations that users write on our objects. Each is read by the operator and never copied to a child.
+//! Annotations that users write on our objects. Each is read by the operator and never copied to a child as it stands.
 
 /// Asks for a pass now. Any new value counts; it is echoed in `status.lastHandledRequestedAt` when the pass has ended.
 pub const REQUESTED_AT: &str = "mim.city/requestedAt";
-/// Asks for a rolling restart of the operands. Any new value counts; it is copied into the pod templates.
+/// Asks for a rolling restart of the operands. Any new value counts; it becomes part of the pod templates.
 pub const RESTARTED_AT: &str = "mim.city/restartedAt";
 /// Confirms that `deletionPolicy: Delete` may destroy the data. The value must be the object's name.
 pub const CONFIRM_DELETION: &str = "mim.city/confirm-deletion";
-/// Accepts that the data is lost and starts with an empty database. The value must be the `systemIdentifier` that was lost.
+/// Accepts that data is lost and starts with an empty database. The value must be the `systemIdentifier` that was lost.
 pub const ACCEPT_DATA_LOSS: &str = "mim.city/accept-data-loss";
 /// Prefix of every label and annotation that is ours.
 pub const PREFIX: &str = "mim.city/";
+
+/// An annotation as the docs show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Annotation {
+    /// The key.
+    pub key: &'static str,
+    /// What the value must be.
+    pub value: &'static str,
+    /// What it does.
+    pub effect: &'static str,
+}
+
+/// All annotations that users write, in the order of the docs.
+pub const ALL: &[Annotation] = &[
+    Annotation {
+        key: REQUESTED_AT,
+        value: "any new value, for example the time",
+        effect: "The object is looked at now; the value stands in `status.lastHandledRequestedAt` when that has ended.",
+    },
+    Annotation {
+        key: RESTARTED_AT,
+        value: "any new value, for example the time",
+        effect: "The operands restart, one pod after the other.",
+    },
+    Annotation {
+        key: CONFIRM_DELETION,
+        value: "the object's name",
+        effect: "With `deletionPolicy: Delete`: deleting the object destroys its data. Any other value destroys nothing.",
+    },
+    Annotation {
+        key: ACCEPT_DATA_LOSS,
+        value: "the `systemIdentifier` that was lost, as the condition names it",
+        effect: "After `DataLost`: the loss is accepted, and an empty database is made.",
+    },
+];

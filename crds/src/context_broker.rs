@@ -5,7 +5,6 @@ use kube::{
     CustomResource, KubeSchema,
     core::{Reason, Rule},
 };
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -45,8 +44,7 @@ pub(crate) fn unobserved() -> Value {
 }
 
 /// The product that serves a ContextBroker.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Engine {
     /// The operator's own broker, deployed with its database.
     #[default]
@@ -55,9 +53,10 @@ pub enum Engine {
     External,
     /// A value of a newer definition, kept as it was read: `Stalled` with the reason `InvalidSpec`, never a crash.
     #[serde(untagged)]
-    #[schemars(skip)]
     Unknown(String),
 }
+
+schema::words!(Engine: "Native", "External");
 
 fn managed_size(of: &str) -> String {
     format!("(has({of}.storage) && has({of}.storage.managed) ? {of}.storage.managed.size : '{DEFAULT_SIZE}')")
@@ -297,8 +296,7 @@ pub struct ExternalStatus {
 }
 
 /// What a probe of an external broker found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeResult {
     /// 200 with a list of types.
     Answered,
@@ -311,3 +309,5 @@ pub enum ProbeResult {
     /// The address resolves to one that the operator must not call.
     Refused,
 }
+
+schema::words!(ProbeResult: "Answered", "Unreachable", "Unauthorised", "NotNgsiLd", "Refused");

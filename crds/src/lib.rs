@@ -4,12 +4,16 @@
 //! so a rule is written once and holds at the API server, in the operator's guard and in the tests.
 
 pub mod annotation;
+pub mod cases;
 pub mod context_broker;
 pub mod external;
+pub mod generate;
+mod kubernetes;
 pub mod names;
 pub mod network;
 pub mod pod_template;
 pub mod reason;
+pub mod rules;
 pub mod schema;
 pub mod storage;
 pub mod urban_data_platform;
@@ -25,6 +29,7 @@ pub use names::{CaSecretReference, SecretReference, TokenSecretReference};
 pub use network::{EgressRule, Network};
 pub use pod_template::{PodTemplate, Resources, Service};
 pub use reason::Reason;
+pub use rules::{Violation, validate};
 pub use storage::{ExternalStorage, ManagedStorage, Storage};
 pub use urban_data_platform::{
     ComponentStatus, MimState, MimStatus, Profile, Readiness, UrbanDataPlatform, UrbanDataPlatformSpec,
@@ -39,10 +44,7 @@ pub const VERSION: &str = "v1alpha1";
 pub const CATEGORY: &str = "mim";
 
 /// What happens to the data when an object is deleted.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[schemars(inline)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DeletionPolicy {
     /// The volume, and the Secret that opens it, stay; a new object of the same name finds them again.
     #[default]
@@ -50,6 +52,8 @@ pub enum DeletionPolicy {
     /// Volume and Secret go with the object, once the annotation `mim.city/confirm-deletion` holds the object's name.
     Delete,
 }
+
+schema::words!(DeletionPolicy: "Retain", "Delete");
 
 /// The definitions of all kinds, as `crds/*.yaml` has them: bounded, with list types, defaults and rules.
 ///

@@ -70,6 +70,9 @@ pub struct PodTemplate {
 /// Requests and limits of one container.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) \
+    || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name]))) <= 0)")
+    .message("a request must not be larger than the limit of the same name: lower the request or raise the limit"))]
 pub struct Resources {
     /// What is reserved for the container, for example `cpu: 250m` and `memory: 256Mi`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -14,7 +14,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Condition,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::kubernetes;
 
 /// Characters of a string of Kubernetes that says no bound itself: a DNS subdomain.
 const EMBEDDED_STRING: u32 = 253;
@@ -22,8 +24,6 @@ const EMBEDDED_STRING: u32 = 253;
 const EMBEDDED_ITEMS: u32 = 32;
 /// Entries of a map of Kubernetes that says no bound itself.
 const EMBEDDED_ENTRIES: u32 = 32;
-/// Characters of a description of Kubernetes; whole sentences, at least the first.
-const EMBEDDED_DESCRIPTION: usize = 160;
 
 /// A default that derive cannot say, and where it belongs in the schema.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,9 @@ fn set_default(schema: &mut Value, default: &Default) {
 fn plain(schema: &mut Value) {
     if let Value::Object(node) = schema {
         node.remove("nullable");
+        if let Some(Value::Array(values)) = node.get_mut("enum") {
+            values.retain(|value| !value.is_null());
+        }
         if let Some(Value::String(description)) = node.get_mut("description") {
             *description = description.split_whitespace().collect::<Vec<_>>().join(" ");
         }
@@ -96,51 +99,45 @@ fn for_each_subschema(schema: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
 
 /// Gives a schema of a type of Kubernetes bounds, list types and short descriptions.
 fn embed(mut schema: Value) -> Value {
-    bound(&mut schema);
+    bound(&mut schema, kubernetes::NODE_OPERATORS);
     schema
 }
 
-fn bound(schema: &mut Value) {
-    if let Value::Object(node) = schema {
-        shorten(node);
-        match node.get("type").and_then(Value::as_str) {
-            Some("string") if !node.contains_key("enum") && !node.contains_key("format") => {
-                node.entry("maxLength").or_insert(json!(EMBEDDED_STRING));
-            }
-            Some("array") => {
-                node.entry("maxItems").or_insert(json!(EMBEDDED_ITEMS));
-                node.entry("x-kubernetes-list-type").or_insert(json!("atomic"));
-            }
-            Some("object") if node.contains_key("additionalProperties") => {
-                node.entry("maxProperties").or_insert(json!(EMBEDDED_ENTRIES));
-            }
-            Some("object") if is_label_selector(node) => {
-                node.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
-            }
-            _ => {}
+/// `operators`: what a requirement's `operator` may be at this place.
+fn bound(schema: &mut Value, operators: &[&str]) {
+    let Value::Object(node) = schema else { return };
+    // What a type says of itself is said again, better, by the field that holds it.
+    node.remove("description");
+    match node.get("type").and_then(Value::as_str) {
+        Some("string") if !node.contains_key("enum") && !node.contains_key("format") => {
+            node.entry("maxLength").or_insert(json!(EMBEDDED_STRING));
+        }
+        Some("array") => {
+            node.entry("maxItems").or_insert(json!(EMBEDDED_ITEMS));
+            node.entry("x-kubernetes-list-type").or_insert(json!("atomic"));
+        }
+        Some("object") if node.contains_key("additionalProperties") => {
+            node.entry("maxProperties").or_insert(json!(EMBEDDED_ENTRIES));
+        }
+        _ => {}
+    }
+    let operators = kubernetes::operators_of(node).unwrap_or(operators);
+    if operators == kubernetes::LABEL_OPERATORS {
+        node.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(child) = node.get_mut(key) {
+            bound(child, operators);
         }
     }
-    for_each_subschema(schema, &mut bound);
-}
-
-fn is_label_selector(node: &Map<String, Value>) -> bool {
-    node.get("properties")
-        .is_some_and(|of| of.get("matchLabels").is_some() && of.get("matchExpressions").is_some())
-}
-
-/// Keeps whole sentences of a description, at least the first.
-fn shorten(node: &mut Map<String, Value>) {
-    let Some(Value::String(description)) = node.get_mut("description") else {
-        return;
-    };
-    let mut kept = String::new();
-    for sentence in description.split_inclusive(". ") {
-        if !kept.is_empty() && kept.len() + sentence.len() > EMBEDDED_DESCRIPTION {
-            break;
+    if let Some(Value::Object(properties)) = node.get_mut("properties") {
+        for (name, property) in properties {
+            bound(property, operators);
+            if let Value::Object(property) = property {
+                property.extend(kubernetes::field(name, operators));
+            }
         }
-        kept.push_str(sentence);
     }
-    *description = kept.trim_end().to_owned();
 }
 
 fn of<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Value {
@@ -177,7 +174,6 @@ pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
         "maxProperties": 16,
         "additionalProperties": {
             "x-kubernetes-int-or-string": true,
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
             "maxLength": 32,
             "pattern": r"^([0-9]+|[0-9]*\.[0-9]+|[0-9]+\.)([KMGTPE]i?|[numk]|[eE][-+]?[0-9]+)?$",
         },
@@ -294,22 +290,31 @@ pub(crate) fn component_names(_: &mut SchemaGenerator) -> Schema {
 
 /// Conditions of `metav1`, keyed by type, with the bounds that Kubernetes states for them.
 pub(crate) fn conditions(generator: &mut SchemaGenerator) -> Schema {
-    let mut condition = of::<Condition>(generator);
-    for (field, key, value) in [
-        ("type", "maxLength", json!(316)),
-        ("reason", "maxLength", json!(1024)),
-        ("message", "maxLength", json!(32768)),
-        ("status", "enum", json!(["True", "False", "Unknown"])),
-    ] {
-        if let Some(Value::Object(field)) = condition.get_mut("properties").and_then(|of| of.get_mut(field)) {
-            field.insert(key.to_owned(), value);
-        }
-    }
     schema(json!({
         "type": "array",
         "maxItems": 16,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
-        "items": condition,
+        "items": of::<Condition>(generator),
     }))
 }
+
+/// Writes the schema of an enum of words: the type says no description, so that the field's own stands.
+macro_rules! words {
+    ($name:ident: $($word:literal),+) => {
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "enum": [$($word),+]})
+            }
+        }
+    };
+}
+pub(crate) use words;

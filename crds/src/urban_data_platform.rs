@@ -2,7 +2,6 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -26,8 +25,7 @@ pub const DEFAULTS: &[SchemaDefault] = &[
 ];
 
 /// The edition of the MIMs whose rows `status.mims` has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Profile {
     /// The MIMs as OASC adopted them in 2022.
     #[default]
@@ -38,9 +36,10 @@ pub enum Profile {
     MimsPlus90,
     /// A value of a newer definition, kept as it was read: `Stalled` with the reason `InvalidSpec`, never a crash.
     #[serde(untagged)]
-    #[schemars(skip)]
     Unknown(String),
 }
+
+schema::words!(Profile: "oasc-2022", "mims-plus-9.0");
 
 /// One city's stack. The operator makes the components that it names, and tells how far they meet the MIMs.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -155,8 +154,7 @@ pub struct ComponentStatus {
 }
 
 /// Status of a condition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Readiness {
     /// The condition holds.
     True,
@@ -166,6 +164,8 @@ pub enum Readiness {
     #[default]
     Unknown,
 }
+
+schema::words!(Readiness: "True", "False", "Unknown");
 
 /// What the stack does for one MIM. It tells what is provided, and is no statement of conformance.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -183,8 +183,7 @@ pub struct MimStatus {
 }
 
 /// How far a MIM is served by the stack.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MimState {
     /// Every component for it is ready.
     Provided,
@@ -194,3 +193,5 @@ pub enum MimState {
     #[default]
     NotProvided,
 }
+
+schema::words!(MimState: "Provided", "Degraded", "NotProvided");

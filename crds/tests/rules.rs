@@ -1,0 +1,96 @@
+//! Every CEL rule of every definition has an object that it lets in and one that it refuses, evaluated as in the operator's guard.
+
+use std::collections::BTreeSet;
+
+use mim_crds::{
+    ContextBroker, ContextBrokerSpec, Storage,
+    cases::{self, Expected},
+    rules::{validate, validate_value},
+};
+use serde_json::Value;
+
+#[test]
+fn every_case_ends_as_it_says() {
+    let mut wrong = Vec::new();
+    let mut tried = 0;
+    for case in cases::all().unwrap() {
+        let found = validate_value(&case.kind, &case.object, case.old.as_ref());
+        let right = match &case.expected {
+            Expected::Accepted => found.is_empty(),
+            Expected::RefusedByRule { path, message } => {
+                found.len() == 1 && found[0].path == *path && found[0].message.contains(message.as_str())
+            }
+            Expected::RefusedBySchema { .. } => continue,
+        };
+        tried += 1;
+        if !right {
+            wrong.push(format!(
+                "{}\n    expected {:?}\n    found {found:?}",
+                case.title, case.expected
+            ));
+        }
+    }
+    assert!(tried > 150, "only {tried} cases");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn messages(schema: &Value, into: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(node) => {
+            for rule in node
+                .get("x-kubernetes-validations")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                into.insert(rule["message"].as_str().unwrap().to_owned());
+            }
+            node.values().for_each(|child| messages(child, into));
+        }
+        Value::Array(list) => list.iter().for_each(|child| messages(child, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_rule_of_every_definition_has_a_case() {
+    let cases = cases::all().unwrap();
+    for crd in mim_crds::all() {
+        let kind = crd.spec.names.kind.clone();
+        let mut rules = BTreeSet::new();
+        messages(&serde_json::to_value(crd).unwrap(), &mut rules);
+        assert!(rules.len() > 10, "{kind}");
+        for rule in rules {
+            let tried = cases.iter().any(|case| {
+                case.kind == kind
+                    && matches!(&case.expected, Expected::RefusedByRule { message, .. } if rule.contains(message.as_str()))
+            });
+            assert!(
+                tried,
+                "{kind}: no case in tests/rules is refused by the rule {rule:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_typed_object_is_refused_in_the_same_words() {
+    let spec = ContextBrokerSpec {
+        storage: Some(Storage::default()),
+        ..ContextBrokerSpec::default()
+    };
+    let found = validate(&ContextBroker::new("city", spec), None);
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0]
+            .to_string()
+            .starts_with("spec.storage: write exactly one of"),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn a_kind_that_is_not_ours_is_a_violation_and_no_silence() {
+    assert_eq!(validate_value("Deployment", &Value::Null, None)[0].path, "kind");
+}

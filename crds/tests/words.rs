@@ -1,0 +1,80 @@
+//! Words of the schema and values of the types are the same, in both directions.
+
+use mim_crds::{ContextBroker, Engine, Profile, Reason, UrbanDataPlatform};
+use serde_json::{Value, json};
+
+fn spec_words(kind: &str, field: &str) -> Vec<Value> {
+    let crd = mim_crds::all()
+        .into_iter()
+        .find(|crd| crd.spec.names.kind == kind)
+        .unwrap();
+    let crd = serde_json::to_value(crd).unwrap();
+    let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    spec["properties"][field]["enum"].as_array().unwrap().clone()
+}
+
+#[test]
+fn every_word_of_the_schema_is_known_to_the_type() {
+    for word in spec_words("ContextBroker", "engine") {
+        let engine: Engine = serde_json::from_value(word.clone()).unwrap();
+        assert!(!matches!(engine, Engine::Unknown(_)), "{word}");
+        assert_eq!(serde_json::to_value(engine).unwrap(), word);
+    }
+    for word in spec_words("UrbanDataPlatform", "profile") {
+        let profile: Profile = serde_json::from_value(word.clone()).unwrap();
+        assert!(!matches!(profile, Profile::Unknown(_)), "{word}");
+        assert_eq!(serde_json::to_value(profile).unwrap(), word);
+    }
+}
+
+#[test]
+fn a_word_of_a_newer_definition_is_kept_and_no_error() {
+    let broker: ContextBroker = serde_json::from_value(json!({
+        "apiVersion": "mim.city/v1alpha1", "kind": "ContextBroker", "metadata": {"name": "city"},
+        "spec": {"engine": "Scorpio"},
+    }))
+    .unwrap();
+    assert_eq!(broker.spec.engine, Engine::Unknown("Scorpio".to_owned()));
+    assert_eq!(
+        serde_json::to_value(&broker).unwrap()["spec"]["engine"],
+        "Scorpio"
+    );
+    let platform: UrbanDataPlatform = serde_json::from_value(json!({
+        "apiVersion": "mim.city/v1alpha1", "kind": "UrbanDataPlatform", "metadata": {"name": "city"},
+        "spec": {"profile": "mims-plus-10.0"},
+    }))
+    .unwrap();
+    assert_eq!(
+        platform.spec.profile,
+        Profile::Unknown("mims-plus-10.0".to_owned())
+    );
+}
+
+#[test]
+fn an_empty_spec_is_a_whole_broker() {
+    let broker = ContextBroker::new("city", serde_json::from_value(json!({})).unwrap());
+    assert_eq!(broker.spec.engine, Engine::Native);
+    assert_eq!(broker.spec.replicas(), 2);
+    assert_eq!(broker.spec.managed_storage().unwrap().size, "10Gi");
+    assert!(mim_crds::validate(&broker, None).is_empty());
+    // What a platform applies claims only what it says.
+    assert_eq!(
+        serde_json::to_value(&broker.spec).unwrap(),
+        json!({"engine": "Native"})
+    );
+}
+
+#[test]
+fn every_reason_is_one_word_with_a_meaning_and_is_found_again() {
+    assert!(Reason::ALL.len() > 20);
+    for reason in Reason::ALL {
+        let word = reason.to_string();
+        assert!(
+            word.chars().all(|c| c.is_ascii_alphanumeric())
+                && word.starts_with(|c: char| c.is_ascii_uppercase())
+        );
+        assert!(reason.meaning().trim().ends_with('.'), "{word}");
+        assert_eq!(Reason::parse(&word), Some(*reason));
+    }
+    assert_eq!(Reason::parse("ready"), None);
+}
