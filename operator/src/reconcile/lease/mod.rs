@@ -1,0 +1,5 @@
+//! Who may act.
+
+mod clock;
+
+pub use clock::LeaseClock;
