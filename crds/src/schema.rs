@@ -121,10 +121,11 @@ fn bound(schema: &mut Value, operators: &[&str]) {
         }
         _ => {}
     }
-    let operators = kubernetes::operators_of(node).unwrap_or(operators);
-    if operators == kubernetes::LABEL_OPERATORS {
+    let own = kubernetes::operators_of(node);
+    if own == Some(kubernetes::LABEL_OPERATORS) {
         node.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
     }
+    let operators = own.unwrap_or(operators);
     for key in ["items", "additionalProperties"] {
         if let Some(child) = node.get_mut(key) {
             bound(child, operators);

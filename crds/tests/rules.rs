@@ -1,5 +1,11 @@
 //! Every CEL rule of every definition has an object that it lets in and one that it refuses, evaluated as in the operator's guard.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: a wrong shape is a failed test"
+)]
+
 use std::collections::BTreeSet;
 
 use mim_crds::{

@@ -1,6 +1,13 @@
 //! Rules of taste that every definition must keep, present and future: the API conventions of Kubernetes as far as a schema shows
 //! them (after the linters of kube-api-linter), and the bounds without which CEL rules are too expensive.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests: a wrong shape is a failed test"
+)]
+
 use std::fmt::Write as _;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -163,6 +170,25 @@ fn every_map_is_bounded() {
     none(&findings(|node| {
         (node.has("additionalProperties") && !node.has("maxProperties"))
             .then(|| "has no maxProperties".to_owned())
+    }));
+}
+
+#[test]
+fn keywords_stand_where_the_api_server_takes_them() {
+    none(&findings(|node| {
+        let misplaced = (node.has("x-kubernetes-map-type") && !node.is("object"))
+            || (node.has("x-kubernetes-list-type") && !node.is("array"))
+            || (node.has("default") && node.path.contains("{}"));
+        misplaced.then(|| "has a keyword that belongs to another type".to_owned())
+    }));
+}
+
+#[test]
+fn selectors_are_owned_whole() {
+    none(&findings(|node| {
+        let selector = node.path.ends_with("Selector") && !node.path.ends_with("nodeSelector");
+        (selector && node.is("object") && node.schema["x-kubernetes-map-type"] != "atomic")
+            .then(|| "is a selector and not atomic: two owners would make a third selector".to_owned())
     }));
 }
 

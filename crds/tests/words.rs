@@ -1,5 +1,11 @@
 //! Words of the schema and values of the types are the same, in both directions.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: a wrong shape is a failed test"
+)]
+
 use mim_crds::{ContextBroker, Engine, Profile, Reason, UrbanDataPlatform};
 use serde_json::{Value, json};
 
