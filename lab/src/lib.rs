@@ -12,6 +12,7 @@ mod error;
 mod files;
 pub mod images;
 mod kubeconfig;
+pub mod netpol;
 mod pki;
 #[allow(dead_code, reason = "the node uses the rest")]
 mod process;
