@@ -1,3 +1,89 @@
-//! Entry point.
+//! Entry point: arguments, log, exit code and termination message.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mim_database::{Config, Error, initialise, probe, run};
+
+/// Looks after the PostgreSQL server of one context broker.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the data folder on an empty volume, or check what is there
+    Initialise,
+    /// Start PostgreSQL and look after it until it ends
+    Run,
+    /// Ask the database one question; exit 1 and one sentence when it has no answer
+    Probe,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(false)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&format!("cannot start: {error}")),
+    };
+    let config = &arguments.config;
+    match arguments.command {
+        Command::Initialise => runtime.block_on(initialise_with_message(config)),
+        Command::Run => match runtime.block_on(run::run(config)) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => leave_message(config, &error),
+        },
+        Command::Probe => match runtime.block_on(probe::probe(config)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error.to_string()),
+        },
+    }
+}
+
+async fn initialise_with_message(config: &Config) -> ExitCode {
+    let done = match initialise::initialise(config).await {
+        Ok(identifier) => {
+            tracing::info!(identifier, "the volume holds the database");
+            std::fs::write(&config.termination_log, initialise::message(&identifier)).map_err(Error::file(
+                "write the termination message to",
+                &config.termination_log,
+            ))
+        }
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => leave_message(config, &error),
+    }
+}
+
+/// The sentence goes to the termination message, where the operator reads it, and to stderr.
+fn leave_message(config: &Config, error: &Error) -> ExitCode {
+    let sentence = error.to_string();
+    if let Err(error) = std::fs::write(&config.termination_log, &sentence) {
+        tracing::warn!(
+            "cannot write the termination message to {}: {error}",
+            config.termination_log.display()
+        );
+    }
+    refuse(&sentence)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the kubelet shows what a probe prints; a log line would add time and level"
+)]
+fn refuse(sentence: &str) -> ExitCode {
+    eprintln!("{sentence}");
+    ExitCode::FAILURE
+}
