@@ -135,6 +135,13 @@ impl Network {
         self.add_host(name, namespace);
     }
 
+    /// A host without any wire.
+    pub fn unplugged(&mut self, name: &str) -> Host {
+        let namespace = self.new_namespace(name);
+        self.add_host(name, namespace);
+        self.host(name)
+    }
+
     /// A service address as kube-proxy makes it: translated in prerouting and output, masqueraded where a pod calls itself.
     pub fn service(&self, address: Ipv4Addr, port: u16, target: SocketAddr) {
         let translation = format!("ip daddr {address} tcp dport {port} dnat to {target}");
