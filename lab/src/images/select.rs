@@ -328,3 +328,7 @@ fn canonical_start(start: &str) -> String {
     let slash = if start.ends_with('/') { "/" } else { "" };
     format!("{}{slash}", canonical(start))
 }
+
+#[cfg(test)]
+#[path = "select_tests.rs"]
+mod tests;
