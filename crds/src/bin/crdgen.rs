@@ -10,7 +10,15 @@ use std::{
 
 use mim_crds::generate;
 
-const USAGE: &str = "crdgen [--check] [--out <folder of crds/*.yaml>] [--chart <folder of charts/mim-crds/templates>] [--docs <folder of docs/kinds/*.md>]";
+const USAGE: &str = "crdgen [--check] [--out <folder>] [--chart <folder>] [--docs <folder>]; with no folder: all three of this \
+repository, seen from its root";
+
+/// What `make generate` writes, from the root of the repository.
+const DEFAULT_FOLDERS: [(&str, &str); 3] = [
+    ("--out", "crds"),
+    ("--chart", "charts/mim-crds/templates"),
+    ("--docs", "docs/kinds"),
+];
 
 fn main() -> ExitCode {
     match run() {
@@ -38,6 +46,10 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             _ => return Err(format!("{argument} is no argument").into()),
         }
     }
+    if folders.is_empty() {
+        folders
+            .extend(DEFAULT_FOLDERS.map(|(argument, folder)| (argument.to_owned(), PathBuf::from(folder))));
+    }
     let mut wanted = BTreeMap::new();
     if let Some(folder) = folders.get("--out") {
         wanted.extend(
@@ -59,9 +71,6 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
                 .into_iter()
                 .map(|(name, text)| (folder.join(name), text)),
         );
-    }
-    if wanted.is_empty() {
-        return Err("nothing to write".into());
     }
     let stale: Vec<_> = wanted
         .iter()
