@@ -15,7 +15,8 @@ use crate::volume::{self, Decision, Layout};
 ///
 /// On an empty volume initdb works in a folder of another name, which is renamed when all of it is on disk: a kill at
 /// any moment leaves either nothing or everything. Where the identity is known and the volume is empty or holds
-/// something else, nothing is changed and the error starts with `DataLost: `.
+/// something else, nothing is changed and the error starts with `DataLost: `. Dropping the future gives the work up;
+/// an initdb that still runs keeps the lock, and the next call waits for it.
 pub async fn initialise(config: &Config) -> Result<String, Error> {
     let expected = volume::expected_identifier(config)?;
     let layout = Layout::of(config)?;
@@ -26,7 +27,7 @@ pub async fn initialise(config: &Config) -> Result<String, Error> {
         // Whoever held the lock may have finished the work.
         let found = volume::inspect(&config.volume, &layout)?;
         if volume::decide(&found, expected.as_deref(), &layout)? == Decision::Initialise {
-            make_data(config, &layout)?;
+            make_data(config, &layout).await?;
         }
     }
     let identifier = volume::system_identifier(config, &layout.data)?;
@@ -49,7 +50,7 @@ fn make_home(config: &Config, layout: &Layout) -> Result<(), Error> {
     }
 }
 
-fn make_data(config: &Config, layout: &Layout) -> Result<(), Error> {
+async fn make_data(config: &Config, layout: &Layout) -> Result<(), Error> {
     remove(&layout.partial)?;
     // An empty folder of that name would stand in the way of the rename on some file systems.
     match fs::remove_dir(&layout.data) {
@@ -60,7 +61,13 @@ fn make_data(config: &Config, layout: &Layout) -> Result<(), Error> {
     }
     tracing::info!(volume = %config.volume.display(), "the volume is empty: making a new database");
     // initdb writes everything to disk before it ends.
-    volume::output(initdb(config, &layout.partial), "initdb")?;
+    let command = initdb(config, &layout.partial);
+    tokio::task::spawn_blocking(|| volume::output(command, "initdb"))
+        .await
+        .map_err(|error| Error::Program {
+            program: "initdb".to_owned(),
+            reason: error.to_string(),
+        })??;
     sync(&layout.partial)?;
     fs::rename(&layout.partial, &layout.data).map_err(Error::file("rename", &layout.partial))?;
     sync(&layout.home)

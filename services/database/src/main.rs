@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mim_database::{Config, Error, initialise, probe, run};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Looks after the PostgreSQL server of one context broker.
 #[derive(Debug, Parser)]
@@ -38,7 +39,12 @@ fn main() -> ExitCode {
     };
     let config = &arguments.config;
     match arguments.command {
-        Command::Initialise => runtime.block_on(initialise_with_message(config)),
+        Command::Initialise => {
+            let code = runtime.block_on(initialise_unless_asked_to_end(config));
+            // Not waited for: an initdb that was given up.
+            runtime.shutdown_background();
+            code
+        }
         Command::Run => match runtime.block_on(run::run(config)) {
             Ok(code) => ExitCode::from(code),
             Err(error) => leave_message(config, &error),
@@ -47,6 +53,30 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(&error.to_string()),
         },
+    }
+}
+
+/// The first process of a container has no default reaction to SIGTERM: without this one a pod that is deleted while
+/// it initialises would stay for its whole grace period.
+async fn initialise_unless_asked_to_end(config: &Config) -> ExitCode {
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(source) => {
+            return leave_message(
+                config,
+                &Error::System {
+                    action: "register for signals",
+                    source,
+                },
+            );
+        }
+    };
+    tokio::select! {
+        code = initialise_with_message(config) => code,
+        _ = terminate.recv() => {
+            tracing::info!("asked to end: the volume is left for the next start");
+            ExitCode::from(143)
+        }
     }
 }
 

@@ -12,19 +12,26 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::keep::{Certificate, keep};
-use crate::volume::{self, Found, Layout};
+use crate::volume::{self, Decision, Layout};
 use crate::{hba, lock, server, state};
 
-/// Starts PostgreSQL and stays until it ends; returns its exit code (128 + the signal where one ended it).
+/// Starts PostgreSQL and stays until it ends; returns its exit code (128 + the signal where one ended it). Never on
+/// data whose identity is not the known one.
 ///
 /// SIGTERM and SIGINT are a fast shutdown, SIGQUIT an immediate one, SIGHUP a reload. A `postmaster.pid` of a server
 /// that was killed does not block the start; a server that still runs on the same data does.
 pub async fn run(config: &Config) -> Result<u8, Error> {
     let mut signals = Signals::register()?;
     let layout = Layout::of(config)?;
-    if volume::inspect(&config.volume, &layout)? != Found::Database {
+    let expected = volume::expected_identifier(config)?;
+    let found = volume::inspect(&config.volume, &layout)?;
+    if volume::decide(&found, expected.as_deref(), &layout)? == Decision::Initialise {
         return Err(Error::NotInitialised(layout.data));
     }
+    volume::compare(
+        &volume::system_identifier(config, &layout.data)?,
+        expected.as_deref(),
+    )?;
     let credentials = Credentials::read(&config.credentials)?;
     let certificate = Certificate::read(&config.tls)?;
     let _lock = tokio::select! {

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use pod::{PROGRAMS, Pod, wait_for};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// What `pg_controldata` tells, by label.
 fn control(pod: &Pod, label: &str) -> String {
@@ -158,6 +158,20 @@ fn an_initdb_that_outlives_its_parent_is_waited_for() {
     );
     assert!(!pod.path("volume/15/data.partial").exists());
     assert_eq!(control(&pod, "Data page checksum version:"), "1");
+}
+
+#[test]
+fn sigterm_ends_it_at_once_and_the_next_start_finishes() {
+    let pod = Pod::new("x");
+    let mut child = pod.command("initialise").process_group(0).spawn().unwrap();
+    wait_for(
+        || pod.path("volume/15/data.partial/base/1").exists(),
+        || "initdb began".to_owned(),
+    );
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(!pod.data().exists());
+    assert!(pod.initialise().status.success());
 }
 
 #[test]

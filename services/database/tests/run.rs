@@ -321,6 +321,26 @@ async fn sigterm_is_a_fast_shutdown_and_sighup_a_reload() {
 }
 
 #[test]
+fn a_volume_that_was_swapped_is_not_served() {
+    let pod = Pod::new("x");
+    pod.set_identity("7310000000000000001");
+    assert_eq!(pod.start().ended().code(), Some(1));
+    assert!(
+        pod.termination_message()
+            .starts_with("DataLost: the volume is empty")
+    );
+    fs::remove_dir_all(pod.path("identity")).unwrap();
+    fs::create_dir(pod.path("identity")).unwrap();
+    assert!(pod.initialise().status.success());
+    pod.set_identity("7310000000000000001");
+    assert_eq!(pod.start().ended().code(), Some(1));
+    assert!(
+        pod.termination_message()
+            .starts_with("DataLost: the volume holds database")
+    );
+}
+
+#[test]
 fn the_probe_tells_why_not() {
     let pod = Pod::new("x");
     assert_eq!(

@@ -154,6 +154,11 @@ impl Pod {
         .collect()
     }
 
+    /// Uid and gid that the program runs with.
+    pub fn user_and_group(&self) -> [String; 2] {
+        [self.user.uid.to_string(), self.user.gid.to_string()]
+    }
+
     fn as_postgres(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
