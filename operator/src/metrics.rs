@@ -159,6 +159,21 @@ impl Metrics {
         Ok(text)
     }
 
+    /// `/metrics`.
+    pub fn router(&self) -> axum::Router {
+        let metrics = self.clone();
+        let answer = move || {
+            let rendered = metrics.render();
+            async move {
+                // Writing into a string fails only where a metric does, and none of ours does.
+                rendered
+                    .map(|text| ([(http::header::CONTENT_TYPE, CONTENT_TYPE)], text))
+                    .map_err(|error| (http::StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+            }
+        };
+        axum::Router::new().route("/metrics", axum::routing::get(answer))
+    }
+
     /// Counts a request that has ended; a watch ends, for this purpose, when it is open. `seconds` is there when an
     /// answer was.
     pub fn request(&self, labels: &RequestLabels, answered_in: Option<Duration>) {

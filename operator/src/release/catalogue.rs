@@ -66,7 +66,7 @@ impl Release {
 /// The catalogue, in the order of the file: older before newer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Releases {
-    releases: Vec<Release>,
+    all: Vec<Release>,
     default: usize,
     registry: Option<String>,
 }
@@ -169,7 +169,7 @@ impl Releases {
                 })?,
         };
         Ok(Self {
-            releases,
+            all: releases,
             default,
             registry: registry.map(str::to_owned),
         })
@@ -178,18 +178,18 @@ impl Releases {
     /// What a new object gets when its spec names none.
     #[must_use]
     pub fn preferred(&self) -> Option<&Release> {
-        self.releases.get(self.default)
+        self.all.get(self.default)
     }
 
     /// The release of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Release> {
-        self.releases.iter().find(|release| release.name == name)
+        self.all.iter().find(|release| release.name == name)
     }
 
     /// Older before newer.
     pub fn iter(&self) -> impl Iterator<Item = &Release> {
-        self.releases.iter()
+        self.all.iter()
     }
 
     /// The release that an object uses: the one its spec wants, else the one on record, else the default. A step from the one on
@@ -198,7 +198,7 @@ impl Releases {
         let known = |name: &str| {
             self.get(name).ok_or_else(|| ReleaseError::Unknown {
                 name: name.to_owned(),
-                known: self.releases.iter().map(|release| release.name.clone()).collect(),
+                known: self.all.iter().map(|release| release.name.clone()).collect(),
             })
         };
         match (wanted, recorded) {

@@ -96,6 +96,7 @@ async fn answer(State(server): State<Server>, request: AxumRequest) -> AxumRespo
 }
 
 struct Fixture {
+    layer: RequestLayer,
     server: Server,
     requests: Requests,
     metrics: Metrics,
@@ -109,9 +110,11 @@ async fn fixture(limits: Limits, observer: Option<Arc<dyn Observer>>) -> Fixture
     let (metrics, lease) = (Metrics::new(), LeaseClock::not_held());
     lease.extend(Instant::now() + Duration::from_mins(10));
     let layer = RequestLayer::new(metrics.clone(), lease.clone(), limits, observer);
+    let requests = Requests::new(connect(config, &layer).unwrap());
     Fixture {
+        layer,
         server,
-        requests: Requests::new(connect(config, &layer).unwrap()),
+        requests,
         metrics,
         lease,
     }
@@ -358,8 +361,17 @@ async fn a_watch_outlives_the_limit_of_a_request() {
         list: Duration::from_secs(5),
     };
     let Fixture {
-        requests, metrics, ..
+        requests,
+        metrics,
+        layer,
+        ..
     } = fixture(limits, None).await;
+    let params = ListParams::default();
+    requests
+        .list::<Value>(&config_maps(), "city", &params, Purpose::Dereference)
+        .await
+        .unwrap();
+    assert_eq!(layer.longest_watch(), None, "a list alone is no watch");
     let api = kube::Api::<ConfigMap>::namespaced(requests.client().clone(), "city");
     let watch = api.watch(&kube::api::WatchParams::default(), "1").await.unwrap();
     let mut watch = std::pin::pin!(watch);
@@ -382,6 +394,18 @@ async fn a_watch_outlives_the_limit_of_a_request() {
         code: "200".into(),
     };
     assert_eq!(metrics.requests_counted(&labels), 1, "counted when it was opened");
+    assert!(
+        layer.longest_watch().unwrap() >= Duration::from_millis(600),
+        "since it was opened"
+    );
+    requests
+        .list::<Value>(&config_maps(), "city", &ListParams::default(), Purpose::Watch)
+        .await
+        .unwrap();
+    assert!(
+        layer.longest_watch().unwrap() < Duration::from_millis(600),
+        "the list of a watch is a try, too"
+    );
 }
 
 #[tokio::test]

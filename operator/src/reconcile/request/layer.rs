@@ -1,8 +1,9 @@
 //! The layer itself.
 
+use std::collections::HashMap;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -114,6 +115,8 @@ struct Shared {
     limits: Limits,
     observer: Option<Arc<dyn Observer>>,
     cut: watch::Sender<bool>,
+    /// When each watch, by its path, was last opened or listed anew.
+    followed: Mutex<HashMap<String, Instant>>,
 }
 
 impl RequestLayer {
@@ -125,18 +128,32 @@ impl RequestLayer {
         limits: Limits,
         observer: Option<Arc<dyn Observer>>,
     ) -> Self {
-        let cut = watch::Sender::new(false);
-        let last_number = AtomicU64::new(0);
         Self {
             shared: Arc::new(Shared {
-                last_number,
+                last_number: AtomicU64::new(0),
                 metrics,
                 lease,
                 limits,
                 observer,
-                cut,
+                cut: watch::Sender::new(false),
+                followed: Mutex::default(),
             }),
         }
+    }
+
+    /// How long ago the watch that has not been opened again for the longest time was last tried; `None` before the
+    /// first one.
+    ///
+    /// Every watch ends by its own time limit and is then opened again, and a failed one is tried again, so a time
+    /// far above that limit is a watch that nobody follows any more. Meant for [`crate::health::Health::moving`].
+    #[must_use]
+    pub fn longest_watch(&self) -> Option<Duration> {
+        let followed = self
+            .shared
+            .followed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        followed.values().min().map(Instant::elapsed)
     }
 }
 
@@ -199,6 +216,7 @@ impl Shared {
         }
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
         let record = Record::read(number, &request, self.observer.is_some());
+        self.follow(&record);
         let mut count = Count::new(&self.metrics, &record);
 
         if let Some(answer) = self.judge(self.before(&record))? {
@@ -230,6 +248,20 @@ impl Shared {
             return Ok(replaced);
         }
         Ok(answer?.map(|body| self.bound(body, record, deadline, limit)))
+    }
+
+    /// Remembers when a watch was last tried; a list belongs to the watch of the same path, where there is one.
+    fn follow(&self, record: &Record) {
+        if !matches!(record.verb, Verb::Watch | Verb::List) {
+            return;
+        }
+        let path = record.target.split('?').next().unwrap_or_default();
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = followed.get_mut(path) {
+            *last = Instant::now();
+        } else if record.verb == Verb::Watch {
+            followed.insert(path.to_owned(), Instant::now());
+        }
     }
 
     /// Resolves when the request must not be sent or no longer be waited for.

@@ -94,6 +94,8 @@ pub enum Purpose {
     Secret,
     /// One effect of a machine of steps: a preflight, a restart, an annotation that was acted upon.
     Step,
+    /// To read events that tell why a child is not ready.
+    Explain,
     /// To tell users what happened.
     Event,
     /// To be elected and to stay so.
@@ -115,6 +117,7 @@ impl Purpose {
             Self::Finalizer => "Finalizer",
             Self::Secret => "Secret",
             Self::Step => "Step",
+            Self::Explain => "Explain",
             Self::Event => "Event",
             Self::Lease => "Lease",
         }
