@@ -159,7 +159,14 @@ impl Pod {
         [self.user.uid.to_string(), self.user.gid.to_string()]
     }
 
-    fn as_postgres(&self, program: &Path) -> Command {
+    /// A new folder that the user postgres may write to.
+    pub fn folder_of_postgres(&self, name: &str) {
+        fs::create_dir(self.path(name)).unwrap();
+        chown(self.path(name), Some(self.user.uid), Some(self.user.gid)).unwrap();
+    }
+
+    /// A program, run by the user postgres.
+    pub fn as_postgres(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
             .uid(self.user.uid)
