@@ -1,5 +1,6 @@
 //! NetworkPolicies proven by traffic: every "no" stands beside a "yes" on the same way.
 
+mod arbitrary;
 mod cluster;
 mod network;
 
