@@ -3,11 +3,10 @@
 //! An entry of the cache appears whole, by a rename, or not at all. Several processes may ask at once: one builds, the others wait.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -16,6 +15,7 @@ use crate::files;
 use crate::process::spawn_tied;
 use crate::progress::Progress;
 pub use crate::recipes::{Binary, KUBERNETES_VERSION};
+use crate::state::lock;
 
 /// How many characters of a digest name an entry of the cache.
 const DIGEST_LENGTH: usize = 24;
@@ -88,7 +88,7 @@ pub fn binaries(wanted: &[Binary]) -> Result<Binaries, Error> {
 fn build_missing(cache: &Path, go: &Go, missing: &[(Binary, &PathBuf)]) -> Result<(), Error> {
     files::folder(cache)?;
     let progress = Progress::new(missing.len());
-    let lock = lock(cache, &progress)?;
+    let lock = lock(&cache.join("lock"), &progress)?;
     let scratch = cache.join("building");
     for (binary, entry) in missing {
         progress.step(format!("build {}", binary.name()));
@@ -199,7 +199,7 @@ fn entry_name(binary: Binary, go: &Go) -> String {
 }
 
 /// `$XDG_CACHE_HOME/mim-lab`, else `~/.cache/mim-lab`.
-fn cache_folder() -> Result<PathBuf, Error> {
+pub(crate) fn cache_folder() -> Result<PathBuf, Error> {
     let absolute = |name: &str| {
         std::env::var_os(name)
             .map(PathBuf::from)
@@ -212,33 +212,6 @@ fn cache_folder() -> Result<PathBuf, Error> {
             what: "a cache folder".to_owned(),
             install: "set HOME or XDG_CACHE_HOME".to_owned(),
         })
-}
-
-/// Holds the cache until the file is dropped.
-fn lock(cache: &Path, progress: &Progress) -> Result<File, Error> {
-    let path = cache.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(Error::file("open", &path))?;
-    let mut told = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                if !told {
-                    progress.add_steps(1);
-                    progress.step("wait for another process that builds");
-                    progress.waits_for(format!("the lock {}", path.display()));
-                    told = true;
-                }
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            Err(TryLockError::Error(source)) => return Err(Error::file("lock", &path)(source)),
-        }
-    }
 }
 
 /// The Go tool chain.

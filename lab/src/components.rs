@@ -33,6 +33,8 @@ pub(crate) struct Site {
 
 /// Port of the API server in every lab; the addresses differ.
 pub(crate) const API_PORT: u16 = 6443;
+/// Who the API server is when it passes a request on for somebody else.
+const FRONT_PROXY: &str = "front-proxy-client";
 const ETCD_CLIENT_PORT: u16 = 2379;
 const ETCD_PEER_PORT: u16 = 2380;
 
@@ -95,6 +97,9 @@ impl Site {
         authority
             .client("kube-apiserver-kubelet-client", Some("system:masters"))?
             .save(&self.pki(), "apiserver-kubelet-client")?;
+        authority
+            .client(FRONT_PROXY, None)?
+            .save(&self.pki(), FRONT_PROXY)?;
         pki::save_signing_key(&self.pki(), "service-account")?;
         let certificate = authority.certificate();
         kubeconfig::write(
@@ -154,6 +159,14 @@ impl Site {
             )
             .flag("service-account-signing-key-file", pki("service-account.key"))
             .flag("service-account-key-file", pki("service-account.pub"))
+            // Aggregated APIs and the controllers' own servers trust what the API server vouches for.
+            .flag("requestheader-client-ca-file", pki("ca.crt"))
+            .flag("requestheader-allowed-names", FRONT_PROXY)
+            .flag("requestheader-username-headers", "X-Remote-User")
+            .flag("requestheader-group-headers", "X-Remote-Group")
+            .flag("requestheader-extra-headers-prefix", "X-Remote-Extra-")
+            .flag("proxy-client-cert-file", pki("front-proxy-client.crt"))
+            .flag("proxy-client-key-file", pki("front-proxy-client.key"))
             .flag("profiling", "false");
         program = match &self.advertised {
             Some(address) => program.flag("advertise-address", address),

@@ -248,7 +248,7 @@ impl ControlPlane {
 }
 
 /// The body of a GET of a path of the API server.
-async fn get(client: &kube::Client, path: &str) -> Result<String, Error> {
+pub(crate) async fn get(client: &kube::Client, path: &str) -> Result<String, Error> {
     let request = http::Request::get(path)
         .body(Vec::new())
         .map_err(|error| Error::Api(kube::Error::HttpError(error)))?;

@@ -81,6 +81,9 @@ pub enum Error {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// NetworkPolicies are not enforced.
+    #[error("network policies: {0}")]
+    Netpol(#[from] crate::netpol::Error),
     /// The API server of the lab said no.
     #[error("the lab's API server: {0}")]
     Api(#[from] kube::Error),
