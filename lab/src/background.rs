@@ -1,5 +1,8 @@
 //! A control plane that goes on in the background: `mim-lab up --control-plane`. Needs no root; several may run, by name.
 
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -123,8 +126,23 @@ impl Background {
 
     /// Beside the folder, which comes and goes.
     fn lock(&self, progress: &Progress) -> Result<std::fs::File, Error> {
+        own_folder(&base())?;
         lock(&self.state.folder.with_extension("lock"), progress)
     }
+}
+
+/// Makes the folder for control planes. Below /tmp somebody else may have made it first; then it is not used.
+fn own_folder(path: &Path) -> Result<(), Error> {
+    if let Err(error) = DirBuilder::new().mode(0o700).create(path)
+        && error.kind() != ErrorKind::AlreadyExists
+    {
+        return Err(Error::file("create", path)(error));
+    }
+    let owner = std::fs::symlink_metadata(path).map_err(Error::file("read", path))?;
+    if owner.is_dir() && owner.uid() == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(Error::Refused(format!("{} belongs to somebody else; remove it or set XDG_RUNTIME_DIR", path.display())))
 }
 
 /// A folder of this user that does not outlive the boot, where there is one.

@@ -17,6 +17,8 @@ use crate::process::Tied;
 
 /// How long an API server may take to answer. It takes 3 s on an idle machine; a busy one gets time.
 const READY_LIMIT: Duration = Duration::from_mins(2);
+/// Free bytes that a tmpfs must have for a control plane to go there.
+const NEEDED_ROOM: u64 = 1 << 30;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a control plane is made of besides etcd and the API server. Requests are always authorised by RBAC.
@@ -321,7 +323,10 @@ impl Drop for Folder {
 /// tmpfs where there is one: etcd is quicker and nothing is left after a power cut.
 fn base() -> PathBuf {
     let shared_memory = Path::new("/dev/shm");
-    let writable = tempfile::tempfile_in(shared_memory).is_ok();
+    // Containers are often given 64 MiB; etcd alone sets twice that aside for its log.
+    let room = rustix::fs::statvfs(shared_memory)
+        .is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) >= NEEDED_ROOM);
+    let writable = room && tempfile::tempfile_in(shared_memory).is_ok();
     if writable {
         shared_memory.to_owned()
     } else {

@@ -46,7 +46,10 @@ enum Command {
     /// Run kubeconform.
     Kubeconform(Passed),
     /// Build the lab's programs into the cache, and print where each is.
-    Binaries,
+    Binaries {
+        /// Only these; all when none is named.
+        names: Vec<String>,
+    },
     /// Build the images of this repository as OCI archives, with their bills of materials and the release catalogue.
     Images(images::Args),
     /// Hold a control plane until this process ends; its kubeconfig is written to a file when it is ready.
@@ -118,7 +121,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         Command::Kubectl(passed) => become_program(Binary::Kubectl, Some(kubeconfig()?), passed),
         Command::Helm(passed) => become_program(Binary::Helm, kubeconfig().ok(), passed),
         Command::Kubeconform(passed) => become_program(Binary::Kubeconform, None, passed),
-        Command::Binaries => mim_lab::binaries(&Binary::ALL)?
+        Command::Binaries { names } => mim_lab::binaries(&chosen(names)?)?
             .iter()
             .try_for_each(|(binary, path)| print(&format!("{} {}", binary.name(), path.display()))),
         Command::Images(args) => Ok(images::run(args).map(drop)?),
@@ -130,6 +133,20 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         Command::Volumes { kubeconfig, folder } => runtime()?.block_on(async {
             mim_lab::volumes::run(client(kubeconfig).await?, folder, mim_lab::NODE_NAME).await
         }),
+    }
+}
+
+/// The programs of these names; all when there is none.
+fn chosen(names: &[String]) -> Result<Vec<Binary>, Error> {
+    let find = |name: &String| {
+        let known = Binary::ALL.into_iter().find(|binary| binary.name() == name);
+        let names = || Binary::ALL.map(Binary::name).join(", ");
+        known.ok_or_else(|| Error::Refused(format!("there is no program {name:?}; there are {}", names())))
+    };
+    if names.is_empty() {
+        Ok(Binary::ALL.to_vec())
+    } else {
+        names.iter().map(find).collect()
     }
 }
 

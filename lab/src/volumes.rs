@@ -43,6 +43,8 @@ struct Provisioner {
 /// Makes and removes volumes below `folder` for the claims of the cluster, until the process ends.
 pub async fn run(client: Client, folder: &Path, node: &str) -> Result<(), Error> {
     files::folder(folder)?;
+    // The volumes are open to every user of a pod; on the host they are root's business.
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(Error::file("open", folder))?;
     let context = Arc::new(Provisioner {
         client: client.clone(),
         folder: folder.to_owned(),
@@ -106,7 +108,7 @@ async fn provision(claim: Arc<PersistentVolumeClaim>, context: Arc<Provisioner>)
     };
     let path = context.folder.join(volume.name_any());
     files::folder(&path)?;
-    // Whoever the pod runs as may write, also without fsGroup; the folders above are root's alone.
+    // Whoever the pod runs as may write, also without fsGroup; the folder above is root's alone.
     std::fs::set_permissions(&path, Permissions::from_mode(0o777)).map_err(Error::file("open", &path))?;
     match Api::<PersistentVolume>::all(context.client.clone())
         .create(&PostParams::default(), &volume)

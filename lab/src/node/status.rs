@@ -13,7 +13,8 @@ pub struct Status {
     kubeconfig: PathBuf,
     origin: String,
     processes: Vec<(String, Option<ProcessId>)>,
-    /// Resident memory of everything in the lab's control groups, in bytes, shared pages counted once per sharer's part.
+    /// Memory of everything in the lab's control groups, pods included, in bytes: each process with its part of what it shares
+    /// (proportional set size).
     pub memory: u64,
     node: Result<(), Error>,
     dns: Result<(), Error>,
