@@ -43,7 +43,7 @@ macro_rules! module {
     };
 }
 
-static ETCD: Module = module!("etcd", "go.mod", "go.sum");
+static ETCD: Module = module!("etcd", "go.mod", "go.sum", "main.go");
 static KUBERNETES: Module = module!("kubernetes", "go.mod", "go.sum");
 static CONTAINERD: Module = module!("containerd", "go.mod", "go.sum");
 static COREDNS: Module = module!("coredns", "go.mod", "go.sum", "main.go");
@@ -102,7 +102,7 @@ impl Binary {
 
     pub(crate) fn recipe(self) -> Recipe {
         let (module, package, ldflags) = match self {
-            Self::Etcd => (&ETCD, "go.etcd.io/etcd/server/v3", STRIPPED),
+            Self::Etcd => (&ETCD, ".", STRIPPED),
             Self::KubeApiserver => (
                 &KUBERNETES,
                 "k8s.io/kubernetes/cmd/kube-apiserver",

@@ -3,7 +3,7 @@ module mim.city/lab/etcd
 
 go 1.26.0
 
-tool go.etcd.io/etcd/server/v3
+require go.etcd.io/etcd/server/v3 v3.7.3
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -40,7 +40,6 @@ require (
 	go.etcd.io/etcd/client/pkg/v3 v3.7.3 // indirect
 	go.etcd.io/etcd/client/v3 v3.7.3 // indirect
 	go.etcd.io/etcd/pkg/v3 v3.7.3 // indirect
-	go.etcd.io/etcd/server/v3 v3.7.3 // indirect
 	go.etcd.io/raft/v3 v3.7.0 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc v0.68.0 // indirect
