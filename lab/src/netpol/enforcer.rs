@@ -158,7 +158,6 @@ impl Enforcer {
                 .iter()
                 .filter_map(|pod| Endpoint::of(pod))
                 .collect(),
-            stand_ins: self.options.stand_ins.clone(),
             namespaces: namespaces
                 .iter()
                 .map(|namespace| (namespace.name_any(), namespace.labels().clone()))

@@ -24,7 +24,7 @@ mod translate;
 #[cfg(test)]
 mod translate_tests;
 
-use std::{collections::BTreeMap, fmt, io, net::Ipv4Addr, process::ExitStatus, sync::Arc, time::Duration};
+use std::{fmt, io, process::ExitStatus, sync::Arc, time::Duration};
 
 use kube::{Client, runtime::watcher};
 
@@ -125,8 +125,6 @@ pub struct Options {
     pub bridge: String,
     /// How long to wait for more changes after the first.
     pub debounce: Duration,
-    /// Programs of the node that policies may name as if they were pods; see [`dns_on`].
-    pub stand_ins: Vec<Endpoint>,
     /// How `nft` is called.
     pub nft: Nft,
     /// Told what happens.
@@ -134,32 +132,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// 50 ms of debounce, no stand-ins, the `nft` of this machine, events to standard error.
+    /// 50 ms of debounce, the `nft` of this machine, events to standard error.
     pub fn new(bridge: impl Into<String>) -> Self {
         Self {
             bridge: bridge.into(),
             debounce: Duration::from_millis(50),
-            stand_ins: Vec::new(),
             nft: Nft::default(),
             observer: Arc::new(|event| eprintln!("{event}")),
         }
-    }
-}
-
-/// The cluster's DNS as a process of the node, for policies that name it as users do: pods `k8s-app=kube-dns` in `kube-system`.
-#[must_use]
-pub fn dns_on(address: Ipv4Addr) -> Endpoint {
-    let port = |name: &str, protocol| NamedPort {
-        name: name.to_owned(),
-        protocol,
-        number: 53,
-    };
-    Endpoint {
-        namespace: "kube-system".to_owned(),
-        name: "coredns".to_owned(),
-        labels: BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]),
-        address,
-        ports: vec![port("dns", Protocol::Udp), port("dns-tcp", Protocol::Tcp)],
     }
 }
 

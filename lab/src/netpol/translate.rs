@@ -26,8 +26,6 @@ pub struct Snapshot<'a> {
     pub policies: Vec<&'a NetworkPolicy>,
     /// All pods that have an address of their own.
     pub endpoints: Vec<Endpoint>,
-    /// Programs of the node that stand in for pods of other clusters: peers, but never isolated.
-    pub stand_ins: Vec<Endpoint>,
     /// Labels of all namespaces. A namespace that is not listed matches no selector.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -101,17 +99,19 @@ impl<'a> Reading<'a> {
 
     fn isolate(&self, side: &mut Side, rules: Vec<Rule>) {
         for pod in &self.selected {
-            side.pods
-                .entry(pod.address)
-                .or_insert_with(|| Isolated {
-                    pod: Name {
-                        namespace: pod.namespace.clone(),
-                        name: pod.name.clone(),
-                    },
-                    policies: BTreeSet::new(),
-                })
-                .policies
-                .insert(self.name.clone());
+            let name = Name {
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+            };
+            let isolated = side.pods.entry(pod.address).or_insert_with(|| Isolated {
+                pod: name.clone(),
+                policies: BTreeSet::new(),
+            });
+            // For a moment a new pod may have the address of one that is going: the order of reading must not show.
+            if name < isolated.pod {
+                isolated.pod = name;
+            }
+            isolated.policies.insert(self.name.clone());
         }
         let rules = rules.into_iter().filter(|rule| !rule.is_empty()).collect();
         side.policies.insert(self.name.clone(), rules);
@@ -135,7 +135,7 @@ impl<'a> Reading<'a> {
             .map(|rule| {
                 let peers = self.peers(rule.to.as_deref());
                 let called = || {
-                    self.everybody().filter(|endpoint| match &peers {
+                    self.snapshot.endpoints.iter().filter(|endpoint| match &peers {
                         Peers::Any => true,
                         Peers::Among(addresses) => addresses.contains(endpoint.address),
                     })
@@ -144,10 +144,6 @@ impl<'a> Reading<'a> {
                 Rule { peers, ports }
             })
             .collect()
-    }
-
-    fn everybody(&self) -> impl Iterator<Item = &'a Endpoint> {
-        self.snapshot.endpoints.iter().chain(&self.snapshot.stand_ins)
     }
 
     /// No peers, or an empty list, is everybody.
@@ -177,7 +173,7 @@ impl<'a> Reading<'a> {
             .namespace_selector
             .as_ref()
             .map(|selector| Labels::of(Some(selector)));
-        self.everybody().filter(move |endpoint| {
+        self.snapshot.endpoints.iter().filter(move |endpoint| {
             let in_namespace = match &namespaces {
                 None => endpoint.namespace == self.name.namespace,
                 Some(namespaces) => self

@@ -6,7 +6,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::Deserialize;
 
 use super::{
-    Endpoint, Ruleset, Snapshot, dns_on, render,
+    Endpoint, Ruleset, Snapshot, render,
     ruleset::{Isolated, Peers, Ports, Protocol, Rule, Side},
     translate,
 };
@@ -35,6 +35,10 @@ status: {phase: Running, podIP: 10.244.0.40}
 metadata: {name: stranger, namespace: town, labels: {app: other}}
 spec: {containers: [{name: web}]}
 status: {phase: Running, podIP: 10.244.0.41}
+---
+metadata: {name: dns, namespace: kube-system, labels: {k8s-app: kube-dns}}
+spec: {containers: [{name: dns, ports: [{name: dns, containerPort: 53, protocol: UDP}, {name: dns-tcp, containerPort: 53}]}]}
+status: {phase: Running, podIP: 10.244.0.2}
 ---
 metadata: {name: ended, namespace: city, labels: {app: web, tier: front}}
 spec: {containers: [{name: web}]}
@@ -89,7 +93,6 @@ fn rules(policies: &[NetworkPolicy]) -> Ruleset {
     translate(&Snapshot {
         policies: policies.iter().collect(),
         endpoints: pods(),
-        stand_ins: vec![dns_on(Ipv4Addr::new(10, 244, 0, 1))],
         namespaces: BTreeMap::from([
             ("city".to_owned(), labels(&[("team", "city")])),
             ("town".to_owned(), labels(&[("team", "town")])),
@@ -476,14 +479,15 @@ fn both_sides_must_allow_a_connection() {
 }
 
 #[test]
-fn the_nodes_dns_is_found_as_the_dns_pods_of_other_clusters_are() {
+fn only_the_clusters_dns_may_be_allowed() {
     check(
         &[
             "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}], ports: [{port: 53, protocol: UDP}, {port: dns-tcp}]}]}",
         ],
         &[
-            ("web", "node", "udp/53", true),
-            ("web", "node", "tcp/53", true),
+            ("web", "dns", "udp/53", true),
+            ("web", "dns", "tcp/53", true),
+            ("web", "node", "udp/53", false),
             ("web", "node", "tcp/6443", false),
             ("web", "internet", "udp/53", false),
         ],

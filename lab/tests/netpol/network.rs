@@ -167,7 +167,6 @@ impl Network {
         let ruleset = translate(&Snapshot {
             policies: policies.iter().collect(),
             endpoints: self.pods.clone(),
-            stand_ins: Vec::new(),
             namespaces: ["city", "town"].map(|name| (name.to_owned(), team(name))).into(),
         });
         render(&ruleset, BRIDGE)
