@@ -1,3 +1,116 @@
-//! Entry point.
+//! The broker's command line.
 
-fn main() {}
+use clap::{Args, Parser, Subcommand};
+use mim_broker::server::probe::probe;
+use mim_broker::server::run::{self, Settings};
+use mim_broker::store::settings::Places;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// The native NGSI-LD context broker.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM.
+    Run(RunArguments),
+    /// Ask the broker on this machine whether it is ready; exit 1 and say why when it is not.
+    Probe {
+        /// Where its health port listens.
+        #[arg(long, env = "MIM_HEALTH_LISTEN", default_value = "0.0.0.0:8081")]
+        health_listen: SocketAddr,
+    },
+}
+
+#[derive(Args)]
+struct RunArguments {
+    /// Where the NGSI-LD API listens.
+    #[arg(long, env = "MIM_LISTEN", default_value = "0.0.0.0:1026")]
+    listen: SocketAddr,
+    /// Where /healthz, /readyz and /metrics listen.
+    #[arg(long, env = "MIM_HEALTH_LISTEN", default_value = "0.0.0.0:8081")]
+    health_listen: SocketAddr,
+    /// The configuration file; followed as it changes.
+    #[arg(long, env = "MIM_CONFIG", default_value = "/etc/mim/broker/broker.yaml")]
+    config: PathBuf,
+    /// Folder with host, port, dbname, username and password of the database; followed as it changes.
+    #[arg(long, env = "MIM_DATABASE", default_value = "/etc/mim/database")]
+    database: PathBuf,
+    /// CA certificate of the database; the system's trust store where the file is missing.
+    #[arg(long, env = "MIM_DATABASE_CA", default_value = "/etc/mim/database-ca/ca.crt")]
+    database_ca: PathBuf,
+    /// Connections to the database, at most.
+    #[arg(long, env = "MIM_DATABASE_CONNECTIONS", default_value = "10")]
+    database_connections: std::num::NonZeroU16,
+    /// Seconds in which new connections are still served after SIGTERM.
+    #[arg(long, env = "MIM_DRAIN_DELAY", default_value = "3")]
+    drain_delay: u64,
+    /// How logs are written.
+    #[arg(long, env = "MIM_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Probe { health_listen } => match probe(health_listen).await {
+            Ok(words) => {
+                println!("{words}");
+                ExitCode::SUCCESS
+            }
+            Err(words) => {
+                println!("{words}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Run(arguments) => {
+            log(arguments.log_format);
+            match run::run(settings(arguments)).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    tracing::error!(%error, "the broker cannot run");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("MIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn settings(arguments: RunArguments) -> Settings {
+    Settings {
+        listen: arguments.listen,
+        health_listen: arguments.health_listen,
+        config: arguments.config,
+        places: Places {
+            database: arguments.database,
+            ca: arguments.database_ca,
+        },
+        connections: usize::from(arguments.database_connections.get()),
+        drain_delay: Duration::from_secs(arguments.drain_delay),
+    }
+}

@@ -1,0 +1,156 @@
+//! `/entityOperations/upsert` (clauses 5.6.8 and 6.15).
+
+use crate::api::App;
+use crate::api::call::{Call, Sent, context_link};
+use crate::api::params::Known;
+use crate::api::problem::{Problem, batch_result};
+use crate::api::reply;
+use crate::model::change::{self, Existing};
+use crate::model::entity::{Entity, Fragment};
+use crate::model::json::Json;
+use crate::model::read::{Nulls, Reader};
+use crate::store::batch::Decide;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use http::{Request, StatusCode};
+use jiff::Timestamp;
+use std::collections::HashMap;
+
+const UPSERT: Known = Known {
+    names: &["options", "local"],
+    later: &[],
+    options: &["replace", "update"],
+};
+
+/// Upsert: creates what is not there; replaces, or with `options=update` appends to, what is.
+pub async fn upsert(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let (mut call, body) = Call::begin(app, request, &UPSERT)?;
+    let update = call.params.option("update");
+    if update && call.params.option("replace") {
+        return Err(Problem::bad_data("options replace and update exclude each other"));
+    }
+    let (json, sent) = call.json(body).await?;
+    let items = match json {
+        Json::Array(items) if !items.is_empty() => items,
+        Json::Array(_) => return Err(Problem::bad_data("the array of entities is empty")),
+        other => {
+            return Err(Problem::bad_data(format!(
+                "a batch is an array of entities, not {}",
+                other.kind()
+            )));
+        }
+    };
+    if sent == Sent::LdJson && context_link(&call.head.headers)?.is_some() {
+        return Err(Problem::bad_data(
+            "entities of application/ld+json carry their context; a Link header must not have one",
+        ));
+    }
+    let (given, mut errors) = read_all(&call, &items, sent).await;
+    drop(items);
+    let upsert = Upsert {
+        given: given.fragments,
+        update,
+        now: Timestamp::now(),
+    };
+    let outcome = call
+        .app
+        .store
+        .write_batch(call.tenant, &given.ids, &upsert)
+        .await?;
+    errors.extend(
+        outcome
+            .failed
+            .into_iter()
+            .map(|(id, error)| (id, Problem::from(error))),
+    );
+    if !errors.is_empty() {
+        let written = |id: &&String| outcome.created.contains(*id) || outcome.existed.contains(*id);
+        let success: Vec<String> = given.ids.iter().filter(written).cloned().collect();
+        return Ok(reply::plain(
+            StatusCode::MULTI_STATUS,
+            batch_result(&success, &errors),
+        ));
+    }
+    if outcome.created.is_empty() {
+        return Ok(reply::no_content());
+    }
+    let created = given
+        .ids
+        .iter()
+        .filter(|id| outcome.created.contains(*id))
+        .map(Json::string)
+        .collect();
+    Ok(reply::plain(StatusCode::CREATED, Json::Array(created).to_text()))
+}
+
+/// What a batch brings, each id once, in the order in which it first came.
+#[derive(Default)]
+struct Given {
+    ids: Vec<String>,
+    fragments: HashMap<String, Vec<Fragment>>,
+}
+
+/// Reads every item; those that cannot be read become errors and lose nobody else.
+async fn read_all(call: &Call, items: &[Json], sent: Sent) -> (Given, Vec<(String, Problem)>) {
+    let (mut given, mut errors) = (Given::default(), Vec::new());
+    for item in items {
+        match read(call, item, sent).await {
+            Ok(mut fragment) => {
+                let id = fragment.id.take().unwrap_or_default();
+                let of_id = given.fragments.entry(id.clone()).or_default();
+                if of_id.is_empty() {
+                    given.ids.push(id);
+                }
+                of_id.push(fragment);
+            }
+            Err(problem) => {
+                let id = item.get("id").and_then(Json::as_str).unwrap_or_default();
+                errors.push((id.to_owned(), problem));
+            }
+        }
+    }
+    (given, errors)
+}
+
+async fn read(call: &Call, item: &Json, sent: Sent) -> Result<Fragment, Problem> {
+    let context = call.context_of(item, sent).await?;
+    Ok(Reader {
+        context: &context,
+        nulls: Nulls::Refused,
+    }
+    .entity(item)?)
+}
+
+struct Upsert {
+    given: HashMap<String, Vec<Fragment>>,
+    update: bool,
+    now: Timestamp,
+}
+
+impl Decide for Upsert {
+    /// Applies all fragments of an id in order.
+    fn decide(&self, id: &str, there: Option<&Entity>) -> Option<Entity> {
+        let mut current = there.cloned();
+        for fragment in self.given.get(id)? {
+            let fragment = fragment.clone();
+            current = Some(match current {
+                None => {
+                    let mut entity = change::create(fragment, self.now);
+                    id.clone_into(&mut entity.id);
+                    entity
+                }
+                Some(mut before) if self.update => {
+                    change::append(&mut before, fragment, Existing::Overwritten, self.now);
+                    before
+                }
+                Some(before) => {
+                    let mut entity = change::replace(&before, fragment, self.now);
+                    id.clone_into(&mut entity.id);
+                    entity
+                }
+            });
+        }
+        current
+    }
+}

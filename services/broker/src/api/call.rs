@@ -1,0 +1,311 @@
+//! What every operation does first: the tenant, the parameters, the context, the body.
+
+use crate::api::App;
+use crate::api::params::{Known, Params};
+use crate::api::problem::{ErrorType, Problem};
+use crate::context::Context;
+use crate::model::json::Json;
+use crate::store::TenantId;
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
+use http::request::Parts;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The largest body, in bytes.
+pub const MAX_BODY: usize = 8 * 1024 * 1024;
+/// How long a client may take to send a body, and to wait for room for it.
+const BODY_TIME: Duration = Duration::from_secs(30);
+const ROOM_TIME: Duration = Duration::from_secs(5);
+/// What a link to a context is called.
+pub const CONTEXT_RELATION: &str = "http://www.w3.org/ns/json-ld#context";
+/// The header that names a tenant.
+pub const TENANT: &str = "ngsild-tenant";
+
+/// A request whose tenant and parameters are good.
+pub struct Call {
+    /// The broker.
+    pub app: App,
+    /// Whose data.
+    pub tenant: TenantId,
+    /// The parameters.
+    pub params: Params,
+    /// The head of the request.
+    pub head: Parts,
+    /// Room for the body, held until the answer is made: bodies in memory are bounded together, not only one by one.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// What the body is sent as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// `application/json`, or merge-patch.
+    Json,
+    /// `application/ld+json`: the context is in the body.
+    LdJson,
+}
+
+impl Call {
+    /// Checks tenant and parameters; the body comes back unread.
+    pub fn begin(app: App, request: Request<Body>, known: &Known) -> Result<(Self, Body), Problem> {
+        let (head, body) = request.into_parts();
+        let tenant = tenant_name(&head.headers)?;
+        let params = Params::read(head.uri.query(), known)?;
+        let Some(tenant) = app.store.tenant(tenant) else {
+            // Before the first contact with the database nothing is known of tenants.
+            if let Some(trouble) = app.store.pool().trouble() {
+                return Err(Problem::unavailable(format!(
+                    "the database is not available: {trouble}"
+                )));
+            }
+            return Err(Problem::new(
+                ErrorType::NonexistentTenant,
+                format!("there is no tenant {tenant}"),
+            ));
+        };
+        Ok((
+            Self {
+                app,
+                tenant,
+                params,
+                head,
+                room: None,
+            },
+            body,
+        ))
+    }
+
+    /// The context of a request without a body: that of the Link header, or the core context.
+    pub async fn link_context(&self) -> Result<Arc<Context>, Problem> {
+        let url = context_link(&self.head.headers)?;
+        Ok(self.app.contexts.of_link(url.as_deref()).await?)
+    }
+
+    /// Reads the body as JSON.
+    pub async fn json(&mut self, body: Body) -> Result<(Json, Sent), Problem> {
+        let sent = content_type(&self.head)?;
+        let bytes = self.bytes(body).await?;
+        if bytes.is_empty() {
+            return Err(Problem::invalid("the body is empty"));
+        }
+        Ok((Json::parse(&bytes)?, sent))
+    }
+
+    /// Reads the body of an operation on one thing, and its context: that in the body for ld+json, else that of the
+    /// Link header (clause 6.3.5).
+    pub async fn json_and_context(&mut self, body: Body) -> Result<(Json, Arc<Context>), Problem> {
+        let (json, sent) = self.json(body).await?;
+        let context = self.context_of(&json, sent).await?;
+        Ok((json, context))
+    }
+
+    /// The context of one document of the body.
+    pub async fn context_of(&self, json: &Json, sent: Sent) -> Result<Arc<Context>, Problem> {
+        let own = json.get("@context");
+        match (sent, own) {
+            (Sent::Json, Some(_)) => Err(Problem::bad_data(
+                "a body of application/json has no @context; send application/ld+json",
+            )),
+            (Sent::Json, None) => self.link_context().await,
+            (Sent::LdJson, None) => Err(Problem::bad_data(
+                "a body of application/ld+json needs an @context",
+            )),
+            (Sent::LdJson, Some(_)) if context_link(&self.head.headers)?.is_some() => Err(Problem::bad_data(
+                "the context is in the body and in a Link header; send one",
+            )),
+            (Sent::LdJson, Some(own)) => Ok(self.app.contexts.of_body(own).await?),
+        }
+    }
+
+    async fn bytes(&mut self, body: Body) -> Result<Bytes, Problem> {
+        let length = self
+            .head
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.parse::<usize>().ok());
+        let Some(length) = length else {
+            return Err(
+                Problem::invalid("Content-Length is missing").with_status(StatusCode::LENGTH_REQUIRED)
+            );
+        };
+        if length > MAX_BODY {
+            return Err(Problem::invalid(format!("a body has at most {MAX_BODY} bytes"))
+                .with_status(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        let permits = u32::try_from(length).unwrap_or(u32::MAX);
+        let room =
+            tokio::time::timeout(ROOM_TIME, Arc::clone(&self.app.room).acquire_many_owned(permits)).await;
+        let Ok(Ok(room)) = room else {
+            return Err(Problem::unavailable(
+                "too many bodies are being received at the moment",
+            ));
+        };
+        self.room = Some(room);
+        match tokio::time::timeout(BODY_TIME, collect(body, length)).await {
+            Ok(bytes) => bytes,
+            Err(_) => Err(Problem::invalid("the body was not sent within 30 s")
+                .with_status(StatusCode::REQUEST_TIMEOUT)),
+        }
+    }
+}
+
+async fn collect(mut body: Body, length: usize) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::with_capacity(length);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Problem::invalid("the body ended early"))?;
+        if let Ok(data) = frame.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+/// The tenant's name; empty for the default tenant.
+pub fn tenant_name(headers: &HeaderMap) -> Result<&str, Problem> {
+    let Some(value) = headers.get(TENANT) else {
+        return Ok("");
+    };
+    let name = value.to_str().unwrap_or_default();
+    if is_tenant_name(name) {
+        Ok(name)
+    } else {
+        Err(Problem::bad_data(
+            "NGSILD-Tenant is a name of at most 63 letters, digits, - and _",
+        ))
+    }
+}
+
+/// Whether the text may name a tenant.
+#[must_use]
+pub fn is_tenant_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 63
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}
+
+fn content_type(head: &Parts) -> Result<Sent, Problem> {
+    let text = head
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let name = text
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    match name.as_str() {
+        "application/json" => Ok(Sent::Json),
+        "application/ld+json" => Ok(Sent::LdJson),
+        "application/merge-patch+json" if head.method == http::Method::PATCH => Ok(Sent::Json),
+        _ => Err(
+            Problem::invalid("the body must be application/json or application/ld+json")
+                .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ),
+    }
+}
+
+/// The URL of the JSON-LD context in the Link headers, if there is one.
+pub fn context_link(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut found = None;
+    for value in headers.get_all(LINK) {
+        let text = value
+            .to_str()
+            .map_err(|_| Problem::bad_data("a Link header is not text"))?;
+        for (url, relation) in links(text)? {
+            if relation == CONTEXT_RELATION && found.replace(url.to_owned()).is_some() {
+                return Err(Problem::bad_data(
+                    "more than one Link header has a JSON-LD context",
+                ));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The links of a header, with their relations.
+fn links(text: &str) -> Result<Vec<(&str, &str)>, Problem> {
+    let malformed = || Problem::bad_data("a Link header is not <URL>; rel=\"…\"; type=\"…\"");
+    let mut found = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let (url, after) = rest
+            .strip_prefix('<')
+            .and_then(|r| r.split_once('>'))
+            .ok_or_else(malformed)?;
+        // Parameters go on to the comma before the next <; a comma inside quotes is not followed by one.
+        let end = after.find(',').and_then(|_| {
+            after.match_indices(',').find(|(at, _)| {
+                after
+                    .get(at + 1..)
+                    .is_some_and(|r| r.trim_start().starts_with('<'))
+            })
+        });
+        let (parameters, next) = match end {
+            Some((at, _)) => (
+                after.get(..at).unwrap_or_default(),
+                after.get(at + 1..).unwrap_or_default(),
+            ),
+            None => (after, ""),
+        };
+        let relation = parameters
+            .split(';')
+            .filter_map(|p| p.trim().split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("rel"));
+        found.push((
+            url.trim(),
+            relation.map_or("", |(_, value)| value.trim().trim_matches('"')),
+        ));
+        rest = next.trim();
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    fn link(text: &str) -> Result<Option<String>, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(LINK, HeaderValue::from_str(text).unwrap());
+        context_link(&headers)
+    }
+
+    #[test]
+    fn only_links_to_contexts_count() {
+        let context = "<https://c.example/a,b>; rel=\"http://www.w3.org/ns/json-ld#context\"; type=\"application/ld+json\"";
+        assert_eq!(link(context).unwrap().as_deref(), Some("https://c.example/a,b"));
+        assert_eq!(
+            link(&format!("<x>; rel=\"next\", {context}")).unwrap().as_deref(),
+            Some("https://c.example/a,b")
+        );
+        assert_eq!(link("<x>; rel=\"next\"").unwrap(), None);
+        assert!(link(&format!("{context}, {context}")).is_err());
+        assert!(link("https://c.example/a").is_err());
+    }
+
+    #[test]
+    fn tenants_have_plain_names() {
+        assert!(is_tenant_name("city-one_2"));
+        for bad in ["", "a b", "a'; drop", "ü", "a/b", &"a".repeat(64)] {
+            assert!(!is_tenant_name(bad), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_link_header_is_answered(text in "[ -~]{0,60}") {
+            let _ = link(&text);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! How answers look: media type, Link header, @context (clauses 6.3.4 to 6.3.6).
+
+use crate::api::accept::Media;
+use crate::api::call::CONTEXT_RELATION;
+use crate::context::Context;
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION};
+use http::{HeaderMap, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What is escaped in a segment of a path; colons are left, as ids have them.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b':')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Success without a body.
+#[must_use]
+pub fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// An entity was created.
+pub fn created(id: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::CREATED;
+    let location = format!("/ngsi-ld/v1/entities/{}", utf8_percent_encode(id, SEGMENT));
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// A body of `application/json`, without context: results of writes.
+pub fn plain(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What was read. `link`: the context is told by a Link header; else it is in the body.
+pub fn read(media: Media, body: String, context: &Context, link: bool) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));
+    if link {
+        let text = format!(
+            "<{}>; rel=\"{CONTEXT_RELATION}\"; type=\"application/ld+json\"",
+            context.link()
+        );
+        append(headers, LINK, text);
+    }
+    response
+}
+
+/// Adds a header whose value came from a client and may not be one.
+pub fn append(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.append(name, value);
+    }
+}
+
+/// Whether the client wants a `GeoJSON` body without `@context` (clause 6.3.6).
+#[must_use]
+pub fn prefers_plain_body(headers: &HeaderMap) -> bool {
+    headers.get_all("prefer").iter().any(|v| {
+        v.to_str()
+            .is_ok_and(|v| v.split(',').any(|p| p.trim() == "body=json"))
+    })
+}

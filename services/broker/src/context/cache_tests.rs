@@ -1,0 +1,123 @@
+use super::*;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(Default)]
+struct Library {
+    documents: HashMap<String, String>,
+    calls: AtomicUsize,
+}
+
+impl Fetch for Arc<Library> {
+    fn fetch<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<Bytes, String>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            self.documents
+                .get(url.as_str())
+                .map(|d| Bytes::from(d.clone()))
+                .ok_or_else(|| "not there".to_owned())
+        })
+    }
+}
+
+fn library(documents: &[(&str, &str)]) -> (Contexts, Arc<Library>) {
+    let documents = documents
+        .iter()
+        .map(|(u, d)| ((*u).to_owned(), (*d).to_owned()))
+        .collect();
+    let library = Arc::new(Library {
+        documents,
+        calls: AtomicUsize::new(0),
+    });
+    (Contexts::new(Arc::new(Arc::clone(&library))), library)
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text.as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn core_contexts_are_never_fetched() {
+    let (contexts, library) = library(&[]);
+    let url = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context-v1.3.jsonld";
+    assert_eq!(contexts.of_link(Some(url)).await.unwrap().link(), url);
+    contexts
+        .of_body(&json(&format!("[\"{url}\", {{\"a\": \"urn:a\"}}]")))
+        .await
+        .unwrap();
+    assert_eq!(library.calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn many_requests_cause_one_fetch() {
+    let (contexts, library) = library(&[("https://c.example/a", r#"{"@context":{"a":"urn:a:1"}}"#)]);
+    let waiting = (0..50).map(|_| contexts.of_link(Some("https://c.example/a")));
+    for context in futures::future::join_all(waiting).await {
+        assert_eq!(context.unwrap().expand("a"), "urn:a:1");
+    }
+    assert_eq!(library.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn relative_references_resolve_against_the_document() {
+    let (contexts, _) = library(&[
+        (
+            "https://c.example/x/a.jsonld",
+            r#"{"@context":["b.jsonld",{"a":"b:1"}]}"#,
+        ),
+        ("https://c.example/x/b.jsonld", r#"{"@context":{"b":"urn:b:"}}"#),
+    ]);
+    let context = contexts
+        .of_body(&json("\"https://c.example/x/a.jsonld\""))
+        .await
+        .unwrap();
+    assert_eq!(context.expand("a"), "urn:b:1");
+}
+
+#[tokio::test]
+async fn a_failure_is_unavailable_and_remembered_for_a_while() {
+    let (contexts, library) = library(&[]);
+    for _ in 0..3 {
+        let error = contexts
+            .of_link(Some("https://c.example/none"))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ContextError::Unavailable { .. }));
+    }
+    assert_eq!(library.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn loops_and_documents_that_are_no_context_are_invalid() {
+    let (contexts, _) = library(&[
+        ("https://c.example/loop", r#"{"@context":"loop"}"#),
+        ("https://c.example/text", "hello"),
+        ("https://c.example/array", "[]"),
+        ("https://c.example/empty", "{}"),
+        (
+            "https://c.example/deep",
+            &format!("{}{}", "[".repeat(9000), "]".repeat(9000)),
+        ),
+    ]);
+    for name in ["loop", "text", "array", "empty", "deep"] {
+        let error = contexts
+            .of_link(Some(&format!("https://c.example/{name}")))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, ContextError::Invalid(_)), "{name}: {error}");
+    }
+    for body in [
+        "5",
+        "\"relative\"",
+        "[[[[[[[[[[[{}]]]]]]]]]]]",
+        "\"ftp://c.example/a\"",
+        "{\"a\":{\"@context\":{}}}",
+    ] {
+        assert!(
+            matches!(contexts.of_body(&json(body)).await, Err(ContextError::Invalid(_))),
+            "{body}"
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! What names mean: @context documents, compiled once and then only looked up.
+//!
+//! * [`core`]: the core context, as data;
+//! * [`compile`]: from @context documents to a [`Context`];
+//! * [`cache`]: finds, fetches and keeps contexts; the only part that waits.
+
+pub mod bounded;
+pub mod cache;
+pub mod compile;
+pub mod core;
+pub mod fetch;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+/// Why a context cannot be used. Both name the context, never what a server answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContextError {
+    /// It could not be had: `LdContextNotAvailable`.
+    #[error("the @context {url} could not be had: {why}")]
+    Unavailable {
+        /// The URL of the context.
+        url: String,
+        /// One plain sentence.
+        why: String,
+    },
+    /// It is there, but not a context NGSI-LD allows: `BadRequestData`.
+    #[error("the @context cannot be used: {0}")]
+    Invalid(String),
+}
+
+struct Core {
+    iris: HashMap<&'static str, String>,
+    terms: HashMap<String, &'static str>,
+}
+
+static CORE: LazyLock<Core> = LazyLock::new(|| Core {
+    iris: core::terms().collect(),
+    terms: core::terms().map(|(term, iri)| (iri, term)).collect(),
+});
+
+/// The meaning of a core term.
+pub fn core_iri(term: &str) -> Option<&'static str> {
+    CORE.iris.get(term).map(String::as_str)
+}
+
+/// The terms a client gave, on top of which the core terms always win (clause 5.5.7).
+#[derive(Debug, Default)]
+pub struct Context {
+    iris: HashMap<String, String>,
+    /// The best term of each IRI.
+    terms: HashMap<String, String>,
+    /// Terms that may stand before a colon, with their IRI; the longest IRI first.
+    prefixes: Vec<(String, String)>,
+    /// What is told to the client: the URL it gave; `None` for the core context.
+    link: Option<String>,
+}
+
+impl Context {
+    /// The core context alone.
+    #[must_use]
+    pub fn core() -> Arc<Self> {
+        static ALONE: LazyLock<Arc<Context>> =
+            LazyLock::new(|| Arc::new(Context::new(HashMap::new(), &[], None)));
+        Arc::clone(&ALONE)
+    }
+
+    /// Makes a context of resolved terms. `prefixes` names those terms that may stand before a colon.
+    #[must_use]
+    pub fn new(iris: HashMap<String, String>, prefixes: &[String], link: Option<String>) -> Self {
+        let iris: HashMap<_, _> = iris
+            .into_iter()
+            .filter(|(term, _)| core_iri(term).is_none())
+            .collect();
+        let mut terms: HashMap<String, String> = HashMap::with_capacity(iris.len());
+        for (term, iri) in &iris {
+            let best = terms.entry(iri.clone()).or_insert_with(|| term.clone());
+            if (term.len(), term) < (best.len(), &*best) {
+                best.clone_from(term);
+            }
+        }
+        let mut prefixes: Vec<_> = prefixes
+            .iter()
+            .filter_map(|p| Some((p.clone(), iris.get(p)?.clone())))
+            .collect();
+        prefixes.extend(core::PREFIXES.map(|(p, iri)| (p.to_owned(), iri.to_owned())));
+        prefixes.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.cmp(b)));
+        Self {
+            iris,
+            terms,
+            prefixes,
+            link,
+        }
+    }
+
+    /// The URL that tells a client which context its answer uses.
+    #[must_use]
+    pub fn link(&self) -> &str {
+        self.link.as_deref().unwrap_or(core::CORE_URL)
+    }
+
+    /// The IRI of a name of a type, an attribute or a member of a value.
+    #[must_use]
+    pub fn expand<'a>(&'a self, name: &'a str) -> Cow<'a, str> {
+        if let Some(iri) = core_iri(name).or_else(|| self.iris.get(name).map(String::as_str)) {
+            return Cow::Borrowed(iri);
+        }
+        if let Some((prefix, rest)) = name.split_once(':') {
+            if !rest.starts_with("//")
+                && let Some(iri) = self.prefix(prefix)
+            {
+                return Cow::Owned(format!("{iri}{rest}"));
+            }
+            return Cow::Borrowed(name);
+        }
+        Cow::Owned(format!("{}{name}", core::DEFAULT_VOCABULARY))
+    }
+
+    fn prefix(&self, name: &str) -> Option<&str> {
+        // A term of that name would change the meaning of every full IRI.
+        if matches!(name, "urn" | "http" | "https") {
+            return None;
+        }
+        let of_core = core::PREFIXES
+            .iter()
+            .find(|(p, _)| *p == name)
+            .map(|(_, iri)| *iri);
+        of_core.or_else(|| self.iris.get(name).map(String::as_str))
+    }
+
+    /// The shortest name that means this IRI in this context: its term; else what follows the default vocabulary,
+    /// where that means nothing else; else a compact IRI; else the IRI itself.
+    #[must_use]
+    pub fn compact<'a>(&'a self, iri: &'a str) -> Cow<'a, str> {
+        if let Some(term) = CORE.terms.get(iri) {
+            return Cow::Borrowed(term);
+        }
+        if let Some(term) = self.terms.get(iri) {
+            return Cow::Borrowed(term);
+        }
+        if let Some(name) = iri.strip_prefix(core::DEFAULT_VOCABULARY)
+            && self.expand(name) == iri
+            && !name.starts_with('@')
+        {
+            return Cow::Borrowed(name);
+        }
+        for (prefix, base) in &self.prefixes {
+            if let Some(rest) = iri.strip_prefix(base.as_str())
+                && !rest.is_empty()
+            {
+                let compact = format!("{prefix}:{rest}");
+                if self.expand(&compact) == iri {
+                    return Cow::Owned(compact);
+                }
+            }
+        }
+        Cow::Borrowed(iri)
+    }
+}
+
+#[cfg(test)]
+#[path = "names_tests.rs"]
+mod tests;

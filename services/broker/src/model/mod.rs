@@ -1,0 +1,33 @@
+//! What an entity is, apart from how it travels and where it is kept.
+//!
+//! Everything here is pure: text and values in, text and values out; no clock, no network, no database.
+//!
+//! * [`json`]: a JSON value that keeps numbers as sent, with limits that hold before memory is spent;
+//! * [`names`]: what may be a URI, a name, a point in time;
+//! * [`entity`]: the entity with its attributes expanded to IRIs;
+//! * [`read`]: from the three representations a client sends to an entity;
+//! * [`geometry`]: `GeoJSON` geometries, checked, and as `PostGIS` wants them;
+//! * [`change`]: what each write operation makes of the entity that is there;
+//! * [`render`]: from an entity to the representation a client asked for;
+//! * [`stored`]: the text that the database keeps;
+//! * [`terms`]: the searchable terms of an entity.
+
+pub mod change;
+pub mod entity;
+pub mod geometry;
+pub mod json;
+pub mod names;
+pub mod read;
+pub mod render;
+pub mod stored;
+pub mod terms;
+
+/// Why data is not taken: one sentence that names the member. Becomes `BadRequestData`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// Refuses with a sentence.
+pub fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(why.into()))
+}

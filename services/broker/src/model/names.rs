@@ -1,0 +1,191 @@
+//! What may be a URI, a name, a scope, a point in time. ETSI GS CIM 009, clauses 4.6.2, 4.6.3 and 4.18.
+
+use jiff::Timestamp;
+
+/// The value that deletes where deletion by value is allowed (clause 4.5.0).
+pub const NULL: &str = "urn:ngsi-ld:null";
+/// The name of the default instance of an attribute.
+pub const NONE: &str = "@none";
+/// The longest id, type or attribute IRI, in bytes: keys of indexes, which `PostgreSQL` limits to 2,704 bytes together.
+pub const MAX_IRI: usize = 1024;
+
+/// Whether the text is an absolute URI or IRI, short enough to be a key.
+///
+/// A scheme, a colon and something after it, without blanks, control characters and what RFC 3987 forbids everywhere.
+#[must_use]
+pub fn is_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
+    let mut letters = scheme.chars();
+    text.len() <= MAX_IRI
+        && letters.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+        && !rest.is_empty()
+        && !rest.chars().any(|c| {
+            c.is_control()
+                || c.is_whitespace()
+                || matches!(c, '<' | '>' | '"' | '{' | '}' | '|' | '\\' | '^' | '`')
+        })
+}
+
+/// Whether the text may name a type or an attribute: a letter, then letters, digits and `_`; or an IRI, or
+/// `prefix:name`.
+pub fn is_name(text: &str) -> bool {
+    if text.contains(':') {
+        return is_uri(text);
+    }
+    let mut letters = text.chars();
+    text.len() <= MAX_IRI / 2
+        && letters.next().is_some_and(char::is_alphabetic)
+        && letters.all(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// Whether the text is a scope: `/A/B`, names as in [`is_name`] with `-` also allowed.
+#[must_use]
+pub fn is_scope(text: &str) -> bool {
+    text.len() <= MAX_IRI
+        && text.strip_prefix('/').is_some_and(|levels| {
+            levels.split('/').all(|l| {
+                !l.is_empty()
+                    && l.chars()
+                        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
+            })
+        })
+}
+
+/// Whether the text is a `DateTime` of the standard: UTC, ends in `Z`, seconds, a fraction of 1 to 6 digits.
+#[must_use]
+pub fn is_date_time(text: &str) -> bool {
+    instant_key(text).is_some()
+}
+
+/// A text that sorts as the instant does: the fraction is padded to six digits. `None` if it is no `DateTime`.
+///
+/// The database has a function of the same name and rule (`mim.instant_key`).
+#[must_use]
+pub fn instant_key(text: &str) -> Option<String> {
+    let bare = text.strip_suffix('Z')?;
+    let (whole, fraction) = match bare.split_once(['.', ',']) {
+        Some((whole, fraction)) => (whole, fraction),
+        None => (bare, "0"),
+    };
+    let shape = whole.len() == 19
+        && whole.bytes().enumerate().all(|(n, b)| match n {
+            4 | 7 => b == b'-',
+            10 => b == b'T',
+            13 | 16 => b == b':',
+            _ => b.is_ascii_digit(),
+        });
+    let fraction_good = (1..=6).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
+    if !shape || !fraction_good || format!("{whole}Z").parse::<Timestamp>().is_err() {
+        return None;
+    }
+    Some(format!("{whole}.{fraction:0<6}"))
+}
+
+/// Whether the text is a Date: `2024-02-29`.
+#[must_use]
+pub fn is_date(text: &str) -> bool {
+    text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
+}
+
+/// Whether the text is a Time: `12:30:00`, fraction and `Z` allowed.
+#[must_use]
+pub fn is_time(text: &str) -> bool {
+    let bare = text.strip_suffix('Z').unwrap_or(text);
+    bare.len() >= 8
+        && bare.as_bytes().get(2) == Some(&b':')
+        && bare.replace(',', ".").parse::<jiff::civil::Time>().is_ok()
+}
+
+/// A system time as clients see it: UTC with six digits of fraction.
+#[must_use]
+pub fn time_text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn uris_are_absolute_and_clean() {
+        for good in ["urn:ngsi-ld:A:1", "https://example.org/a?b#c", "a:b", "urn:x:é"] {
+            assert!(is_uri(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            ":a",
+            "a:",
+            "1a:b",
+            "urn:a b",
+            "urn:a\"b",
+            "urn:a\u{1}",
+            &format!("urn:{}", "x".repeat(MAX_IRI)),
+        ] {
+            assert!(!is_uri(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_start_with_a_letter() {
+        for good in [
+            "a",
+            "noise_Level1",
+            "schema:name",
+            "https://schema.org/name",
+            "température",
+        ] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "1a", "a-b", "a.b", "a b", "a<b", "@x", "_a", "a(b"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_utc_with_z() {
+        for good in [
+            "2024-02-29T12:00:00Z",
+            "2024-02-29T12:00:00.1Z",
+            "2024-02-29T12:00:00,123456Z",
+        ] {
+            assert!(is_date_time(good), "{good}");
+        }
+        for bad in [
+            "2024-02-30T12:00:00Z",
+            "2024-02-29T12:00:00+02:00",
+            "2024-02-29T12:00:00",
+            "2024-02-29",
+            "2024-02-29T12:00:00.1234567Z",
+            "2024-02-29T12:00:00.Z",
+            "2024-02-29 12:00:00Z",
+            "2024-02-29T25:00:00Z",
+        ] {
+            assert!(!is_date_time(bad), "{bad}");
+        }
+        assert!(is_date("2024-02-29") && !is_date("2023-02-29"));
+        assert!(is_time("12:30:00") && is_time("12:30:00.5Z") && !is_time("12:30") && !is_time("25:00:00"));
+        assert_eq!(
+            time_text(Timestamp::from_second(0).unwrap()),
+            "1970-01-01T00:00:00.000000Z"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn checks_never_panic(text in "\\PC{0,40}") {
+            let _ = (is_uri(&text), is_name(&text), is_scope(&text), is_date_time(&text), is_date(&text), is_time(&text));
+        }
+
+        #[test]
+        fn keys_sort_as_instants(a in 0i64..4_000_000_000_000_000, b in 0i64..4_000_000_000_000_000) {
+            let (ta, tb) = (Timestamp::from_microsecond(a).unwrap(), Timestamp::from_microsecond(b).unwrap());
+            let (ka, kb) = (instant_key(&time_text(ta)).unwrap(), instant_key(&time_text(tb)).unwrap());
+            prop_assert_eq!(ta.cmp(&tb), ka.cmp(&kb));
+        }
+    }
+}

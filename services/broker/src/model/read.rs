@@ -1,0 +1,430 @@
+//! From what a client sends to the model: normalized, concise and simplified, in any mix (clauses 4.5.0 to 4.5.24).
+
+use crate::context::Context;
+use crate::model::entity::{
+    Attributes, Fragment, Instance, Kind, LOCATION, OBSERVATION_SPACE, OPERATION_SPACE,
+};
+use crate::model::geometry::{Geometry, looks_like_geometry};
+use crate::model::json::Json;
+use crate::model::names::{MAX_IRI, NONE, NULL, is_date_time, is_name, is_scope, is_uri};
+use crate::model::{Refusal, refuse};
+use std::collections::BTreeMap;
+
+/// Whether `urn:ngsi-ld:null` as a value means "delete this", or is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nulls {
+    /// The operation does not delete by value.
+    Refused,
+    /// It does.
+    Delete,
+}
+
+/// Members of an entity that clients may send and the broker keeps itself.
+const SYSTEM: [&str; 3] = ["createdAt", "modifiedAt", "deletedAt"];
+
+/// Reads one client's document in its context.
+pub struct Reader<'a> {
+    /// What names mean.
+    pub context: &'a Context,
+    /// What a null means.
+    pub nulls: Nulls,
+}
+
+impl Reader<'_> {
+    /// Reads an entity or a part of one.
+    pub fn fragment(&self, body: &Json) -> Result<Fragment, Refusal> {
+        let Json::Object(members) = body else {
+            return refuse(format!("an entity is an object, not {}", body.kind()));
+        };
+        let mut found = Fragment::default();
+        for (name, value) in members {
+            match name.as_str() {
+                "id" | "@id" => found.id = Some(id(value)?),
+                "type" | "@type" => found.types = self.types(value)?,
+                "scope" => found.scope = Some(scope(value)?),
+                "expiresAt" => return refuse("expiresAt is not supported"),
+                "@context" => {}
+                name if SYSTEM.contains(&name) => {}
+                name => self.attribute_into(&mut found.attributes, name, value)?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads an entity that is whole: with id and type.
+    pub fn entity(&self, body: &Json) -> Result<Fragment, Refusal> {
+        let found = self.fragment(body)?;
+        if found.id.is_none() {
+            return refuse("the entity has no id");
+        }
+        if found.types.is_empty() {
+            return refuse("the entity has no type");
+        }
+        Ok(found)
+    }
+
+    /// Reads the body of an operation on one attribute; the kind may be left out of a partial update.
+    pub fn attribute(&self, name: &str, body: &Json) -> Result<(String, Vec<Instance>), Refusal> {
+        let iri = self.name(name)?;
+        let instances = self.instances(&iri, name, body)?;
+        Ok((iri, instances))
+    }
+
+    /// Expands the name of an attribute.
+    pub fn name(&self, name: &str) -> Result<String, Refusal> {
+        expanded_name(self.context, name)
+    }
+
+    fn types(&self, value: &Json) -> Result<Vec<String>, Refusal> {
+        let names = one_or_more(value, "type")?;
+        let mut types: Vec<String> = Vec::with_capacity(names.len());
+        for name in names {
+            let iri = expanded_name(self.context, name)?;
+            if !types.contains(&iri) {
+                types.push(iri);
+            }
+        }
+        Ok(types)
+    }
+
+    fn attribute_into(&self, attributes: &mut Attributes, name: &str, value: &Json) -> Result<(), Refusal> {
+        let (iri, instances) = self.attribute(name, value)?;
+        if attributes.insert(iri, instances).is_some() {
+            return refuse(format!("two members mean the attribute {name:?}"));
+        }
+        Ok(())
+    }
+
+    fn instances(&self, iri: &str, name: &str, value: &Json) -> Result<Vec<Instance>, Refusal> {
+        let several = match value {
+            Json::Array(items) if !items.is_empty() && items.iter().all(looks_like_instance) => {
+                items.as_slice()
+            }
+            single => std::slice::from_ref(single),
+        };
+        let mut instances: Vec<Instance> = Vec::with_capacity(several.len());
+        for value in several {
+            let instance = self
+                .instance(value)
+                .map_err(|Refusal(why)| Refusal(format!("attribute {name:?}: {why}")))?;
+            if instances.iter().any(|other| other.dataset == instance.dataset) {
+                return refuse(format!(
+                    "attribute {name:?}: two instances have the same datasetId"
+                ));
+            }
+            let must_be_geo = matches!(iri, LOCATION | OBSERVATION_SPACE | OPERATION_SPACE);
+            if must_be_geo && instance.kind != Kind::GeoProperty && !instance.is_deletion() {
+                return refuse(format!("attribute {name:?}: it must be a GeoProperty"));
+            }
+            instances.push(instance);
+        }
+        Ok(instances)
+    }
+
+    fn instance(&self, value: &Json) -> Result<Instance, Refusal> {
+        match form(value)? {
+            Form::Bare(kind) => {
+                let value = self.value(kind, value)?;
+                self.checked(Instance::new(kind, value))
+            }
+            Form::Members(kind, members) => {
+                let Some((_, sent)) = members.iter().find(|(name, _)| name == kind.member()) else {
+                    return refuse(format!("a {} needs the member {:?}", kind.name(), kind.member()));
+                };
+                let mut instance = Instance::new(kind, self.value(kind, sent)?);
+                for (name, value) in members {
+                    self.member(&mut instance, name, value)?;
+                }
+                self.checked(instance)
+            }
+        }
+    }
+
+    fn checked(&self, instance: Instance) -> Result<Instance, Refusal> {
+        if self.nulls == Nulls::Refused && instance.is_deletion() {
+            return refuse(format!("{NULL} is not a value here"));
+        }
+        Ok(instance)
+    }
+
+    /// Reads what is beside the value.
+    pub(super) fn member(&self, instance: &mut Instance, name: &str, value: &Json) -> Result<(), Refusal> {
+        match name {
+            "observedAt" => instance.observed_at = Some(date_time(value)?),
+            "datasetId" => instance.dataset = dataset(value)?,
+            "unitCode" => match value {
+                Json::String(code) => instance.unit_code = Some(code.clone()),
+                other => return refuse(format!("unitCode is a string, not {}", other.kind())),
+            },
+            "objectType" => instance.object_type = self.types(value)?,
+            "@context" => return refuse("an @context inside an attribute is not allowed"),
+            "type" | "@type" | "instanceId" => {}
+            name if SYSTEM.contains(&name) || name.starts_with("previous") => {}
+            name if name == instance.kind.member() => {}
+            name if Kind::ALL.iter().any(|kind| kind.member() == name) => {
+                return refuse(format!("a {} has no member {name:?}", instance.kind.name()));
+            }
+            name => self.attribute_into(&mut instance.subs, name, value)?,
+        }
+        Ok(())
+    }
+
+    /// Reads the value of a kind.
+    pub(super) fn value(&self, kind: Kind, value: &Json) -> Result<Json, Refusal> {
+        if value.as_str() == Some(NULL) {
+            return Ok(value.clone());
+        }
+        match kind {
+            Kind::Property => self.expanded(value),
+            Kind::GeoProperty => geometry(value),
+            Kind::Relationship => relationship(value),
+            Kind::LanguageProperty => language_map(value),
+            Kind::VocabProperty => self.vocab(value),
+            Kind::JsonProperty => match value {
+                Json::Object(_) | Json::Array(_) => no_nulls(value).map(|()| value.clone()),
+                other => refuse(format!("json is an object or an array, not {}", other.kind())),
+            },
+            Kind::ListProperty => match value {
+                Json::Array(_) => self.expanded(value),
+                other => refuse(format!("valueList is an array, not {}", other.kind())),
+            },
+            Kind::ListRelationship => object_list(value),
+        }
+    }
+
+    fn vocab(&self, value: &Json) -> Result<Json, Refusal> {
+        let expand = |name: &str| Json::string(self.context.expand(name).into_owned());
+        match value {
+            Json::String(name) => Ok(expand(name)),
+            Json::Array(_) => Ok(Json::Array(
+                one_or_more(value, "vocab")?.into_iter().map(expand).collect(),
+            )),
+            other => refuse(format!(
+                "vocab is a string or an array of strings, not {}",
+                other.kind()
+            )),
+        }
+    }
+
+    /// A value with the members of its objects expanded, as JSON-LD does with them.
+    fn expanded(&self, value: &Json) -> Result<Json, Refusal> {
+        match value {
+            Json::Null => refuse("null is not a value"),
+            Json::String(text) if text == NULL => {
+                refuse(format!("{NULL} inside a value is not allowed here"))
+            }
+            Json::Array(items) => Ok(Json::Array(
+                items.iter().map(|i| self.expanded(i)).collect::<Result<_, _>>()?,
+            )),
+            Json::Object(members) => {
+                let mut expanded: BTreeMap<String, Json> = BTreeMap::new();
+                for (name, value) in members {
+                    let name = if keeps_its_name(name) {
+                        name.clone()
+                    } else {
+                        self.context.expand(name).into_owned()
+                    };
+                    // Only a plain member may be null: a value that is null was refused above.
+                    let value = if *value == Json::Null {
+                        Json::Null
+                    } else {
+                        self.expanded(value)?
+                    };
+                    if expanded.insert(name, value).is_some() {
+                        return refuse("two members of a value mean the same IRI");
+                    }
+                }
+                Ok(Json::Object(expanded.into_iter().collect()))
+            }
+            plain => Ok(plain.clone()),
+        }
+    }
+}
+
+/// Expands the name of a type or an attribute.
+pub fn expanded_name(context: &Context, name: &str) -> Result<String, Refusal> {
+    if !is_name(name) {
+        return refuse(format!(
+            "{name:?} is not a name: a letter, then letters, digits and _, or an IRI"
+        ));
+    }
+    let iri = context.expand(name).into_owned();
+    if iri.len() > MAX_IRI {
+        return refuse(format!("the IRI of {name:?} is longer than {MAX_IRI} bytes"));
+    }
+    Ok(iri)
+}
+
+/// Members of values that have their meaning from JSON-LD itself.
+#[must_use]
+pub fn keeps_its_name(member: &str) -> bool {
+    member.starts_with('@') || matches!(member, "type" | "id")
+}
+
+enum Form<'a> {
+    /// The value alone.
+    Bare(Kind),
+    /// An object with the members of an attribute.
+    Members(Kind, &'a [(String, Json)]),
+}
+
+fn form(value: &Json) -> Result<Form<'_>, Refusal> {
+    let Json::Object(members) = value else {
+        return Ok(Form::Bare(Kind::Property));
+    };
+    if looks_like_geometry(value) {
+        return Ok(Form::Bare(Kind::GeoProperty));
+    }
+    let named = value
+        .get("type")
+        .or_else(|| value.get("@type").filter(|_| value.get("@value").is_none()));
+    match named {
+        Some(Json::String(name)) => match Kind::named(name) {
+            Some(kind) => Ok(Form::Members(kind, members)),
+            None => refuse(format!("{name:?} is no type of attribute")),
+        },
+        Some(other) => refuse(format!(
+            "the type of an attribute is a string, not {}",
+            other.kind()
+        )),
+        None => Ok(implied(value).map_or(Form::Bare(Kind::Property), |kind| Form::Members(kind, members))),
+    }
+}
+
+/// The kind of a concise attribute, told by the member that carries the value.
+fn implied(value: &Json) -> Option<Kind> {
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| value.get(kind.member()).is_some())?;
+    let geo = kind == Kind::Property && value.get("value").is_some_and(looks_like_geometry);
+    Some(if geo { Kind::GeoProperty } else { kind })
+}
+
+fn looks_like_instance(value: &Json) -> bool {
+    let typed = value
+        .get("type")
+        .and_then(Json::as_str)
+        .is_some_and(|name| Kind::named(name).is_some());
+    typed || (value.get("type").is_none() && implied(value).is_some())
+}
+
+fn id(value: &Json) -> Result<String, Refusal> {
+    match value {
+        Json::String(text) if is_uri(text) => Ok(text.clone()),
+        Json::String(text) => refuse(format!(
+            "the id {:?} is not a URI of at most {MAX_IRI} bytes",
+            shortened(text)
+        )),
+        other => refuse(format!("the id is a URI, not {}", other.kind())),
+    }
+}
+
+/// At most 100 characters of a text, for messages.
+fn shortened(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+fn one_or_more<'a>(value: &'a Json, what: &str) -> Result<Vec<&'a str>, Refusal> {
+    let texts: Option<Vec<&str>> = match value {
+        Json::String(text) => Some(vec![text]),
+        Json::Array(items) if !items.is_empty() => items.iter().map(Json::as_str).collect(),
+        _ => None,
+    };
+    texts.ok_or_else(|| Refusal(format!("{what} is a string or an array of strings")))
+}
+
+fn scope(value: &Json) -> Result<Vec<String>, Refusal> {
+    let scopes = one_or_more(value, "scope")?;
+    if let Some(bad) = scopes.iter().find(|s| !is_scope(s)) {
+        return refuse(format!(
+            "{:?} is not a scope like /Madrid/Gardens",
+            shortened(bad)
+        ));
+    }
+    Ok(scopes.into_iter().map(str::to_owned).collect())
+}
+
+fn date_time(value: &Json) -> Result<String, Refusal> {
+    // The typed form of JSON-LD says the same.
+    let text = value
+        .as_str()
+        .or_else(|| value.get("@value").and_then(Json::as_str));
+    match text {
+        Some(text) if is_date_time(text) => Ok(text.to_owned()),
+        _ => refuse("observedAt is a DateTime in UTC like 2024-01-31T12:00:00Z"),
+    }
+}
+
+/// Reads a dataset id; `@none` is the default instance.
+pub fn dataset(value: &Json) -> Result<Option<String>, Refusal> {
+    match value.as_str() {
+        Some(NONE) => Ok(None),
+        Some(text) if is_uri(text) => Ok(Some(text.to_owned())),
+        _ => refuse("datasetId is a URI or @none"),
+    }
+}
+
+fn geometry(value: &Json) -> Result<Json, Refusal> {
+    if let Json::String(text) = value {
+        let parsed =
+            Json::parse(text.as_bytes()).map_err(|e| Refusal(format!("the text of a geometry is {e}")))?;
+        return Geometry::of(&parsed).map(|_| parsed);
+    }
+    Geometry::of(value).map(|_| value.clone())
+}
+
+fn uri(value: &Json) -> Result<Json, Refusal> {
+    match value {
+        Json::String(text) if is_uri(text) => Ok(value.clone()),
+        other => refuse(format!(
+            "the object of a relationship is a URI, not {}",
+            shortened(&other.to_text())
+        )),
+    }
+}
+
+fn relationship(value: &Json) -> Result<Json, Refusal> {
+    match value {
+        Json::Array(items) if items.is_empty() => refuse("the object of a relationship is an empty array"),
+        Json::Array(items) => Ok(Json::Array(items.iter().map(uri).collect::<Result<_, _>>()?)),
+        single => uri(single),
+    }
+}
+
+fn object_list(value: &Json) -> Result<Json, Refusal> {
+    match value {
+        Json::Array(items) => {
+            let uris = items.iter().map(|item| uri(item.get("object").unwrap_or(item)));
+            Ok(Json::Array(uris.collect::<Result<_, _>>()?))
+        }
+        other => refuse(format!("objectList is an array, not {}", other.kind())),
+    }
+}
+
+fn language_map(value: &Json) -> Result<Json, Refusal> {
+    let Json::Object(members) = value else {
+        return refuse(format!("languageMap is an object, not {}", value.kind()));
+    };
+    for (tag, text) in members {
+        let good_tag =
+            tag == NONE || (!tag.is_empty() && tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
+        if !good_tag {
+            return refuse(format!("{:?} is not a language tag", shortened(tag)));
+        }
+        one_or_more(text, "a text of a languageMap")?;
+    }
+    Ok(value.clone())
+}
+
+fn no_nulls(value: &Json) -> Result<(), Refusal> {
+    match value {
+        Json::String(text) if text == NULL => refuse(format!("{NULL} inside a value is not allowed here")),
+        Json::Array(items) => items.iter().try_for_each(no_nulls),
+        Json::Object(members) => members.iter().try_for_each(|(_, v)| no_nulls(v)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

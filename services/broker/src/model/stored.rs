@@ -1,0 +1,153 @@
+//! The text that the database keeps of an entity's attributes (column `attrs` of `mim.entities`, jsonb).
+//!
+//! `{IRI: [instance, …]}`; an instance is `{"type", "value", "datasetId", "observedAt", "unitCode", "objectType",
+//! "createdAt", "modifiedAt", IRI: [instance, …]}`. The value is always called `value`, whatever the kind, so that
+//! queries need not know kinds; attributes of attributes are told by the colon in their name. `createdAt` is there
+//! only where an instance is younger than what holds it, `modifiedAt` only once it was changed.
+
+use crate::model::entity::{Attributes, Instance, Kind};
+use crate::model::json::{Json, MAX_STORED_DEPTH, write_string};
+
+/// The stored text is not what [`write`] writes: somebody else changed the database.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored entity cannot be read: {0}")]
+pub struct Damaged(String);
+
+/// Writes attributes.
+#[must_use]
+pub fn write(attributes: &Attributes) -> String {
+    let mut out = String::with_capacity(256);
+    write_attributes(&mut out, attributes, "{");
+    out.push('}');
+    out
+}
+
+fn write_attributes(out: &mut String, attributes: &Attributes, before_first: &str) {
+    out.push_str(if attributes.is_empty() && before_first == "," {
+        ""
+    } else {
+        before_first
+    });
+    for (n, (iri, instances)) in attributes.iter().enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
+        write_string(out, iri);
+        out.push_str(":[");
+        for (n, instance) in instances.iter().enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            write_instance(out, instance);
+        }
+        out.push(']');
+    }
+}
+
+fn write_instance(out: &mut String, instance: &Instance) {
+    out.push_str("{\"type\":");
+    write_string(out, instance.kind.name());
+    out.push_str(",\"value\":");
+    instance.value.write(out);
+    let plain = [
+        ("datasetId", &instance.dataset),
+        ("observedAt", &instance.observed_at),
+        ("unitCode", &instance.unit_code),
+        ("createdAt", &instance.created),
+        ("modifiedAt", &instance.modified),
+    ];
+    for (name, value) in plain {
+        if let Some(value) = value {
+            out.push(',');
+            write_string(out, name);
+            out.push(':');
+            write_string(out, value);
+        }
+    }
+    if !instance.object_type.is_empty() {
+        out.push_str(",\"objectType\":");
+        Json::Array(instance.object_type.iter().map(Json::string).collect()).write(out);
+    }
+    write_attributes(out, &instance.subs, ",");
+    out.push('}');
+}
+
+/// Reads what [`write`] wrote, or what `PostgreSQL` made of it.
+pub fn read(text: &str) -> Result<Attributes, Damaged> {
+    let json = Json::parse_within(text, MAX_STORED_DEPTH).map_err(|e| Damaged(e.to_string()))?;
+    match json {
+        Json::Object(members) => members
+            .into_iter()
+            .map(|(iri, value)| Ok((iri, instances(value)?)))
+            .collect(),
+        other => Err(Damaged(format!("{} instead of attributes", other.kind()))),
+    }
+}
+
+fn instances(value: Json) -> Result<Vec<Instance>, Damaged> {
+    match value {
+        Json::Array(items) => items.into_iter().map(instance).collect(),
+        other => Err(Damaged(format!("{} instead of instances", other.kind()))),
+    }
+}
+
+fn instance(value: Json) -> Result<Instance, Damaged> {
+    let Json::Object(members) = value else {
+        return Err(Damaged(format!("{} instead of an instance", value.kind())));
+    };
+    let mut instance = Instance::new(Kind::Property, Json::Null);
+    for (name, value) in members {
+        match (name.as_str(), value) {
+            ("type", Json::String(kind)) => {
+                instance.kind = Kind::named(&kind).ok_or_else(|| Damaged(format!("the kind {kind}")))?;
+            }
+            ("value", value) => instance.value = value,
+            ("datasetId", Json::String(text)) => instance.dataset = Some(text),
+            ("observedAt", Json::String(text)) => instance.observed_at = Some(text),
+            ("unitCode", Json::String(text)) => instance.unit_code = Some(text),
+            ("createdAt", Json::String(text)) => instance.created = Some(text),
+            ("modifiedAt", Json::String(text)) => instance.modified = Some(text),
+            ("objectType", Json::Array(types)) => {
+                instance.object_type = types.iter().filter_map(Json::as_str).map(str::to_owned).collect();
+            }
+            // A member that a newer broker added: kept out, not an error.
+            (name, _) if !name.contains(':') => {}
+            (_, value) => {
+                instance.subs.insert(name, instances(value)?);
+            }
+        }
+    }
+    Ok(instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_not_ours_is_an_error_not_a_panic() {
+        for bad in [
+            "",
+            "[]",
+            "{\"urn:a\":5}",
+            "{\"urn:a\":[5]}",
+            "{\"urn:a\":[{\"type\":\"X\"}]}",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn everything_of_an_instance_is_kept() {
+        let text = r#"{"urn:a":[{"type":"Relationship","value":"urn:b","datasetId":"urn:d","observedAt":"2024-01-01T00:00:00Z","unitCode":"C","createdAt":"x","modifiedAt":"y","objectType":["urn:t"],"urn:sub":[{"type":"Property","value":5.0}]}]}"#;
+        assert_eq!(write(&read(text).unwrap()), text);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_reads_or_is_an_error(text in "[\\[\\]{}\":a-z,0-9]{0,60}") {
+            let _ = read(&text);
+        }
+    }
+}

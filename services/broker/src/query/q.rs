@@ -1,0 +1,446 @@
+//! The query language (clause 4.9): terms joined by `;` (and, binds tighter) and `|` (or), with parentheses.
+
+use crate::context::Context;
+use crate::model::json::Json;
+use crate::model::names::{is_date, is_date_time, is_time, is_uri};
+use crate::model::read::expanded_name;
+use crate::model::{Refusal, refuse};
+use crate::query::pattern;
+
+/// The longest query, in bytes.
+const MAX_LENGTH: usize = 16 * 1024;
+/// How many terms a query may have, and values a list.
+const MAX_TERMS: usize = 100;
+const MAX_VALUES: usize = 500;
+/// How deep parentheses and paths may go.
+const MAX_DEPTH: usize = 16;
+
+/// A query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Query {
+    /// All of these.
+    And(Vec<Query>),
+    /// Any of these.
+    Or(Vec<Query>),
+    /// One condition.
+    Term(Term),
+}
+
+/// One condition: some instance at the path passes the test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// Where to look.
+    pub path: Path,
+    /// What to find.
+    pub test: Test,
+}
+
+/// Where to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// When the entity was created.
+    CreatedAt,
+    /// When the entity was changed last.
+    ModifiedAt,
+    /// In an attribute.
+    Attribute {
+        /// IRIs: the attribute, its attribute, and so on; at least one.
+        names: Vec<String>,
+        /// What of the last one.
+        part: Part,
+    },
+}
+
+/// What of an attribute is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its value.
+    Value,
+    /// A member of its value: the names as sent and expanded. Languages and JSON are not expanded.
+    Member {
+        /// As sent.
+        sent: Vec<String>,
+        /// As IRIs.
+        expanded: Vec<String>,
+    },
+    /// Any language of it.
+    AnyLanguage,
+    /// Something the broker or the standard keeps beside the value.
+    System(System),
+}
+
+/// What is kept beside a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// `observedAt`
+    ObservedAt,
+    /// `createdAt`
+    CreatedAt,
+    /// `modifiedAt`
+    ModifiedAt,
+    /// `unitCode`
+    UnitCode,
+    /// `datasetId`
+    DatasetId,
+}
+
+impl System {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "observedAt" => Self::ObservedAt,
+            "createdAt" => Self::CreatedAt,
+            "modifiedAt" => Self::ModifiedAt,
+            "unitCode" => Self::UnitCode,
+            "datasetId" => Self::DatasetId,
+            _ => return None,
+        })
+    }
+}
+
+/// What to find.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// Anything.
+    Exists,
+    /// One of these, or not one of these.
+    Equals {
+        /// Whether the test is negated; the attribute must exist all the same.
+        not: bool,
+        /// The values, at least one.
+        any_of: Vec<Operand>,
+    },
+    /// In a relation of order to a value.
+    Order(Order, Value),
+    /// A text in which the pattern is found, or is not.
+    Matches {
+        /// Whether the test is negated.
+        not: bool,
+        /// The checked pattern.
+        pattern: String,
+    },
+}
+
+/// `<`, `<=`, `>`, `>=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+/// What a value may equal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// A value.
+    One(Value),
+    /// Anything from the first to the second, both included.
+    Range(Value, Value),
+}
+
+/// A value in a query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A JSON number, as sent.
+    Number(String),
+    /// A truth value.
+    Bool(bool),
+    /// A text in quotes, or a URI.
+    Text(String),
+    /// A point in time.
+    DateTime(String),
+    /// A day, or a time of day; texts of one shape compare as what they mean.
+    DateOrTime(String),
+}
+
+/// Reads a query; names are expanded by the context.
+pub fn parse(text: &str, context: &Context) -> Result<Query, Refusal> {
+    if text.len() > MAX_LENGTH {
+        return refuse(format!("q: longer than {MAX_LENGTH} bytes"));
+    }
+    let mut parser = Parser {
+        rest: text,
+        context,
+        terms: 0,
+    };
+    let query = parser.or(0)?;
+    if !parser.rest.is_empty() {
+        return parser.unexpected();
+    }
+    Ok(query)
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+    context: &'a Context,
+    terms: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn unexpected<T>(&self) -> Result<T, Refusal> {
+        let found: String = self.rest.chars().take(20).collect();
+        if found.is_empty() {
+            refuse("q: ends too early")
+        } else {
+            refuse(format!("q: unexpected {found:?}"))
+        }
+    }
+
+    fn eat(&mut self, text: &str) -> bool {
+        match self.rest.strip_prefix(text) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes what comes before the first of these characters.
+    fn until(&mut self, stop: &[char]) -> &'a str {
+        let end = self.rest.find(stop).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken
+    }
+
+    fn or(&mut self, depth: usize) -> Result<Query, Refusal> {
+        let first = self.and(depth)?;
+        let mut parts = vec![first];
+        while self.eat("|") {
+            parts.push(self.and(depth)?);
+        }
+        Ok(joined(parts, Query::Or))
+    }
+
+    fn and(&mut self, depth: usize) -> Result<Query, Refusal> {
+        let mut parts = vec![self.unit(depth)?];
+        while self.eat(";") {
+            parts.push(self.unit(depth)?);
+        }
+        Ok(joined(parts, Query::And))
+    }
+
+    fn unit(&mut self, depth: usize) -> Result<Query, Refusal> {
+        if depth > MAX_DEPTH {
+            return refuse("q: parentheses nested too deep");
+        }
+        if self.eat("(") {
+            let inner = self.or(depth + 1)?;
+            return if self.eat(")") {
+                Ok(inner)
+            } else {
+                self.unexpected()
+            };
+        }
+        self.terms += 1;
+        if self.terms > MAX_TERMS {
+            return refuse(format!("q: more than {MAX_TERMS} terms"));
+        }
+        let path = self.path()?;
+        let test = self.test()?;
+        Ok(Query::Term(Term { path, test }))
+    }
+
+    fn path(&mut self) -> Result<Path, Refusal> {
+        let text = self.until(&['=', '!', '<', '>', '~', ';', '|', '(', ')', '[', '"', ',', ' ']);
+        if text.is_empty() {
+            return self.unexpected();
+        }
+        // A full IRI has dots of its own.
+        let mut names: Vec<&str> = if text.contains("://") {
+            vec![text]
+        } else {
+            text.split('.').collect()
+        };
+        if names.len() > MAX_DEPTH {
+            return refuse("q: a path that is too long");
+        }
+        if !self.rest.starts_with('[') {
+            match names.as_slice() {
+                ["createdAt"] => return Ok(Path::CreatedAt),
+                ["modifiedAt"] => return Ok(Path::ModifiedAt),
+                _ => {}
+            }
+        }
+        let system = if names.len() > 1 {
+            names.last().and_then(|n| System::named(n))
+        } else {
+            None
+        };
+        let mut part = Part::Value;
+        if let Some(system) = system {
+            names.pop();
+            part = Part::System(system);
+        }
+        let names = names
+            .into_iter()
+            .map(|n| self.name(n))
+            .collect::<Result<Vec<_>, _>>()?;
+        if self.eat("[") {
+            let inner = self.until(&[']']);
+            if !self.eat("]") || inner.is_empty() || part != Part::Value {
+                return refuse("q: a bracket that is not closed, empty, or after a system attribute");
+            }
+            part = self.member(inner)?;
+        }
+        Ok(Path::Attribute { names, part })
+    }
+
+    fn name(&self, name: &str) -> Result<String, Refusal> {
+        expanded_name(self.context, name).map_err(|Refusal(why)| Refusal(format!("q: {why}")))
+    }
+
+    fn member(&self, inner: &str) -> Result<Part, Refusal> {
+        if inner == "*" {
+            return Ok(Part::AnyLanguage);
+        }
+        let sent: Vec<String> = inner.split('.').map(str::to_owned).collect();
+        if sent.len() > MAX_DEPTH || sent.iter().any(String::is_empty) {
+            return refuse("q: a path in brackets that is too long or has an empty name");
+        }
+        let expand = |name: &String| {
+            if crate::model::read::keeps_its_name(name) {
+                name.clone()
+            } else {
+                self.context.expand(name).into_owned()
+            }
+        };
+        Ok(Part::Member {
+            expanded: sent.iter().map(expand).collect(),
+            sent,
+        })
+    }
+
+    fn test(&mut self) -> Result<Test, Refusal> {
+        const OPERATORS: [&str; 8] = ["!~=", "~=", "==", "!=", ">=", "<=", ">", "<"];
+        let Some(operator) = OPERATORS.into_iter().find(|o| self.eat(o)) else {
+            return Ok(Test::Exists);
+        };
+        Ok(match operator {
+            "!~=" => Test::Matches {
+                not: true,
+                pattern: self.pattern()?,
+            },
+            "~=" => Test::Matches {
+                not: false,
+                pattern: self.pattern()?,
+            },
+            "==" => Test::Equals {
+                not: false,
+                any_of: self.operands()?,
+            },
+            "!=" => Test::Equals {
+                not: true,
+                any_of: self.operands()?,
+            },
+            ">=" => Test::Order(Order::GreaterOrEqual, self.value()?),
+            "<=" => Test::Order(Order::LessOrEqual, self.value()?),
+            ">" => Test::Order(Order::Greater, self.value()?),
+            _ => Test::Order(Order::Less, self.value()?),
+        })
+    }
+
+    fn pattern(&mut self) -> Result<String, Refusal> {
+        let text = if self.rest.starts_with('"') {
+            self.quoted()?
+        } else {
+            self.until(&[';', '|', ')']).to_owned()
+        };
+        if text.is_empty() {
+            return refuse("q: an empty pattern");
+        }
+        pattern::check(&text).map_err(|Refusal(why)| Refusal(format!("q: {why}")))?;
+        Ok(text)
+    }
+
+    fn operands(&mut self) -> Result<Vec<Operand>, Refusal> {
+        let mut operands = Vec::new();
+        loop {
+            let first = self.value()?;
+            operands.push(if self.eat("..") {
+                Operand::Range(first, self.value()?)
+            } else {
+                Operand::One(first)
+            });
+            if operands.len() > MAX_VALUES {
+                return refuse(format!("q: more than {MAX_VALUES} values in a list"));
+            }
+            if !self.eat(",") {
+                return Ok(operands);
+            }
+        }
+    }
+
+    fn value(&mut self) -> Result<Value, Refusal> {
+        if self.rest.starts_with('"') {
+            return self.quoted().map(Value::Text);
+        }
+        let whole = self.rest.find([';', '|', ')', ',']).unwrap_or(self.rest.len());
+        let token = self.rest.get(..whole).unwrap_or_default();
+        let end = token.find("..").unwrap_or(token.len());
+        let (token, rest) = self.rest.split_at(end);
+        let value = match token {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            _ if is_date_time(token) => Value::DateTime(token.to_owned()),
+            _ if is_date(token) || is_time(token) => Value::DateOrTime(token.to_owned()),
+            _ => match Json::parse(token.as_bytes()) {
+                Ok(Json::Number(number)) => Value::Number(number.into()),
+                _ if is_uri(token) => Value::Text(token.to_owned()),
+                _ => return self.unexpected(),
+            },
+        };
+        self.rest = rest;
+        Ok(value)
+    }
+
+    /// A text in quotes, escaped as in JSON.
+    fn quoted(&mut self) -> Result<String, Refusal> {
+        let mut escaped = false;
+        let end = self.rest.char_indices().skip(1).find(|(_, c)| {
+            let closes = *c == '"' && !escaped;
+            escaped = *c == '\\' && !escaped;
+            closes
+        });
+        let Some((end, _)) = end else {
+            return refuse("q: a quote that is not closed");
+        };
+        let (text, rest) = self.rest.split_at(end + 1);
+        match Json::parse(text.as_bytes()) {
+            Ok(Json::String(text)) => {
+                self.rest = rest;
+                Ok(text)
+            }
+            _ => refuse("q: a text in quotes with a wrong escape"),
+        }
+    }
+}
+
+fn joined(mut parts: Vec<Query>, many: fn(Vec<Query>) -> Query) -> Query {
+    match (parts.len(), parts.pop()) {
+        (1, Some(only)) => only,
+        (_, last) => {
+            parts.extend(last);
+            many(parts)
+        }
+    }
+}
+
+impl Query {
+    /// Whether it asks for anything but times the broker keeps: a query by these alone is too wide (clause 5.7.2).
+    pub fn names_an_attribute(&self) -> bool {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::names_an_attribute),
+            Self::Term(term) => matches!(term.path, Path::Attribute { .. }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "q_tests.rs"]
+mod tests;

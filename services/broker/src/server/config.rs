@@ -1,0 +1,106 @@
+//! `broker.yaml`: the tenants and the guard of outgoing calls; followed as it changes.
+
+use crate::api::call::is_tenant_name;
+use ipnet::IpNet;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often the file is looked at. The kubelet refreshes a mounted `ConfigMap` about once a minute.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The configuration. Unknown members are ignored, so that an older broker runs beside a newer operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Names of tenants beside the default one.
+    pub tenants: Vec<String>,
+    /// Calls that leave the broker.
+    pub egress: Egress,
+}
+
+/// Calls that leave the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Egress {
+    /// Private ranges that may be reached.
+    pub allowed_private_cidrs: Vec<IpNet>,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration {} cannot be used: {why}", path.display())]
+pub struct ConfigError {
+    path: PathBuf,
+    why: String,
+}
+
+/// Reads the file. One that is missing or empty is a configuration without tenants.
+pub async fn read(path: &Path) -> Result<Config, ConfigError> {
+    let error = |why: String| ConfigError {
+        path: path.to_owned(),
+        why,
+    };
+    match tokio::fs::read_to_string(path).await {
+        Ok(text) => parse(&text).map_err(error),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(e) => Err(error(e.to_string())),
+    }
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    let config: Option<Config> = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
+    let config = config.unwrap_or_default();
+    match config.tenants.iter().find(|t| !is_tenant_name(t)) {
+        Some(bad) => Err(format!(
+            "{bad:?} is not a tenant's name: at most 63 letters, digits, - and _"
+        )),
+        None => Ok(config),
+    }
+}
+
+/// Follows the file for ever; one that cannot be used leaves the configuration as it was.
+pub async fn follow(path: PathBuf, config: watch::Sender<Config>) {
+    let mut told = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match read(&path).await {
+            Ok(new) => {
+                told = None;
+                let changed = config.send_if_modified(|current| {
+                    let changed = *current != new;
+                    current.clone_from(&new);
+                    changed
+                });
+                if changed {
+                    tracing::info!(tenants = new.tenants.len(), "the configuration changed");
+                }
+            }
+            Err(error) => {
+                if told.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "the configuration from before is used on");
+                    told = Some(error);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_tenants_and_egress_and_may_have_more() {
+        let config = parse(
+            "tenants: [a, b-1]\negress: {allowedPrivateCidrs: [10.0.0.0/8], other: 1}\nfuture: {x: 1}\n",
+        )
+        .unwrap();
+        assert_eq!(config.tenants, ["a", "b-1"]);
+        assert_eq!(config.egress.allowed_private_cidrs.len(), 1);
+        assert_eq!(parse("").unwrap(), Config::default());
+        assert!(parse("tenants: [\"a b\"]").is_err());
+        assert!(parse("tenants: 5").is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! Listening: bounded connections, bounded time for heads, and an end that loses no request.
+
+use crate::server::metrics::Metrics;
+use axum::body::Body;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How many clients may be connected; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 2048;
+/// How long a connection may be idle, or take to send a head.
+const HEAD_TIME: Duration = Duration::from_secs(75);
+/// The longest head, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// How long open requests have to end.
+const END: Duration = Duration::from_secs(20);
+
+/// Answers requests.
+pub trait Serve: Clone + Send + Sync + 'static {
+    /// One request, one answer.
+    fn serve(&self, request: Request<Body>) -> impl Future<Output = Response> + Send;
+}
+
+impl Serve for crate::api::front::Front {
+    async fn serve(&self, request: Request<Body>) -> Response {
+        self.answer(request).await
+    }
+}
+
+impl Serve for axum::Router {
+    async fn serve(&self, request: Request<Body>) -> Response {
+        let answered: Result<Response, Infallible> = tower::ServiceExt::oneshot(self.clone(), request).await;
+        answered.unwrap_or_else(|never| match never {})
+    }
+}
+
+/// Serves until `stop` is true; then takes no new connection, lets open requests end, and returns.
+pub async fn serve(
+    listener: TcpListener,
+    service: impl Serve,
+    metrics: Arc<Metrics>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stopping(&mut stop) => break,
+            accepted = accept(&listener, &slots) => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Some((stream, permit)) = accepted else {
+            continue;
+        };
+        let (service, stop, counted) = (service.clone(), stop.clone(), metrics.client());
+        connections.spawn(async move {
+            connection(stream, service, stop).await;
+            drop((permit, counted));
+        });
+    }
+    drop(listener);
+    let ended = tokio::time::timeout(END, async { while connections.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        tracing::warn!(
+            open = connections.len(),
+            "requests that did not end in time are cut off"
+        );
+    }
+}
+
+async fn stopping(stop: &mut watch::Receiver<bool>) {
+    // An error means that nobody is left to stop it.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(error) => {
+            // Out of file descriptors, mostly: others must end first.
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, service: impl Serve, mut stop: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.serve(request.map(Body::new)).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        .title_case_headers(true);
+    let serving = builder.serve_connection(TokioIo::new(stream), answer);
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => Some(ended),
+        () = stopping(&mut stop) => None,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        serving.as_mut().graceful_shutdown();
+        serving.await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client's connection ended");
+    }
+}

@@ -1,0 +1,141 @@
+//! What is measured. No tenant, id or path of a client is ever a label.
+
+use crate::store::Store;
+use http::{Method, StatusCode};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    route: String,
+    method: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Timed {
+    route: String,
+    method: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionState {
+    state: &'static str,
+}
+
+/// The metrics of this process.
+pub struct Metrics {
+    registry: Registry,
+    answered: Family<Answered, Counter>,
+    duration: Family<Timed, Histogram>,
+    database_up: Gauge,
+    pool: Family<ConnectionState, Gauge>,
+    clients: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("mim_broker");
+        let answered = Family::default();
+        registry.register(
+            "requests",
+            "Answered requests by route, method and status",
+            answered.clone(),
+        );
+        let duration = Family::<Timed, Histogram>::new_with_constructor(|| {
+            Histogram::new([
+                0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+            ])
+        });
+        registry.register_with_unit(
+            "request_duration",
+            "From the head of a request to its answer",
+            Unit::Seconds,
+            duration.clone(),
+        );
+        let database_up = Gauge::default();
+        registry.register(
+            "database_up",
+            "1 while the database serves and the schema is current",
+            database_up.clone(),
+        );
+        let pool = Family::default();
+        registry.register(
+            "database_connections",
+            "Connections to the database: open, in use, allowed",
+            pool.clone(),
+        );
+        let clients = Gauge::default();
+        registry.register(
+            "client_connections",
+            "Open connections of clients",
+            clients.clone(),
+        );
+        Self {
+            registry,
+            answered,
+            duration,
+            database_up,
+            pool,
+            clients,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts an answer. The route is a template.
+    pub fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
+        // Methods that nobody serves would be labels a client can choose.
+        let method = match method.as_str() {
+            known @ ("GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS") => known,
+            _ => "other",
+        };
+        let answered = Answered {
+            route: route.to_owned(),
+            method: method.to_owned(),
+            status: status.as_u16(),
+        };
+        self.answered.get_or_create(&answered).inc();
+        let timed = Timed {
+            route: route.to_owned(),
+            method: method.to_owned(),
+        };
+        self.duration.get_or_create(&timed).observe(took.as_secs_f64());
+    }
+
+    /// Counts a connection of a client until the guard is dropped.
+    #[must_use]
+    pub fn client(&self) -> ClientCounted {
+        self.clients.inc();
+        ClientCounted(self.clients.clone())
+    }
+
+    /// The text that Prometheus reads.
+    pub fn text(&self, store: &Store) -> Result<String, fmt::Error> {
+        let (open, used, allowed) = store.pool().numbers();
+        for (state, number) in [("open", open), ("used", used), ("allowed", allowed)] {
+            self.pool
+                .get_or_create(&ConnectionState { state })
+                .set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+        self.database_up.set(i64::from(store.pool().trouble().is_none()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// See [`Metrics::client`].
+pub struct ClientCounted(Gauge);
+
+impl Drop for ClientCounted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,8 @@
+//! The process: listening, draining, health, configuration.
+
+pub mod config;
+pub mod health;
+pub mod listen;
+pub mod metrics;
+pub mod probe;
+pub mod run;

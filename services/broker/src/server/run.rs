@@ -1,0 +1,134 @@
+//! `mim-broker run`: puts the parts together and runs them until SIGTERM.
+
+use crate::api::App;
+use crate::api::front::Front;
+use crate::context::cache::Contexts;
+use crate::server::config::{self, Config};
+use crate::server::health::{self, Health};
+use crate::server::listen;
+use crate::server::metrics::Metrics;
+use crate::store::Store;
+use crate::store::keeper::Keeper;
+use crate::store::pool::{Pool, State};
+use crate::store::settings::Places;
+use crate::store::tenants::Tenants;
+use crate::store::trouble::Trouble;
+use mim_egress::{Client, Policy, api_server_of_this_pod};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Where health listens.
+    pub health_listen: SocketAddr,
+    /// `broker.yaml`.
+    pub config: PathBuf,
+    /// Where the database's settings are.
+    pub places: Places,
+    /// How many connections to the database.
+    pub connections: usize,
+    /// How long new connections are still taken after SIGTERM.
+    pub drain_delay: Duration,
+}
+
+/// Runs until SIGTERM or SIGINT. An error means that it could not start.
+pub async fn run(settings: Settings) -> Result<(), String> {
+    let listener = bind(settings.listen).await?;
+    let health_listener = bind(settings.health_listen).await?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+
+    let first = config::read(&settings.config).await.map_err(|e| e.to_string())?;
+    let (config_tx, config) = watch::channel(first);
+    tokio::spawn(config::follow(settings.config.clone(), config_tx));
+    let contexts = Arc::new(Contexts::new(Arc::new(egress(&config.borrow()))));
+    tokio::spawn(follow_egress(Arc::clone(&contexts), config.clone()));
+
+    let store = store(&settings, config);
+    let metrics = Arc::new(Metrics::default());
+    let app = App::new(store, contexts, Arc::clone(&metrics));
+    let draining = Arc::new(AtomicBool::new(false));
+    let (stop, stopped) = watch::channel(false);
+    // Health has a stop of its own that never comes: it answers to the end.
+    let (_never, forever) = watch::channel(false);
+    let health = health::router(Health {
+        app: app.clone(),
+        draining: Arc::clone(&draining),
+    });
+    tokio::spawn(listen::serve(health_listener, health, Arc::default(), forever));
+    let serving = tokio::spawn(listen::serve(listener, Front::new(app), metrics, stopped));
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("shutting down: open requests end, new ones go elsewhere");
+    draining.store(true, Ordering::Relaxed);
+    tokio::time::sleep(settings.drain_delay).await;
+    stop.send_replace(true);
+    serving.await.map_err(|e| e.to_string())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    let at = listener.local_addr().map_err(|e| e.to_string())?;
+    tracing::info!(%at, "listening");
+    Ok(listener)
+}
+
+fn egress(config: &Config) -> Client {
+    Client::new(Policy::new(
+        config.egress.allowed_private_cidrs.clone(),
+        api_server_of_this_pod(),
+    ))
+}
+
+async fn follow_egress(contexts: Arc<Contexts>, mut config: watch::Receiver<Config>) {
+    let mut current = config.borrow_and_update().egress.clone();
+    while config.changed().await.is_ok() {
+        let new = config.borrow_and_update().clone();
+        if new.egress != current {
+            contexts.fetch_with(Arc::new(egress(&new)));
+            current = new.egress;
+        }
+    }
+}
+
+/// The store, with its keeper running.
+fn store(settings: &Settings, mut config: watch::Receiver<Config>) -> Store {
+    let (state, seen) = watch::channel(State::Down(Trouble::Starting));
+    let (tenants_tx, configured) = watch::channel(config.borrow_and_update().tenants.clone());
+    tokio::spawn(async move {
+        while config.changed().await.is_ok() {
+            let tenants = config.borrow_and_update().tenants.clone();
+            tenants_tx.send_if_modified(|current| {
+                let changed = *current != tenants;
+                *current = tenants;
+                changed
+            });
+        }
+    });
+    let doubt = Arc::new(Notify::new());
+    let pool = Arc::new(Pool::new(settings.connections, seen, Arc::clone(&doubt)));
+    let tenants = Arc::new(Tenants::default());
+    let keeper = Keeper {
+        places: settings.places.clone(),
+        configured,
+        tenants: Arc::clone(&tenants),
+        state,
+        doubt,
+    };
+    tokio::spawn(keeper.run());
+    Store::new(pool, tenants)
+}

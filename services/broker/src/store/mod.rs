@@ -1,0 +1,115 @@
+//! Where entities are kept: `PostgreSQL` with `PostGIS`, shared by all replicas.
+//!
+//! * [`settings`]: host, name and password from mounted files;
+//! * [`connect`]: TLS, the session, and what is wrong in plain words ([`trouble`]);
+//! * [`migrate`]: the schema, safe with several replicas starting at once;
+//! * [`pool`]: a bounded number of connections;
+//! * [`keeper`]: keeps all of that so, whatever happens to the database;
+//! * [`entities`], [`batch`], [`search`], [`types`]: the operations. One round trip per read, one transaction per write.
+
+pub mod batch;
+pub mod connect;
+pub mod entities;
+pub mod keeper;
+pub mod migrate;
+pub mod pool;
+pub mod rows;
+pub mod search;
+pub mod settings;
+pub mod tenants;
+pub mod trouble;
+pub mod types;
+
+use crate::store::pool::Pool;
+use crate::store::tenants::Tenants;
+use std::sync::Arc;
+use tokio_postgres::error::SqlState;
+
+/// A tenant's number in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TenantId(pub i32);
+
+/// Why an operation did not happen. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be used now; it is worth to try again.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The statement took longer than it may.
+    #[error("the database took longer than it may")]
+    TooSlow,
+    /// `PostgreSQL` refuses this data.
+    #[error("the database cannot take this: {0}")]
+    Data(String),
+    /// `PostgreSQL` refuses this regular expression.
+    #[error("not a regular expression: {0}")]
+    Pattern(String),
+    /// A bug, or a database changed by somebody else.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl StoreError {
+    /// Sorts an error of the driver by what the caller can do.
+    #[must_use]
+    pub fn of(error: &tokio_postgres::Error) -> Self {
+        let Some(db) = error.as_db_error() else {
+            return if error.is_closed()
+                || std::error::Error::source(error)
+                    .is_some_and(<dyn std::error::Error + 'static>::is::<std::io::Error>)
+            {
+                Self::Unavailable("the connection was lost".to_owned())
+            } else {
+                Self::Internal(error.to_string())
+            };
+        };
+        let code = db.code();
+        if *code == SqlState::QUERY_CANCELED {
+            return Self::TooSlow;
+        }
+        if *code == SqlState::INVALID_REGULAR_EXPRESSION {
+            return Self::Pattern(db.message().to_owned());
+        }
+        match code.code().get(..2) {
+            // Connection lost, rolled back, out of resources, shut down, system error.
+            Some("08" | "40" | "53" | "57" | "58" | "25") => Self::Unavailable(db.message().to_owned()),
+            // Lock not had in time.
+            Some("55") => Self::Unavailable("the entity is being written by others".to_owned()),
+            // Data exceptions and limits; XX is what PostGIS says of geometries it cannot mend.
+            Some("22" | "54" | "XX") => Self::Data(db.message().to_owned()),
+            _ => Self::Internal(format!("{} ({})", db.message(), code.code())),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+/// The store, cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Arc<Pool>,
+    tenants: Arc<Tenants>,
+}
+
+impl Store {
+    /// A store over a pool that a keeper looks after.
+    pub fn new(pool: Arc<Pool>, tenants: Arc<Tenants>) -> Self {
+        Self { pool, tenants }
+    }
+
+    /// The number of a configured tenant; the empty name is the default tenant. `None`: no such tenant.
+    #[must_use]
+    pub fn tenant(&self, name: &str) -> Option<TenantId> {
+        self.tenants.find(name)
+    }
+
+    /// The pool, for metrics.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}

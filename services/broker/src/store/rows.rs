@@ -1,0 +1,174 @@
+//! Between entities and rows.
+
+use crate::model::entity::{Entity, Kind};
+use crate::model::geometry::Geometry;
+use crate::model::{stored, terms};
+use crate::store::{StoreError, TenantId};
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+/// Between the items of a list that travels as one text; it occurs in no IRI and no scope.
+const SEPARATOR: &str = "\u{1f}";
+
+/// The columns of an entity, in the order [`entity`] reads them.
+pub const COLUMNS: &str = "e.id, e.types, e.scope, e.attrs::text, e.created, e.modified";
+
+/// Reads a row that starts with [`COLUMNS`].
+pub fn entity(row: &Row) -> Result<Entity, StoreError> {
+    let attributes = stored::read(row.get(3)).map_err(|e| StoreError::Internal(e.to_string()))?;
+    Ok(Entity {
+        id: row.get(0),
+        types: row.get(1),
+        scope: row.get(2),
+        attributes,
+        created: row.get(4),
+        modified: row.get(5),
+    })
+}
+
+/// Entities as the columns of set-based statements.
+#[derive(Default)]
+pub struct Columns {
+    /// Ids.
+    pub ids: Vec<String>,
+    /// Types of each, joined.
+    pub types: Vec<String>,
+    /// Scopes of each, joined; empty for none.
+    pub scopes: Vec<String>,
+    /// Attributes of each, as stored.
+    pub attrs: Vec<String>,
+    /// Terms of each, as the text of an array.
+    pub terms: Vec<String>,
+    /// When each was created.
+    pub created: Vec<Timestamp>,
+    /// When each was modified.
+    pub modified: Vec<Timestamp>,
+    /// Pairs of type and id that are to be there.
+    pub typed: (Vec<String>, Vec<String>),
+    /// Pairs of type and id that are to go.
+    pub untyped: (Vec<String>, Vec<String>),
+    /// Ids whose geometries are to be replaced.
+    pub moved: Vec<String>,
+    /// Geometries: id, attribute, EWKB.
+    pub places: (Vec<String>, Vec<String>, Vec<Vec<u8>>),
+}
+
+impl Columns {
+    /// Adds an entity that is new.
+    pub fn add_new(&mut self, tenant: TenantId, entity: &Entity) {
+        self.add(tenant, entity);
+        self.add_types(entity, &[]);
+        self.add_places(entity);
+    }
+
+    /// Adds an entity that takes the place of another.
+    pub fn add_changed(&mut self, tenant: TenantId, before: &Entity, entity: &Entity) {
+        self.add(tenant, entity);
+        self.add_types(entity, &before.types);
+        for gone in before.types.iter().filter(|t| !entity.types.contains(t)) {
+            self.untyped.0.push(gone.clone());
+            self.untyped.1.push(entity.id.clone());
+        }
+        if !geometries(before).eq(geometries(entity)) {
+            self.moved.push(entity.id.clone());
+            self.add_places(entity);
+        }
+    }
+
+    fn add(&mut self, tenant: TenantId, entity: &Entity) {
+        self.ids.push(entity.id.clone());
+        self.types.push(entity.types.join(SEPARATOR));
+        self.scopes.push(entity.scope.join(SEPARATOR));
+        self.attrs.push(stored::write(&entity.attributes));
+        let terms: Vec<String> = terms::of_attributes(tenant.0, &entity.attributes)
+            .iter()
+            .map(i64::to_string)
+            .collect();
+        self.terms.push(format!("{{{}}}", terms.join(",")));
+        self.created.push(entity.created);
+        self.modified.push(entity.modified);
+    }
+
+    fn add_types(&mut self, entity: &Entity, before: &[String]) {
+        for iri in entity.types.iter().filter(|t| !before.contains(t)) {
+            self.typed.0.push(iri.clone());
+            self.typed.1.push(entity.id.clone());
+        }
+    }
+
+    fn add_places(&mut self, entity: &Entity) {
+        for (iri, value) in geometries(entity) {
+            // What was stored was checked; what somebody else put there is not searchable.
+            if let Ok(geometry) = Geometry::of(value) {
+                self.places.0.push(entity.id.clone());
+                self.places.1.push(iri.clone());
+                self.places.2.push(geometry.to_ewkb());
+            }
+        }
+    }
+}
+
+fn geometries(entity: &Entity) -> impl Iterator<Item = (&String, &crate::model::json::Json)> {
+    entity.attributes.iter().flat_map(|(iri, instances)| {
+        instances
+            .iter()
+            .filter(|i| i.kind == Kind::GeoProperty)
+            .map(move |i| (iri, &i.value))
+    })
+}
+
+/// Inserts entities that are not there; returns the ids of those that it inserted.
+pub const INSERT: &str = "with new as ( \
+    insert into mim.entities (tenant, id, types, scope, attrs, terms, created, modified) \
+    select $1, u.id, string_to_array(u.types, E'\\x1f'), string_to_array(u.scope, E'\\x1f'), u.attrs::jsonb, u.terms::bigint[], u.created, u.modified \
+    from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[]) \
+        as u(id, types, scope, attrs, terms, created, modified) \
+    order by u.id on conflict do nothing returning id), \
+  typed as ( \
+    insert into mim.entity_types (tenant, type, id) select $1, t.type, t.id \
+    from unnest($9::text[], $10::text[]) as t(type, id) where t.id in (select id from new) on conflict do nothing), \
+  placed as ( \
+    insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, ST_MakeValid(ST_GeomFromEWKB(p.ewkb)) \
+    from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb) where p.id in (select id from new)) \
+  select id from new";
+
+/// Writes entities that are there and locked.
+pub const UPDATE: &str = "with changed as ( \
+    update mim.entities e set types = string_to_array(u.types, E'\\x1f'), scope = string_to_array(u.scope, E'\\x1f'), \
+        attrs = u.attrs::jsonb, terms = u.terms::bigint[], created = u.created, modified = u.modified \
+    from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[]) \
+        as u(id, types, scope, attrs, terms, created, modified) \
+    where e.tenant = $1 and e.id = u.id), \
+  typed as ( \
+    insert into mim.entity_types (tenant, type, id) select $1, t.type, t.id from unnest($9::text[], $10::text[]) as t(type, id) \
+    on conflict do nothing), \
+  untyped as ( \
+    delete from mim.entity_types t using unnest($14::text[], $15::text[]) as g(type, id) \
+    where t.tenant = $1 and t.type = g.type and t.id = g.id), \
+  unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($16::text[])), \
+  placed as ( \
+    insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, ST_MakeValid(ST_GeomFromEWKB(p.ewkb)) \
+    from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb)) \
+  select 1 where false";
+
+/// Reads and locks entities in the one order that all writers keep, so that they never wait for each other in a circle.
+pub const LOCK: &str = "select e.id, e.types, e.scope, e.attrs::text, e.created, e.modified from mim.entities e \
+    where e.tenant = $1 and e.id = any($2::text[]) order by e.id for update";
+
+/// Deletes one locked entity.
+pub const DELETE: &str = "with gone as (delete from mim.entities where tenant = $1 and id = $2), \
+  untyped as (delete from mim.entity_types where tenant = $1 and id = $2 and type = any($3::text[])), \
+  unplaced as (delete from mim.entity_geometries where tenant = $1 and id = $2) \
+  select 1 where false";
+
+/// The parameters of [`INSERT`] from `$1`, and of [`UPDATE`] with those after `$13`.
+macro_rules! columns {
+    ($tenant:expr, $columns:expr $(, $more:expr)*) => {
+        &[
+            &$tenant.0, &$columns.ids, &$columns.types, &$columns.scopes, &$columns.attrs, &$columns.terms,
+            &$columns.created, &$columns.modified, &$columns.typed.0, &$columns.typed.1, &$columns.places.0,
+            &$columns.places.1, &$columns.places.2 $(, $more)*
+        ]
+    };
+}
+pub(super) use columns;

@@ -1,0 +1,120 @@
+//! What can be wrong with a database, in one plain sentence that says what to do. `/readyz` and `probe` show it.
+
+use crate::store::settings::Settings;
+use std::error::Error as _;
+use tokio_postgres::error::SqlState;
+
+/// Why the database cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Nothing was tried yet.
+    #[error("the broker has just started and has not reached the database yet")]
+    Starting,
+    /// The mounted files are not usable.
+    #[error("{0}")]
+    Settings(String),
+    /// No connection.
+    #[error("the database at {place} cannot be reached: {why}")]
+    Unreachable {
+        /// Host and port.
+        place: String,
+        /// What the network said.
+        why: String,
+    },
+    /// TLS failed.
+    #[error(
+        "the certificate of the database at {place} is not trusted: {why}; check the CA certificate and the host name"
+    )]
+    NotTrusted {
+        /// Host and port.
+        place: String,
+        /// What TLS said.
+        why: String,
+    },
+    /// The server speaks no TLS.
+    #[error("the database at {0} offers no TLS; the broker connects with TLS only")]
+    NoTls(String),
+    /// Login refused.
+    #[error("the database refuses the login of {role}: {why}; check username and password in the Secret")]
+    Login {
+        /// The role.
+        role: String,
+        /// What the server said.
+        why: String,
+    },
+    /// There is no such database.
+    #[error("the server has no database {0}; create it or correct dbname in the Secret")]
+    NoDatabase(String),
+    /// The server is older than 15.
+    #[error("the database is PostgreSQL {0}; the broker needs 15 or newer")]
+    TooOld(String),
+    /// The extension is not there and could not be made.
+    #[error(
+        "PostGIS is missing in the database and cannot be created by {role}: {why}; let a superuser run CREATE EXTENSION postgis"
+    )]
+    NoPostgis {
+        /// The role.
+        role: String,
+        /// What the server said.
+        why: String,
+    },
+    /// The role may not do what the broker needs.
+    #[error("the role {role} lacks a permission in the database: {why}; make it the owner of the database")]
+    NoPermission {
+        /// The role.
+        role: String,
+        /// What the server said.
+        why: String,
+    },
+    /// Too many connections, starting up, shutting down, or anything else that may pass.
+    #[error("the database does not serve at the moment: {0}")]
+    NotServing(String),
+    /// A migration failed.
+    #[error("the schema could not be brought to version {version}: {why}")]
+    Migration {
+        /// The version that was tried.
+        version: i32,
+        /// What the server said.
+        why: String,
+    },
+}
+
+impl Trouble {
+    /// Sorts what came of connecting or of a statement.
+    pub fn of(error: &tokio_postgres::Error, settings: &Settings) -> Self {
+        let place = format!("{}:{}", settings.host, settings.port);
+        if let Some(db) = error.as_db_error() {
+            let why = db.message().to_owned();
+            let role = settings.username.clone();
+            return match db.code() {
+                code if [
+                    SqlState::INVALID_PASSWORD,
+                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                ]
+                .contains(code) =>
+                {
+                    Self::Login { role, why }
+                }
+                code if *code == SqlState::INVALID_CATALOG_NAME => Self::NoDatabase(settings.dbname.clone()),
+                code if *code == SqlState::INSUFFICIENT_PRIVILEGE => Self::NoPermission { role, why },
+                _ => Self::NotServing(why),
+            };
+        }
+        if let Some(why) = tls_words(error) {
+            return Self::NotTrusted { place, why };
+        }
+        let text = error.to_string();
+        if text.contains("server does not support TLS") {
+            return Self::NoTls(place);
+        }
+        let why = error.source().map_or(text, ToString::to_string);
+        Self::Unreachable { place, why }
+    }
+}
+
+/// What TLS did not like, if it was TLS.
+fn tls_words(error: &tokio_postgres::Error) -> Option<String> {
+    let io = error.source()?.downcast_ref::<std::io::Error>()?;
+    let tls = io.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(tls.to_string())
+}

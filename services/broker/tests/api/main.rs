@@ -1,0 +1,17 @@
+//! The API from outside: the real broker on a real PostgreSQL.
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::zombie_processes,
+    clippy::must_use_candidate,
+    missing_docs,
+    reason = "a test that cannot go on should stop; what the tests share is not used by each of them"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod entities;

@@ -1,0 +1,166 @@
+//! The real broker as a process of its own.
+
+use super::client::{Answer, Client};
+use super::postgres::{Database, Postgres};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// A running broker.
+pub struct Broker {
+    pub database: Arc<Database>,
+    pub api: SocketAddr,
+    pub health: SocketAddr,
+    pub log: Arc<Mutex<String>>,
+    pub config: Arc<tempfile::TempDir>,
+    pub process: Child,
+    pub client: Client,
+}
+
+impl Broker {
+    /// A broker on a new database of the shared server, ready, with the tenants `one` and `two`.
+    pub async fn ready() -> Self {
+        let broker = Self::start(Arc::new(Postgres::shared().database()));
+        broker.until_ready().await;
+        broker
+    }
+
+    /// A broker on a database; it may not be ready.
+    pub fn start(database: Arc<Database>) -> Self {
+        let config = tempfile::tempdir().unwrap();
+        std::fs::write(
+            config.path().join("broker.yaml"),
+            "tenants: [one, two]\negress: {allowedPrivateCidrs: []}\n",
+        )
+        .unwrap();
+        Self::start_with(database, Arc::new(config))
+    }
+
+    /// A broker with a configuration folder that others may share.
+    pub fn start_with(database: Arc<Database>, config: Arc<tempfile::TempDir>) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mim-broker"))
+            .args([
+                "run",
+                "--listen",
+                "127.0.0.1:0",
+                "--health-listen",
+                "127.0.0.1:0",
+                "--drain-delay",
+                "1",
+            ])
+            .arg("--config")
+            .arg(config.path().join("broker.yaml"))
+            .arg("--database")
+            .arg(database.secret.path())
+            .arg("--database-ca")
+            .arg(database.secret.path().join("ca.crt"))
+            .env("NO_COLOR", "1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut address = || -> SocketAddr {
+            loop {
+                let line = lines.next().unwrap().unwrap();
+                if let Some((_, at)) = line.split_once("listening at=") {
+                    return at.trim().parse().unwrap();
+                }
+            }
+        };
+        let (api, health) = (address(), address());
+        let log = Arc::new(Mutex::new(String::new()));
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                sink.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Self {
+            database,
+            api,
+            health,
+            log,
+            config,
+            process,
+            client: Client::new(),
+        }
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn until_ready(&self) {
+        super::eventually(30, "the broker is ready", async || self.readyz().await.0 == 200).await;
+    }
+
+    /// Status and words of `/readyz`.
+    pub async fn readyz(&self) -> (u16, String) {
+        let answer = self.client.send(self.health, "GET", "/readyz", &[], None).await;
+        (answer.status, answer.text().trim().to_owned())
+    }
+
+    /// One request to the API, with `application/json` where there is a body.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> Answer {
+        let path = if path.starts_with("/ngsi-ld") {
+            path.to_owned()
+        } else {
+            format!("/ngsi-ld/v1{path}")
+        };
+        self.client
+            .send(self.api, method, &path, headers, body.map(str::to_owned))
+            .await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        self.send("POST", path, &[], Some(body)).await
+    }
+
+    /// Creates an entity and insists on 201.
+    pub async fn create(&self, body: &str) {
+        let answer = self.post("/entities", body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+
+    /// Ids of a query, in order.
+    pub async fn ids(&self, query: &str) -> Vec<String> {
+        let answer = self.get(&format!("/entities?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        answer
+            .json()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: &str) {
+        assert!(
+            Command::new("kill")
+                .args([signal, &self.process.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the broker\n{}", self.log.lock().unwrap());
+        }
+    }
+}

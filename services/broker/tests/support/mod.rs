@@ -1,0 +1,18 @@
+//! What the tests share: a real PostgreSQL, the real broker, a client.
+
+pub mod broker;
+pub mod client;
+pub mod postgres;
+
+pub use broker::Broker;
+pub use client::Answer;
+pub use postgres::{Database, Postgres};
+
+/// Waits until a condition holds, at most so many seconds.
+pub async fn eventually<F: Future<Output = bool>>(seconds: u64, what: &str, mut holds: impl FnMut() -> F) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "within {seconds} s: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,273 @@
+//! A PostgreSQL server of the tests: TLS and SCRAM as in a city, on a free port, in a temporary folder.
+//!
+//! It ends with the test process, however that ends: a shell waits on a pipe that only the test process holds, then
+//! kills the server by its pid and removes the folder.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A running server.
+pub struct Postgres {
+    folder: PathBuf,
+    port: u16,
+    guard: Child,
+}
+
+/// A database of one test, and the folder of files that a Secret would mount.
+pub struct Database {
+    pub name: String,
+    pub secret: tempfile::TempDir,
+    pub postgres: &'static Postgres,
+}
+
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+fn binary(name: &str) -> PathBuf {
+    let folder = std::env::var("PG_BIN").unwrap_or_else(|_| "/usr/lib/postgresql/15/bin".to_owned());
+    Path::new(&folder).join(name)
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_postgres(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    if root {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+impl Postgres {
+    /// The server that the tests of one binary share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A server of its own, for tests that kill it; it lives as long as the process.
+    pub fn own() -> &'static Self {
+        Box::leak(Box::new(Self::start()))
+    }
+
+    fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("mim-broker-test-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate = rcgen::CertificateParams::new(names)
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        std::fs::write(folder.join("tls.crt"), certificate.pem()).unwrap();
+        std::fs::write(folder.join("tls.key"), key.serialize_pem()).unwrap();
+        std::fs::write(
+            folder.join("hba"),
+            "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
+        )
+        .unwrap();
+        run(Command::new("chmod").arg("600").arg(folder.join("tls.key")));
+        if std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0) {
+            run(Command::new("chown").args(["-R", "postgres"]).arg(&folder));
+        }
+        run(as_postgres(binary("initdb"))
+            .args([
+                "--no-sync",
+                "-A",
+                "scram-sha-256",
+                "-U",
+                "postgres",
+                "--locale=C.UTF-8",
+                "-E",
+                "UTF8",
+                "--pwfile=/dev/stdin",
+                "-D",
+            ])
+            .arg(folder.join("data"))
+            .stdin(pipe("superuser\n")));
+        let guard = Self::guard(&folder);
+        let server = Self { folder, port, guard };
+        server.launch();
+        server.psql("postgres", "create database postgis_template is_template true");
+        server.psql("postgis_template", "create extension postgis");
+        server
+    }
+
+    /// Kills and cleans when the pipe closes.
+    fn guard(folder: &Path) -> Child {
+        let script = format!(
+            "read _; test -f {0}/data/postmaster.pid && kill -9 $(head -1 {0}/data/postmaster.pid); sleep 0.2; rm -rf {0}",
+            folder.display()
+        );
+        Command::new("setsid")
+            .args(["sh", "-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts the server process and waits until it answers.
+    pub fn launch(&self) {
+        let f = self.folder.display();
+        let log = std::fs::File::create(self.folder.join("log")).unwrap();
+        as_postgres(binary("postgres"))
+            .args([
+                "-D",
+                &format!("{f}/data"),
+                "-p",
+                &self.port.to_string(),
+                "-k",
+                &format!("{f}"),
+                "-h",
+                "127.0.0.1",
+            ])
+            .args([
+                "-c",
+                "ssl=on",
+                "-c",
+                &format!("ssl_cert_file={f}/tls.crt"),
+                "-c",
+                &format!("ssl_key_file={f}/tls.key"),
+            ])
+            .args([
+                "-c",
+                &format!("hba_file={f}/hba"),
+                "-c",
+                "max_connections=200",
+                "-c",
+                "shared_buffers=64MB",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.try_psql("postgres", "select 1") {
+            assert!(
+                Instant::now() < deadline,
+                "PostgreSQL starts; its log: {}",
+                std::fs::read_to_string(self.folder.join("log")).unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Kills the server as a power cut would.
+    pub fn kill(&self) {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap();
+        // The children hold shared memory and sockets; a crashed postmaster's children end by themselves.
+        run(Command::new("kill").args(["-9", pid]));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+
+    fn command(&self, database: &str, sql: &str) -> Command {
+        let mut command = as_postgres(binary("psql"));
+        command
+            .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"])
+            .arg(&self.folder);
+        command.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
+        command
+    }
+
+    /// Runs SQL as superuser and returns what it printed.
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        run(&mut self.command(database, sql)).trim().to_owned()
+    }
+
+    fn try_psql(&self, database: &str, sql: &str) -> bool {
+        self.command(database, sql)
+            .output()
+            .is_ok_and(|o| o.status.success())
+    }
+
+    /// A new database with PostGIS, of a role without privileges.
+    pub fn database(&'static self) -> Database {
+        self.database_from("postgis_template")
+    }
+
+    /// A new database made from a template.
+    pub fn database_from(&'static self, template: &str) -> Database {
+        let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.psql(
+            "postgres",
+            &format!("create role {name} login password 'secret-{name}'"),
+        );
+        self.psql(
+            "postgres",
+            &format!("create database {name} owner {name} template {template}"),
+        );
+        let secret = tempfile::tempdir().unwrap();
+        let password = format!("secret-{name}\n");
+        let port = self.port.to_string();
+        for (file, text) in [
+            ("host", "localhost"),
+            ("port", &port),
+            ("dbname", &name),
+            ("username", &name),
+            ("password", &password),
+            ("uri", "ignored"),
+        ] {
+            std::fs::write(secret.path().join(file), text).unwrap();
+        }
+        std::fs::copy(self.folder.join("tls.crt"), secret.path().join("ca.crt")).unwrap();
+        Database {
+            name,
+            secret,
+            postgres: self,
+        }
+    }
+}
+
+impl Database {
+    /// Changes a file of the Secret.
+    pub fn set(&self, file: &str, text: &str) {
+        std::fs::write(self.secret.path().join(file), text).unwrap();
+    }
+
+    /// Runs SQL in this database as superuser.
+    pub fn psql(&self, sql: &str) -> String {
+        self.postgres.psql(&self.name, sql)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+    }
+}
+
+/// A file that holds a text, to be read as standard input.
+fn pipe(text: &str) -> Stdio {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    file.into()
+}
