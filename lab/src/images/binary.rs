@@ -37,7 +37,7 @@ pub(super) fn build(
     }
     command
         .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(sources)?);
+        .env("CARGO_ENCODED_RUSTFLAGS", flags()?);
     command
         .env("CARGO_INCREMENTAL", "0")
         .env_remove("CARGO_BUILD_TARGET");
@@ -75,12 +75,14 @@ pub(super) fn build(
     Ok(target.join(if profile == "dev" { "debug" } else { profile }))
 }
 
-/// Compiler flags that replace this machine's folders by names that are the same everywhere.
-fn flags(sources: &Sources) -> Result<String, Error> {
+/// Compiler flags that replace this machine's folders by names that are the same everywhere. They are the same for every
+/// checkout, so that checkouts may share a target folder.
+fn flags() -> Result<String, Error> {
     let mut flags = Vec::new();
     let mut remap =
         |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
-    // Later flags win, so the folders of sources come after those they stand in.
+    // The workspace's own files need none: cargo names them from its root. Later flags win, so the folders of sources
+    // come after those they stand in.
     if let Some(home) = cargo_home() {
         remap(&home, "/cargo");
         let registries = home.join("registry/src");
@@ -92,7 +94,6 @@ fn flags(sources: &Sources) -> Result<String, Error> {
             }
         }
     }
-    remap(&sources.root, "/src");
     Ok(flags.join(FLAG_SEPARATOR))
 }
 

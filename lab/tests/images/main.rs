@@ -53,12 +53,17 @@ fn must_build(out: &Path, cache: Option<&Path>) {
 
 /// A folder with all images, built once for this process.
 fn images() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
+    // A failure is kept as well: building again for every test would only fail later.
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
-        must_build(&out, None);
-        out
-    })
+        let output = build(&out, None, &[]);
+        match output.status.success() {
+            true => Ok(out),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    });
+    built.as_deref().expect("images are built")
 }
 
 fn open(name: &str) -> Archive {
