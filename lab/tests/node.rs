@@ -190,6 +190,11 @@ spec:
     persistentVolumeClaim: {claimName: data}
 "#;
 
+/// A namespace of this run's own: an earlier one of the same name may still be on its way out.
+fn namespace(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
 /// A pod under PodSecurity `restricted` with a volume and a Service, Ready.
 fn city(namespace: &str, image: &str) {
     apply(&CITY.replace("NAME", namespace).replace("IMAGE", image));
@@ -220,24 +225,26 @@ fn probe(namespace: &str, args: &[&str]) -> Option<String> {
 fn a_restricted_pod_has_its_volume_its_service_and_dns() {
     let _turn = turn();
     run(&["up"]);
-    city("city", mim_lab::PROBE_IMAGE);
+    let own = namespace("city");
+    let own = own.as_str();
+    city(own, mim_lab::PROBE_IMAGE);
 
     let answer = eventually("the Service answers by its name", Duration::from_secs(10), || {
-        probe("city", &["get", "http://server.city.svc.cluster.local/"])
+        probe(own, &["get", &format!("http://server.{own}.svc.cluster.local/")])
     });
     assert_eq!(answer.trim(), "server");
     assert_eq!(
-        probe("city", &["lookup", "kubernetes.default.svc.cluster.local"])
+        probe(own, &["lookup", "kubernetes.default.svc.cluster.local"])
             .unwrap()
             .trim(),
         "10.96.0.1"
     );
 
     // The pod is uid 4242; it may write because of fsGroup, and what it writes belongs to that group.
-    probe("city", &["write", "/data/kept", "by the city"]).unwrap();
+    probe(own, &["write", "/data/kept", "by the city"]).unwrap();
     let volume = kubectl(&[
         "-n",
-        "city",
+        own,
         "get",
         "pvc",
         "data",
@@ -249,15 +256,15 @@ fn a_restricted_pod_has_its_volume_its_service_and_dns() {
     assert_eq!(group, 4343);
 
     // A new pod finds what the old one wrote.
-    kubectl(&["-n", "city", "delete", "pod", "server"]);
-    city("city", mim_lab::PROBE_IMAGE);
-    assert_eq!(probe("city", &["read", "/data/kept"]).unwrap(), "by the city");
+    kubectl(&["-n", own, "delete", "pod", "server"]);
+    city(own, mim_lab::PROBE_IMAGE);
+    assert_eq!(probe(own, &["read", "/data/kept"]).unwrap(), "by the city");
 
     // A pod that asks for more than `restricted` allows is refused.
     let refused = lab(&[
         "kubectl",
         "-n",
-        "city",
+        own,
         "run",
         "loose",
         "--image",
@@ -267,12 +274,12 @@ fn a_restricted_pod_has_its_volume_its_service_and_dns() {
 
     // The class cannot grow a volume, and says so.
     let grown = r#"{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}"#;
-    let refused = lab(&["kubectl", "-n", "city", "patch", "pvc", "data", "-p", grown]);
+    let refused = lab(&["kubectl", "-n", own, "patch", "pvc", "data", "-p", grown]);
     assert!(
         String::from_utf8_lossy(&refused.stderr).contains("only dynamically provisioned pvc can be resized")
     );
 
-    kubectl(&["delete", "namespace", "city"]);
+    kubectl(&["delete", "namespace", own, "--wait=false"]);
     eventually(
         "the volume's folder goes with its claim",
         Duration::from_secs(20),
@@ -300,30 +307,33 @@ fn a_loaded_image_is_used_by_its_digest() {
         .lines()
         .find(|name| name.contains("/probe@sha256:"))
         .unwrap();
-    city("by-digest", by_digest);
-    kubectl(&["delete", "namespace", "by-digest"]);
+    let own = namespace("by-digest");
+    city(&own, by_digest);
+    kubectl(&["delete", "namespace", &own, "--wait=false"]);
 }
 
 #[test]
 fn a_network_policy_is_enforced() {
     let _turn = turn();
     run(&["up"]);
-    city("open", mim_lab::PROBE_IMAGE);
-    city("closed", mim_lab::PROBE_IMAGE);
-    let ask = || probe("open", &["get", "http://server.closed.svc.cluster.local/", "2s"]);
+    let (open, closed) = (namespace("open"), namespace("closed"));
+    city(&open, mim_lab::PROBE_IMAGE);
+    city(&closed, mim_lab::PROBE_IMAGE);
+    let url = format!("http://server.{closed}.svc.cluster.local/");
+    let ask = || probe(&open, &["get", &url, "2s"]);
     eventually("traffic passes without a policy", Duration::from_secs(10), ask);
-    apply(
-        "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: none, namespace: closed}, \
-         spec: {podSelector: {}, policyTypes: [Ingress]}}",
-    );
+    apply(&format!(
+        "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: none, namespace: {closed}}}, \
+         spec: {{podSelector: {{}}, policyTypes: [Ingress]}}}}"
+    ));
     eventually(
         "a policy without rules closes the door",
         Duration::from_secs(10),
         || ask().is_none().then_some(()),
     );
-    kubectl(&["-n", "closed", "delete", "networkpolicy", "none"]);
+    kubectl(&["-n", &closed, "delete", "networkpolicy", "none"]);
     eventually("without it the door is open again", Duration::from_secs(10), ask);
-    kubectl(&["delete", "namespace", "open", "closed"]);
+    kubectl(&["delete", "namespace", &open, &closed, "--wait=false"]);
 }
 
 #[test]
