@@ -81,8 +81,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [contextbrokers/finalizers, urbandataplatforms/finalizers]
   verbs: [update]
 - apiGroups: [""]
-  resources: [configmaps, persistentvolumeclaims, pods, serviceaccounts, services]
+  resources: [configmaps, persistentvolumeclaims, serviceaccounts, services]
   verbs: [create, patch, delete]
+# A pod that proves a new template of the database, and pods that a new template replaces.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [create, delete]
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [create, patch, delete]
@@ -102,5 +106,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}
