@@ -165,6 +165,16 @@ impl State {
         }
     }
 
+    /// Strikes out the processes that have ended, so that [`State::check`] is about those that are started from here on.
+    pub fn forget_ended(&self) -> Result<(), Error> {
+        for name in self.names()? {
+            if !self.process(&name)?.is_some_and(ProcessId::alive) {
+                files::remove(&self.record(&name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The names of all processes that were written down.
     pub fn names(&self) -> Result<Vec<String>, Error> {
         let mut names: Vec<String> = files::list(&self.folder.join("run"))?

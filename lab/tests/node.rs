@@ -345,18 +345,36 @@ fn up_twice_changes_nothing_and_starts_what_has_ended() {
     assert!(told.contains("up already"), "{told}");
     assert_eq!(processes(), before);
 
-    let scheduler = before
-        .iter()
-        .find(|(name, _)| name == "kube-scheduler")
-        .unwrap()
-        .1;
-    assert!(
-        Command::new("kill")
-            .args(["-KILL", &scheduler.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let own = namespace("steady");
+    city(&own, mim_lab::PROBE_IMAGE);
+    let container = || {
+        kubectl(&[
+            "-n",
+            &own,
+            "get",
+            "pod",
+            "server",
+            "-o",
+            "jsonpath={.status.containerStatuses[0].containerID}",
+        ])
+    };
+    let first = container();
+    let killed = [
+        "containerd",
+        "etcd",
+        "kube-apiserver",
+        "kube-scheduler",
+        "kubelet",
+    ];
+    for (_, pid) in before.iter().filter(|(name, _)| killed.contains(&name.as_str())) {
+        assert!(
+            Command::new("kill")
+                .args(["-KILL", &pid.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
     eventually(
         "status tells that a process has ended",
         Duration::from_secs(5),
@@ -372,8 +390,14 @@ fn up_twice_changes_nothing_and_starts_what_has_ended() {
         .filter(|process| !before.contains(process))
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(changed, ["kube-scheduler"]);
+    assert_eq!(changed, killed);
     assert!(run(&["status"]).0.contains("node        ready"));
+    // What runs in pods went on all the while.
+    assert_eq!(container(), first);
+    eventually("the pod answers", Duration::from_secs(20), || {
+        probe(&own, &["get", "http://127.0.0.1:8080/"])
+    });
+    kubectl(&["delete", "namespace", &own, "--wait=false"]);
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl Node {
         match (reason, found) {
             (None, Ok(Some(_))) => {
                 progress.say("the lab is up already; what has ended is started again");
+                self.state.forget_ended()?;
                 return cgroup::create();
             }
             (Some(reason), _) => {
