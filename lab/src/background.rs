@@ -142,7 +142,10 @@ fn own_folder(path: &Path) -> Result<(), Error> {
     if owner.is_dir() && owner.uid() == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
-    Err(Error::Refused(format!("{} belongs to somebody else; remove it or set XDG_RUNTIME_DIR", path.display())))
+    Err(Error::Refused(format!(
+        "{} belongs to somebody else; remove it or set XDG_RUNTIME_DIR",
+        path.display()
+    )))
 }
 
 /// A folder of this user that does not outlive the boot, where there is one.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::binaries::{self, Binaries, Binary};
+use crate::components::display;
 use crate::error::Error;
 
 /// The image of every pod's first container.
@@ -27,7 +28,13 @@ const USER: &str = "65532:65532";
 
 /// The archive with all images, in the cache; made when it is not there yet.
 pub(crate) fn archive(binaries: &Binaries) -> Result<PathBuf, Error> {
-    let digest: String = binaries.digest().chars().take(24).collect();
+    let mut hash = Sha256::new();
+    for (name, binary) in IMAGES {
+        // The folder of a program is named by the digest of what it was built from.
+        hash.update(name);
+        hash.update(display(binaries.path(binary)?));
+    }
+    let digest: String = binaries::hex(&hash.finalize()).chars().take(24).collect();
     let path = binaries::cache_folder()?.join(format!("system-images-{digest}.tar"));
     if !path.exists() {
         let scratch = path.with_extension(format!("{}.tmp", std::process::id()));
