@@ -95,6 +95,11 @@ fn inherit_cpus(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether there are groups of the lab.
+pub(crate) fn is_there() -> Result<bool, Error> {
+    Ok(!groups()?.is_empty())
+}
+
 /// Every process in the lab's groups.
 pub(crate) fn processes() -> Result<Vec<ProcessId>, Error> {
     let mut found = Vec::new();

@@ -95,7 +95,7 @@ fn refuse_taken_addresses() -> Result<(), Error> {
 
 /// Takes back everything that [`create`] and the lab's programs made, also what is only half there.
 pub(crate) fn remove(switches: &BTreeMap<String, String>) -> Result<(), Error> {
-    if Path::new("/sys/class/net").join(BRIDGE).exists() {
+    if is_there() {
         command::run("ip", &["link", "delete", BRIDGE], None)?;
     }
     let present = tables()?;
@@ -113,6 +113,11 @@ pub(crate) fn remove(switches: &BTreeMap<String, String>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether the bridge is there.
+pub(crate) fn is_there() -> bool {
+    Path::new("/sys/class/net").join(BRIDGE).exists()
 }
 
 fn tables() -> Result<Vec<(String, String)>, Error> {

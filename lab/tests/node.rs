@@ -429,6 +429,13 @@ fn a_lab_that_was_killed_half_way_is_replaced() {
         "{told}"
     );
     assert!(run(&["status"]).0.contains("node        ready"));
+
+    // A removal that was broken off: the stamp is gone, the rest is there.
+    let before = processes();
+    std::fs::remove_file(Path::new(FOLDER).join("stamp.json")).unwrap();
+    let told = run(&["up"]).1;
+    assert!(told.contains("it was being removed"), "{told}");
+    assert!(processes().iter().all(|process| !before.contains(process)));
 }
 
 #[test]

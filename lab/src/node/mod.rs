@@ -162,9 +162,7 @@ impl Node {
         let found = self.state.stamp();
         let reason = match &found {
             Ok(None) => self
-                .state
-                .folder
-                .exists()
+                .is_there()?
                 .then(|| "it was being removed when that was broken off".to_owned()),
             Ok(Some(stamp)) => stamp.origin.difference(origin).or_else(|| {
                 (!stamp.ready).then(|| "it was being started when that was broken off".to_owned())

@@ -22,7 +22,9 @@ impl Node {
     /// Ends every process, mount, interface, table, control group and file of the node. Each step is fine where there is
     /// nothing to do, so it may be broken off and run again.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        let was_here = self.state.folder.exists();
+        if !self.is_there()? {
+            return Ok(());
+        }
         for name in self.state.names()? {
             if let Some(process) = self.state.process(&name)? {
                 process.signal(Signal::KILL);
@@ -31,9 +33,6 @@ impl Node {
         // Everything that those started: shims, and the processes of pods.
         cgroup::remove()?;
         mounts::unmount_below(&self.state.folder)?;
-        if !was_here {
-            return Ok(());
-        }
         // A stamp that is not readable says nothing about the kernel's switches, so those stay as they are.
         let switches = self
             .state
@@ -45,6 +44,11 @@ impl Node {
         network::remove(&switches)?;
         self.remove_strays()?;
         files::remove_folder(&self.state.folder)
+    }
+
+    /// Whether anything of a node is on this machine, be it only what an unfinished removal left.
+    pub(super) fn is_there(&self) -> Result<bool, Error> {
+        Ok(self.state.folder.exists() || network::is_there() || cgroup::is_there()?)
     }
 
     /// Files that the lab's programs write outside its folder.
