@@ -26,7 +26,7 @@ macro_rules! reasons {
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self {
-                    $(Self::$name => concat!($($doc),+),)+
+                    $(Self::$name => concat!($($doc),+).trim_ascii(),)+
                 }
             }
 
