@@ -198,6 +198,9 @@ impl View<'_> {
                 datasets.close();
                 members.close();
             }
+            ([single], Representation::Concise) if !self.sys_attrs && is_bare(single) => {
+                self.value(out, single);
+            }
             ([single], _) => self.instance(out, single, times),
             (several, _) => {
                 out.push('[');
@@ -226,10 +229,6 @@ impl View<'_> {
 
     fn instance(&self, out: &mut String, instance: &Instance, holder: Times<'_>) {
         let concise = self.representation == Representation::Concise;
-        if concise && !self.sys_attrs && is_bare(instance) {
-            self.value(out, instance);
-            return;
-        }
         let mut members = Members::open(out);
         if !concise || is_mistakable(instance) {
             members.text("type", instance.kind.name());

@@ -6,7 +6,7 @@ use regex::RegexBuilder;
 
 const MAX_LENGTH: usize = 512;
 /// What the compiled automaton may take, in bytes.
-const MAX_SIZE: usize = 1 << 20;
+const MAX_SIZE: usize = 1 << 17;
 
 /// Checks a pattern. The error says what is wrong with it.
 pub fn check(pattern: &str) -> Result<(), Refusal> {

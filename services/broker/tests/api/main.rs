@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::zombie_processes,
     clippy::must_use_candidate,
+    clippy::needless_pass_by_value,
     missing_docs,
     reason = "a test that cannot go on should stop; what the tests share is not used by each of them"
 )]
@@ -14,4 +15,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attributes;
+mod batch;
+mod contexts;
 mod entities;
+mod query;
+mod refusals;
+mod tenants;
+mod types;

@@ -53,6 +53,9 @@ impl Client {
         {
             request = request.header("content-type", "application/json");
         }
+        if body.as_deref() == Some("") {
+            request = request.header("content-length", "0");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

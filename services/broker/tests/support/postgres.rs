@@ -132,6 +132,11 @@ impl Postgres {
             .unwrap()
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Starts the server process and waits until it answers.
     pub fn launch(&self) {
         let f = self.folder.display();

@@ -1,0 +1,130 @@
+//! Starting together, ending gracefully, being killed.
+
+use crate::support::{Broker, Postgres};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn replicas_that_start_at_once_on_an_empty_database_all_become_ready() {
+    let database = Arc::new(Postgres::shared().database_from("postgis_template"));
+    let brokers: Vec<Broker> = (0..4).map(|_| Broker::start(Arc::clone(&database))).collect();
+    for broker in &brokers {
+        broker.until_ready().await;
+    }
+    assert_eq!(database.psql("select count(*) from mim.migrations"), "1");
+    for (n, broker) in brokers.iter().enumerate() {
+        broker
+            .create(&json!({"id": format!("urn:x:{n}"), "type": "T"}).to_string())
+            .await;
+    }
+    assert_eq!(brokers[0].ids("type=T").await.len(), 4);
+    let migrated: usize = brokers
+        .iter()
+        .map(|b| b.log.lock().unwrap().matches("brought to a new version").count())
+        .sum();
+    assert_eq!(migrated, 1);
+}
+
+#[tokio::test]
+async fn a_schema_from_a_newer_broker_is_left_alone() {
+    let broker = Broker::ready().await;
+    broker.database.psql("insert into mim.migrations (version, name) values (999, 'future'); alter table mim.entities add column future text");
+    let second = Broker::start(Arc::clone(&broker.database));
+    second.until_ready().await;
+    second.create(r#"{"id":"urn:x:1","type":"T"}"#).await;
+}
+
+#[tokio::test]
+async fn sigterm_drains_without_a_failed_request() {
+    let mut broker = Broker::ready().await;
+    broker.create(r#"{"id":"urn:x:1","type":"T"}"#).await;
+    let (client, api) = (broker.client.clone(), broker.api);
+    // New connections in the delay, and one request that is under way at the end of it.
+    broker.database.psql("create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(3); return new; end $$; create trigger slow before update on mim.entities for each row execute function slow()");
+    broker.signal("-TERM");
+    let signalled = Instant::now();
+    let slow = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let body = r#"{"p":{"type":"Property","value":1}}"#.to_owned();
+            client
+                .send(api, "POST", "/ngsi-ld/v1/entities/urn:x:1/attrs", &[], Some(body))
+                .await
+                .status
+        }
+    });
+    crate::support::eventually(2, "readyz says it is leaving", async || {
+        broker.readyz().await == (503, "the broker is shutting down".to_owned())
+    })
+    .await;
+    while signalled.elapsed() < Duration::from_millis(800) {
+        let fresh = crate::support::client::Client::new();
+        assert_eq!(
+            fresh
+                .send(api, "GET", "/ngsi-ld/v1/entities/urn:x:1", &[], None)
+                .await
+                .status,
+            200
+        );
+    }
+    assert_eq!(slow.await.unwrap(), 204, "a request under way ends");
+    let status = broker.process.wait().unwrap();
+    assert!(
+        status.success() && signalled.elapsed() < Duration::from_secs(25),
+        "{status} after {:?}",
+        signalled.elapsed()
+    );
+    assert!(
+        client
+            .try_send(api, "GET", "/ngsi-ld/v1/types", &[], None)
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_nothing_half_written() {
+    let broker = Broker::ready().await;
+    broker.create(r#"{"id":"urn:x:1","type":"T"}"#).await;
+    broker.database.psql("create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.05); return new; end $$; create trigger slow before update on mim.entities for each row execute function slow()");
+    for n in 0..20 {
+        let body = json!({"p": {"type": "Property", "value": n}}).to_string();
+        let request = broker.post("/entities/urn:x:1/attrs", &body);
+        let _ = tokio::time::timeout(Duration::from_millis(5 * (n % 10)), request).await;
+    }
+    // Whatever became of them, the entity can be written and read, and no connection is stuck in a transaction.
+    assert_eq!(
+        broker
+            .post(
+                "/entities/urn:x:1/attrs",
+                r#"{"q":{"type":"Property","value":1}}"#
+            )
+            .await
+            .status,
+        204
+    );
+    crate::support::eventually(5, "no transaction stays open", async || {
+        broker.database.psql("select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'") == "0"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn slow_clients_do_not_hold_others_up() {
+    let broker = Broker::ready().await;
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let mut stream = tokio::net::TcpStream::connect(broker.api).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, b"POST /ngsi-ld/v1/entities HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{").await.unwrap();
+        slow.push(stream);
+    }
+    let started = Instant::now();
+    assert_eq!(broker.get("/types").await.status, 200);
+    broker.create(r#"{"id":"urn:x:1","type":"T"}"#).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+}
