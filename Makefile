@@ -1,0 +1,42 @@
+# mim-operator. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mim-operator
+CARGO ?= cargo
+# Debian packages: the lab's node (runc, CNI plug-ins, nftables), images (mmdebstrap), and the database that tests run against.
+PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod mmdebstrap postgresql-15 postgresql-15-postgis-3
+CARGO_DENY_VERSION := 0.18.5
+DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## Install what is missing of the Debian packages (as root), or say what to install
+	@missing=""; for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "make: installing Debian packages:$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  else echo "make: these packages are missing:$$missing"; echo "make: run as root: apt-get install$$missing"; exit 1; fi; fi
+	@command -v go >/dev/null || { echo "make: Go is missing (1.26 or newer): install it from your distribution or https://go.dev/doc/install and put it on PATH"; exit 1; }
+	@[ "$$(id -u)" = 0 ] || { echo "make: the lab needs root for bridges, mounts and cgroups: run make as root, or use a cluster of yours with make demo CONTEXT=<kube-context>"; exit 1; }
+
+.PHONY: check
+check: $(DENY) ## Formatting, lints, licences, generated files up to date
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(DENY) --all-features check licenses bans sources
+	$(MAKE) --no-print-directory generate
+	@git diff --exit-code -- crds docs charts examples || { echo "make: generated files were out of date; they are regenerated now, commit them"; exit 1; }
+
+$(DENY):
+	@echo "make: installing cargo-deny $(CARGO_DENY_VERSION) into $(CACHE)"
+	$(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --quiet --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
+
+.PHONY: generate
+generate: ## Write crds/*.yaml, docs/kinds and the CRDs in the chart from the Rust types
+	$(CARGO) run --quiet --locked -p mim-crds --bin crdgen

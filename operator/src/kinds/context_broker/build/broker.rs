@@ -1,0 +1,149 @@
+//! The broker: account, configuration, Service, disruption budget, Deployment.
+
+use serde_json::{Value, json};
+
+use super::pod::{self, Access, Container, Pod};
+use super::resources::{Defaults, resources};
+use super::{BROKER, DATABASE, config, members, parts, put};
+use crate::kinds::context_broker::plan::{
+    BROKER_HEALTH_PORT, BROKER_PORT, Database, Native, PARTS_ANNOTATION, Plan,
+};
+use crate::reconcile::child::Children;
+
+/// Uid and gid of the program (`docs/operands.md`).
+const USER: i64 = 65532;
+/// It ends within 25 s (`docs/operands.md`).
+const GRACE_SECONDS: i64 = 30;
+/// Where the image has the program.
+const PROGRAM: &str = "/usr/bin/mim-broker";
+const DEFAULTS: Defaults = Defaults {
+    cpu: ("100m", "2"),
+    memory: ("64Mi", "256Mi"),
+};
+
+/// Adds the broker's children.
+pub(super) fn add(plan: &Plan, native: &Native, children: &mut Children) {
+    children.own(&pod::service_account(plan, BROKER));
+    children.own(&config::config_map(plan, native));
+    children.own(&service(plan, native));
+    if native.replicas >= 2 {
+        children.own(&disruption_budget(plan));
+    }
+    children.own(&deployment(plan, native));
+}
+
+fn service(plan: &Plan, native: &Native) -> Value {
+    let mut metadata = members(json!({
+        "name": plan.child(BROKER.label),
+        "labels": BROKER.labels_over(plan, &native.service.labels),
+    }));
+    put(&mut metadata, "annotations", &native.service.annotations);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {
+            "type": "ClusterIP",
+            "selector": BROKER.selector(plan),
+            "ports": [{"name": "http", "port": BROKER_PORT, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}],
+        },
+    })
+}
+
+/// A drain takes one pod at a time, and one that is not ready anyhow.
+fn disruption_budget(plan: &Plan) -> Value {
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": plan.child(BROKER.label), "labels": BROKER.labels(plan)},
+        "spec": {
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": BROKER.selector(plan)},
+        },
+    })
+}
+
+fn deployment(plan: &Plan, native: &Native) -> Value {
+    let template = template(plan, native);
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": plan.child(BROKER.label),
+            "labels": BROKER.labels(plan),
+            // On the Deployment, not on its pods: what was asked for before is compared when the next body is applied.
+            "annotations": {PARTS_ANNOTATION: parts::of(&template)},
+        },
+        "spec": {
+            "replicas": native.replicas,
+            "revisionHistoryLimit": 2,
+            "selector": {"matchLabels": BROKER.selector(plan)},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "template": template,
+        },
+    })
+}
+
+fn template(plan: &Plan, native: &Native) -> Value {
+    let (credentials, ca) = database_volumes(plan, native);
+    let mut mounts = vec![
+        ("config", "/etc/mim/broker", Access::Read),
+        ("database", "/etc/mim/database", Access::Read),
+    ];
+    let mut volumes = vec![
+        json!({"name": "config", "configMap": {"name": plan.child(BROKER.label)}}),
+        json!({"name": "database", "secret": credentials}),
+    ];
+    if let Some(ca) = ca {
+        mounts.push(("database-ca", "/etc/mim/database-ca", Access::Read));
+        volumes.push(json!({"name": "database-ca", "secret": ca}));
+    }
+    let container = Container {
+        name: "broker",
+        image: &native.image,
+        command: [PROGRAM, "run"],
+        resources: &resources(DEFAULTS, native.resources.as_ref()),
+        mounts: &mounts,
+        more: json!({
+            "ports": [
+                {"name": "http", "containerPort": BROKER_PORT, "protocol": "TCP"},
+                {"name": "health", "containerPort": BROKER_HEALTH_PORT, "protocol": "TCP"},
+            ],
+            // By command, for the kubelet puts what it prints into an event: there the operator reads what is wrong with the database.
+            "startupProbe": pod::startup([PROGRAM, "probe"], 2),
+            "readinessProbe": pod::http("/readyz", "health", 3, 3, 3),
+            "livenessProbe": pod::http("/healthz", "health", 10, 5, 6),
+        }),
+    };
+    Pod {
+        component: BROKER,
+        user: USER,
+        grace_seconds: GRACE_SECONDS,
+        added: &native.pod_template,
+        spread: pod::spread(&BROKER.selector(plan)),
+        init_containers: Vec::new(),
+        container: container.render(),
+        volumes,
+    }
+    .template(plan, native)
+}
+
+/// Credentials and authority of the database. Of our own only the certificate of the authority is mounted, never a key.
+fn database_volumes(plan: &Plan, native: &Native) -> (Value, Option<Value>) {
+    let secret = |name: &str| json!({"secretName": name, "defaultMode": pod::SECRET_MODE});
+    let certificate = |name: &str, key: &str| json!({"secretName": name, "defaultMode": pod::SECRET_MODE, "items": [{"key": key, "path": "ca.crt"}]});
+    match &native.database {
+        Database::Managed(_) => {
+            let database = plan.child(DATABASE.label);
+            (
+                secret(&database),
+                Some(certificate(&format!("{database}-tls"), "ca.crt")),
+            )
+        }
+        Database::External { secret: name, ca, .. } => (
+            secret(name),
+            ca.as_ref().map(|(name, key)| certificate(name, key)),
+        ),
+    }
+}

@@ -1,0 +1,98 @@
+//! ContextBroker: a broker with its database, or a look at somebody else's. The wiring, on one screen.
+
+pub mod build;
+pub mod dereference;
+pub mod observe;
+pub mod plan;
+pub mod probe;
+pub mod rollout;
+pub mod validate;
+
+use kube::ResourceExt;
+use mim_crds::{ContextBroker, DeletionPolicy, annotation};
+
+use crate::reconcile::child::{ChildKind, Children};
+use crate::reconcile::kind::{Common, Kind, Observation, Step};
+use crate::reconcile::live::Live;
+use crate::reconcile::reader::Reader;
+use crate::reconcile::secret::Generated;
+use crate::reconcile::trouble::{Missing, Refusal};
+use crate::release::Releases;
+
+impl Kind for ContextBroker {
+    type Inputs = dereference::Inputs;
+    type Plan = plan::Plan;
+
+    const KIND: &'static str = "ContextBroker";
+    const AS_CHILD: Option<ChildKind> = Some(ChildKind::ContextBroker);
+    const CHILDREN: &'static [ChildKind] = &[
+        ChildKind::ServiceAccount,
+        ChildKind::ConfigMap,
+        ChildKind::NetworkPolicy,
+        ChildKind::Service,
+        ChildKind::PodDisruptionBudget,
+        ChildKind::StatefulSet,
+        ChildKind::Deployment,
+    ];
+
+    fn common(&self) -> Common<'_> {
+        let status = self.status.as_ref();
+        Common {
+            suspend: self.spec.suspend,
+            observed_generation: status.and_then(|status| status.observed_generation).unwrap_or(-1),
+            conditions: status
+                .map(|status| status.conditions.as_slice())
+                .unwrap_or_default(),
+            handled_request: status.and_then(|status| status.last_handled_requested_at.as_deref()),
+        }
+    }
+
+    fn guard(&self) -> Vec<Refusal> {
+        super::guard(mim_crds::validate(self, None))
+    }
+
+    async fn dereference(&self, reader: &Reader<'_>) -> Result<Self::Inputs, Missing> {
+        dereference::read(self, reader).await
+    }
+
+    fn validate(&self, inputs: Self::Inputs, releases: &Releases) -> Result<Self::Plan, Refusal> {
+        validate::validate(self, inputs, releases)
+    }
+
+    fn build(plan: &Self::Plan) -> Children {
+        build::build(plan)
+    }
+
+    fn generated(plan: &Self::Plan) -> Vec<Generated> {
+        build::generated(plan)
+    }
+
+    fn step(plan: &Self::Plan, live: &Live) -> Option<Step> {
+        rollout::step(plan, live)
+    }
+
+    fn observe(plan: &Self::Plan, live: &Live) -> Observation {
+        observe::observe(plan, live)
+    }
+
+    fn data(&self) -> Vec<(ChildKind, String)> {
+        let confirmed = self.annotations().get(annotation::CONFIRM_DELETION) == Some(&self.name_any());
+        if self.spec.deletion_policy() != DeletionPolicy::Delete
+            || !confirmed
+            || self.spec.managed_storage().is_none()
+        {
+            return Vec::new();
+        }
+        let child = |component: &str| format!("{}-{component}", self.name_any());
+        vec![
+            (ChildKind::Deployment, child("broker")),
+            (ChildKind::StatefulSet, child("database")),
+            (ChildKind::Pod, child("database-preflight")),
+            (ChildKind::PersistentVolumeClaim, child("database")),
+            (ChildKind::ConfigMap, child("database-identity")),
+            (ChildKind::Secret, child("database-tls")),
+            (ChildKind::Secret, child("database-ca")),
+            (ChildKind::Secret, child("database")),
+        ]
+    }
+}

@@ -1,0 +1,165 @@
+//! Says no, with a field path and what to write instead, or gives a plan that cannot be wrong.
+
+use kube::ResourceExt;
+use mim_crds::{ContextBroker, Engine as EngineField, Reason, annotation};
+
+use super::dereference::{self, Inputs, Variant};
+use super::plan::{Data, Database, Engine, Managed, Native, Plan};
+use crate::reconcile::child::OWNER_NAME_LABEL;
+use crate::reconcile::trouble::Refusal;
+use crate::release::{Operand, Release, Releases};
+
+/// The plan, or the refusal.
+pub fn validate(broker: &ContextBroker, inputs: Inputs, releases: &Releases) -> Result<Plan, Refusal> {
+    let engine = match inputs.variant {
+        Variant::Unknown => return Err(unknown_engine(broker)),
+        Variant::ExternalBroker(probe) => {
+            let url = broker
+                .spec
+                .external
+                .as_ref()
+                .map(|external| external.url.clone())
+                .unwrap_or_default();
+            Engine::External { url, probe }
+        }
+        Variant::Managed(data) => {
+            let release = release(broker, releases)?;
+            let database = Database::Managed(Box::new(managed(broker, release, releases, data)));
+            Engine::Native(Box::new(native(
+                broker,
+                release,
+                releases,
+                &inputs.settings,
+                database,
+            )))
+        }
+        Variant::ExternalDatabase { port } => {
+            let release = release(broker, releases)?;
+            let database = external_database(broker, &port)?;
+            Engine::Native(Box::new(native(
+                broker,
+                release,
+                releases,
+                &inputs.settings,
+                database,
+            )))
+        }
+    };
+    let part_of = platform_of(broker).unwrap_or_else(|| broker.name_any());
+    Ok(Plan {
+        owner: inputs.owner,
+        part_of,
+        engine,
+    })
+}
+
+fn unknown_engine(broker: &ContextBroker) -> Refusal {
+    let message = match &broker.spec.engine {
+        EngineField::Unknown(name) => {
+            format!("{name} is no engine of this operator: write Native or External, or upgrade the operator")
+        }
+        _ => "engine External needs external.url: write the address of the broker, for example https://broker.example.org".to_owned(),
+    };
+    Refusal {
+        reason: Reason::InvalidSpec,
+        path: "spec.engine".into(),
+        message,
+    }
+}
+
+/// The release of the spec, else the one on record, else the catalogue's default; a step that is not allowed is refused.
+fn release<'a>(broker: &ContextBroker, releases: &'a Releases) -> Result<&'a Release, Refusal> {
+    let recorded = broker
+        .status
+        .as_ref()
+        .and_then(|status| status.release.as_deref());
+    let wanted = broker.spec.release.as_deref();
+    releases.choose(wanted, recorded).map_err(|error| Refusal {
+        reason: error.reason(),
+        path: "spec.release".into(),
+        message: error.to_string(),
+    })
+}
+
+fn native(
+    broker: &ContextBroker,
+    release: &Release,
+    releases: &Releases,
+    settings: &crate::reconcile::context::Settings,
+    database: Database,
+) -> Native {
+    let spec = &broker.spec;
+    let mut tenants = spec.tenants.clone();
+    tenants.sort_unstable();
+    tenants.dedup();
+    let network = spec.network.clone().unwrap_or_default();
+    Native {
+        release: release.name.clone(),
+        image: releases.image(release, Operand::Broker),
+        pull_secrets: settings.pull_secrets.clone(),
+        replicas: spec.replicas(),
+        resources: spec.resources.clone(),
+        pod_template: spec.pod_template.clone().unwrap_or_default(),
+        service: spec.service.clone().unwrap_or_default(),
+        tenants,
+        clients: Some(network.clients).filter(|clients| !clients.is_empty()),
+        egress: network.egress,
+        allowed_private_cidrs: settings
+            .allowed_private_cidrs
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        restarted_at: broker.annotations().get(annotation::RESTARTED_AT).cloned(),
+        database,
+    }
+}
+
+fn managed(broker: &ContextBroker, release: &Release, releases: &Releases, data: Data) -> Managed {
+    let storage = broker.spec.managed_storage().unwrap_or_default();
+    Managed {
+        image: releases.image(release, Operand::Postgis),
+        postgresql: release.postgresql,
+        size: storage.size,
+        storage_class: storage.storage_class_name,
+        resources: storage.resources,
+        pod_template: storage.pod_template.unwrap_or_default(),
+        recorded: broker
+            .status
+            .as_ref()
+            .is_some_and(|status| status.storage.is_some()),
+        data,
+    }
+}
+
+fn external_database(broker: &ContextBroker, port: &str) -> Result<Database, Refusal> {
+    let external = broker
+        .spec
+        .storage
+        .as_ref()
+        .and_then(|storage| storage.external.clone())
+        .unwrap_or_default();
+    let secret = external.secret_ref.name;
+    let port = dereference::port(port).ok_or_else(|| Refusal {
+        reason: Reason::DependencyInvalid,
+        path: "spec.storage.external.secretRef".into(),
+        message: format!(
+            "Secret {secret} has no port number (1 to 65535) under the key port: write 5432, for example"
+        ),
+    })?;
+    Ok(Database::External {
+        secret,
+        port,
+        ca: external.ca_secret_ref.map(|ca| (ca.name, ca.key)),
+    })
+}
+
+/// The platform that this broker is a part of.
+fn platform_of(broker: &ContextBroker) -> Option<String> {
+    let of_platform = broker
+        .owner_references()
+        .iter()
+        .any(|of| of.kind == "UrbanDataPlatform" && of.controller == Some(true));
+    of_platform
+        .then(|| broker.labels().get(OWNER_NAME_LABEL).cloned())
+        .flatten()
+}

@@ -1,0 +1,376 @@
+//! The operator as a value: from options and a way to the API server to a running process, for `main` and for tests alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, StreamExt};
+use jiff::Timestamp;
+use mim_crds::{ContextBroker, UrbanDataPlatform};
+use thiserror::Error;
+use tokio::sync::watch::{Receiver, Sender};
+use tracing::{info, warn};
+
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::reconcile::child::ChildKind;
+use crate::reconcile::client::{self, ConnectError, Requests};
+use crate::reconcile::context::{Context, Settings};
+use crate::reconcile::controller;
+use crate::reconcile::kind::Kind;
+use crate::reconcile::lease::{Election, Ended, LeaseClock, Timing};
+use crate::reconcile::probes::{self, Probes};
+use crate::reconcile::request::{Limits, Observer, RequestLayer};
+use crate::reconcile::trigger::Triggers;
+use crate::reconcile::watch::{self, Objects, Progress, Scope, Sinks};
+use crate::release::Releases;
+
+/// The oldest Kubernetes minor version that this operator runs on: CEL with `quantity()` and server-side apply of
+/// `unhealthyPodEvictionPolicy` are stable from here on.
+pub const MINIMUM_KUBERNETES: u32 = 31;
+
+/// How long passes under way may take after SIGTERM.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What an operator is started with.
+pub struct Options {
+    /// Where objects are watched.
+    pub scope: Scope,
+    /// The operator's own namespace, for the lease.
+    pub namespace: String,
+    /// Unique for every start of a process.
+    pub identity: String,
+    /// The times of the election; `None`: no election, somebody else sees to it that there is one operator.
+    pub election: Option<Timing>,
+    /// Passes at the same time, per kind.
+    pub concurrency: u16,
+    /// The catalogue.
+    pub releases: Releases,
+    /// Settings of builders and validation.
+    pub settings: Settings,
+    /// Time between two looks at a service that somebody else runs.
+    pub probe_period: Duration,
+}
+
+impl Options {
+    /// For one namespace, with this catalogue.
+    #[must_use]
+    pub fn new(scope: Scope, namespace: &str, identity: &str, releases: Releases) -> Self {
+        Self {
+            scope,
+            namespace: namespace.to_owned(),
+            identity: identity.to_owned(),
+            election: Some(Timing::default()),
+            concurrency: 32,
+            releases,
+            settings: Settings::default(),
+            probe_period: probes::PERIOD,
+        }
+    }
+}
+
+/// Why an operator ends although nobody told it to.
+#[derive(Debug, Error)]
+pub enum Fatal {
+    /// There is no way to the API server.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The cluster is too old.
+    #[error("this cluster runs Kubernetes {found}; this operator needs 1.{MINIMUM_KUBERNETES} or newer")]
+    TooOld {
+        /// As the API server says.
+        found: String,
+    },
+    /// The lease was lost: another operator may be acting.
+    #[error("the lease was lost ({0:?}); another operator may be acting, so this one ends")]
+    LeaseLost(Ended),
+    /// A task that must not end has ended.
+    #[error("{0} has ended although it must not; this process ends, so that it is started anew")]
+    TaskEnded(&'static str),
+}
+
+/// A started operator: what may be asked of it while it runs.
+#[derive(Clone)]
+pub struct Handle {
+    /// Metrics.
+    pub metrics: Metrics,
+    /// What `/healthz` and `/readyz` say.
+    pub health: Health,
+    resync: Sender<u64>,
+}
+
+impl Handle {
+    /// Looks at every object again.
+    pub fn resync(&self) {
+        self.resync.send_modify(|count| *count += 1);
+    }
+}
+
+/// An operator that is ready to run.
+pub struct Operator {
+    options: Options,
+    requests: Requests,
+    clock: LeaseClock,
+    handle: Handle,
+    resync: Receiver<u64>,
+}
+
+/// The objects of all kinds.
+#[derive(Default)]
+struct Stores {
+    brokers: Arc<Objects<ContextBroker>>,
+    platforms: Arc<Objects<UrbanDataPlatform>>,
+}
+
+impl Operator {
+    /// Builds one. `observer` sees every request; production has none.
+    pub fn new(
+        options: Options,
+        config: kube::Config,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Result<Self, Fatal> {
+        let clock = if options.election.is_some() {
+            LeaseClock::not_held()
+        } else {
+            LeaseClock::always()
+        };
+        let metrics = Metrics::new();
+        let layer = RequestLayer::new(metrics.clone(), clock.clone(), Limits::default(), observer);
+        let requests = Requests::new(client::connect(config, &layer)?);
+        let (sender, resync) = tokio::sync::watch::channel(0);
+        let handle = Handle {
+            health: Health::new(),
+            metrics,
+            resync: sender,
+        };
+        Ok(Self {
+            options,
+            requests,
+            clock,
+            handle,
+            resync,
+        })
+    }
+
+    /// What may be asked of it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until `stop` resolves or something ends that must not. Stores are warm before the lease is held; passes run only while it is.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Fatal> {
+        let stop = stop.shared();
+        self.check_version().await?;
+        let triggers = Triggers::new(&[ContextBroker::KIND, UrbanDataPlatform::KIND]);
+        let stores = Stores::default();
+        let sinks = Sinks {
+            index: Arc::default(),
+            triggers: Arc::clone(&triggers),
+            memories: Arc::default(),
+        };
+        let mut watches = self.watches(&stores, &sinks);
+        let cx = Arc::new(self.context(&sinks));
+        let lead = self.lead(Arc::clone(&cx), &stores, &triggers, stop.clone());
+        let resync = again(self.resync.clone(), &stores, &triggers);
+        tokio::select! {
+            ended = lead => ended,
+            Some(()) = watches.next() => Err(Fatal::TaskEnded("a watch")),
+            () = cx.probes.run() => Err(Fatal::TaskEnded("the task that probes")),
+            () = resync => Err(Fatal::TaskEnded("the task that looks again")),
+        }
+    }
+
+    async fn check_version(&self) -> Result<(), Fatal> {
+        // A server that does not answer now is waited for by the watches; only a clear answer is a reason to end.
+        let Ok(version) = self.requests.server_version().await else {
+            return Ok(());
+        };
+        let minor: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
+        let too_old =
+            version.major == "1" && minor.parse::<u32>().is_ok_and(|minor| minor < MINIMUM_KUBERNETES);
+        if too_old {
+            return Err(Fatal::TooOld {
+                found: version.git_version,
+            });
+        }
+        info!(kubernetes = version.git_version, "the API server answers");
+        Ok(())
+    }
+
+    fn context(&self, sinks: &Sinks) -> Context {
+        let settings = self.options.settings.clone();
+        let policy = mim_egress::Policy::new(
+            settings.allowed_private_cidrs.clone(),
+            settings.forbidden_cidrs.clone(),
+        );
+        let client = mim_egress::Client::new(policy);
+        Context {
+            requests: self.requests.clone(),
+            index: Arc::clone(&sinks.index),
+            memories: Arc::clone(&sinks.memories),
+            releases: Arc::new(self.options.releases.clone()),
+            probes: Probes::new(
+                client,
+                Arc::clone(&sinks.triggers),
+                self.options.probe_period,
+                Timestamp::now,
+            ),
+            settings,
+            metrics: self.handle.metrics.clone(),
+            now: Timestamp::now,
+            jitter: rand::random::<f64>,
+            instance: self.options.identity.clone(),
+        }
+    }
+
+    fn watches(&self, stores: &Stores, sinks: &Sinks) -> FuturesUnordered<BoxFuture<'static, ()>> {
+        let client = self.requests.client();
+        let mut watches = FuturesUnordered::new();
+        for namespace in self.options.scope.namespaces() {
+            for kind in ChildKind::ALL.into_iter().filter(|kind| kind.watch().is_own()) {
+                let progress = self.progress(kind.name(), namespace.as_deref());
+                watches.extend(watch::children(
+                    client,
+                    kind,
+                    namespace.clone(),
+                    sinks.clone(),
+                    progress,
+                ));
+            }
+            let progress = self.progress(ContextBroker::KIND, namespace.as_deref());
+            let brokers = Arc::clone(&stores.brokers);
+            watches.push(watch::objects(
+                client,
+                namespace.clone(),
+                brokers,
+                sinks.clone(),
+                progress,
+            ));
+            let progress = self.progress(UrbanDataPlatform::KIND, namespace.as_deref());
+            let platforms = Arc::clone(&stores.platforms);
+            watches.push(watch::objects(
+                client,
+                namespace.clone(),
+                platforms,
+                sinks.clone(),
+                progress,
+            ));
+        }
+        watches
+    }
+
+    /// Stands for election with warm stores, and runs the controllers while it leads.
+    async fn lead(
+        &self,
+        cx: Arc<Context>,
+        stores: &Stores,
+        triggers: &Arc<Triggers>,
+        stop: impl Future<Output = ()> + Clone + Send + 'static,
+    ) -> Result<(), Fatal> {
+        tokio::select! {
+            () = self.handle.health.filled() => {}
+            () = stop.clone() => return Ok(()),
+        }
+        let Some(timing) = self.options.election else {
+            self.controllers(cx, stores, triggers, stop).await;
+            return Ok(());
+        };
+        let election = Election {
+            requests: self.requests.clone(),
+            namespace: self.options.namespace.clone(),
+            identity: self.options.identity.clone(),
+            timing,
+            clock: self.clock.clone(),
+            metrics: self.handle.metrics.clone(),
+            wall: Timestamp::now,
+            jitter: rand::random::<f64>,
+        };
+        let Some(leader) = election.stand().elect(stop.clone()).await else {
+            return Ok(());
+        };
+        let (drained, drain) = tokio::sync::oneshot::channel::<()>();
+        let work = async {
+            self.controllers(cx, stores, triggers, stop.clone()).await;
+            // The lease is given back when no pass is under way any more.
+            let _ = drained.send(());
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = leader.keep(async { drain.await.unwrap_or(()) }) => match ended {
+                Ended::Released => Ok(()),
+                lost => Err(Fatal::LeaseLost(lost)),
+            },
+            () = work => Ok(()),
+        }
+    }
+
+    /// All controllers, until `stop`; what is then under way has five seconds.
+    async fn controllers(
+        &self,
+        cx: Arc<Context>,
+        stores: &Stores,
+        triggers: &Arc<Triggers>,
+        stop: impl Future<Output = ()> + Clone + Send + 'static,
+    ) {
+        let concurrency = self.options.concurrency;
+        let brokers = controller::run(
+            Arc::clone(&cx),
+            Arc::clone(&stores.brokers),
+            Arc::clone(triggers),
+            concurrency,
+            stop.clone(),
+        );
+        let platforms = controller::run(
+            cx,
+            Arc::clone(&stores.platforms),
+            Arc::clone(triggers),
+            concurrency,
+            stop.clone(),
+        );
+        let too_long = async {
+            stop.await;
+            tokio::time::sleep(DRAIN).await;
+            warn!("passes under way took more than {DRAIN:?} to end and are given up");
+        };
+        tokio::select! {
+            _ = futures::future::join(brokers, platforms) => {}
+            () = too_long => {}
+        }
+    }
+
+    fn progress(&self, kind: &'static str, namespace: Option<&str>) -> impl Progress + use<> {
+        Told {
+            watch: self.handle.health.watch(kind, namespace),
+            metrics: self.handle.metrics.clone(),
+            kind,
+        }
+    }
+}
+
+/// A forced resync: every object is looked at again.
+async fn again(mut asked: Receiver<u64>, stores: &Stores, triggers: &Arc<Triggers>) {
+    while asked.changed().await.is_ok() {
+        stores.brokers.fire_all(triggers);
+        stores.platforms.fire_all(triggers);
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Tells health and metrics how a watch is doing.
+struct Told {
+    watch: crate::health::Watch,
+    metrics: Metrics,
+    kind: &'static str,
+}
+
+impl Progress for Told {
+    fn filled(&self) {
+        self.watch.filled();
+    }
+
+    fn failed(&self, error: &kube::runtime::watcher::Error) {
+        self.metrics.watch_restarted(self.kind);
+        self.watch.failed(error);
+    }
+}

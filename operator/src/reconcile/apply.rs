@@ -1,0 +1,314 @@
+//! From rendered children to the API server: apply in order, then prune.
+//!
+//! A child that was never seen is applied with `resourceVersion: "0"`, which the API server takes only when the
+//! object does not exist: one request both asks whether the name is free and takes it, without a moment between. When it is not free, a GET by name
+//! tells whose it is. Once the uid is known every apply carries it, so an object of the same name that somebody
+//! else made meanwhile is never touched.
+
+use serde_json::Value;
+
+use super::child::{
+    APPLIED_ANNOTATION, Bond, Child, ChildKind, Children, MANAGED_BY_LABEL, MANAGER, OWNER_KIND_LABEL,
+    OWNER_NAME_LABEL, Owner,
+};
+use super::client::Requests;
+use super::kind::{Complaint, Step};
+use super::live::{Index, Live, LiveObject};
+use super::memory::Memory;
+use super::request::Purpose;
+use super::trouble::{Asked, Missing, Trouble};
+use mim_crds::Reason;
+
+/// What apply did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Children that somebody else had changed or deleted, in words, for events.
+    pub repaired: Vec<String>,
+    /// What was refused without standing in the way of the rest.
+    pub complaints: Vec<Complaint>,
+}
+
+/// The way to the children of one owner.
+pub struct Applier<'a> {
+    /// The way to the API server.
+    pub requests: &'a Requests,
+    /// Where answers are seen.
+    pub index: &'a Index,
+}
+
+impl Applier<'_> {
+    /// Makes every child as it must be, in order; stops at the first that cannot be.
+    pub async fn apply(
+        &self,
+        children: &Children,
+        live: &Live,
+        memory: &mut Memory,
+    ) -> Result<Applied, Trouble> {
+        let mut applied = Applied::default();
+        for child in children.iter() {
+            match self.apply_one(children.owner(), child, live, memory).await {
+                Ok(Outcome::AsItWas | Outcome::Changed) => {}
+                Ok(Outcome::Repaired(how)) => applied.repaired.push(how),
+                Err(Trouble::Rejected { message, .. }) if is_resize(child, live) => applied.complaints.push(Complaint {
+                    reason: Reason::VolumeResizeRefused,
+                    message: format!("volume {} cannot grow: {message}; write the old size, or use a StorageClass that allows expansion", child.name),
+                    terminal: true,
+                }),
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(applied)
+    }
+
+    async fn apply_one(
+        &self,
+        owner: &Owner,
+        child: &Child,
+        live: &Live,
+        memory: &mut Memory,
+    ) -> Result<Outcome, Trouble> {
+        let key = (child.kind, child.name.clone());
+        let seen = live.get(child.kind, &child.name);
+        if seen.is_some_and(|seen| !seen.deleting && seen.is_as_applied(&child.body, &child.digest)) {
+            memory.applied.insert(key, child.digest.clone());
+            return Ok(Outcome::AsItWas);
+        }
+        let sent_before = memory.applied.get(&key) == Some(&child.digest);
+        let (uid, outcome) = match seen {
+            Some(seen) if seen.deleting => return Err(going(child)),
+            Some(seen) => {
+                if child.bond == Bond::Owned && seen.owner_uid.as_deref() != Some(owner.uid.as_str()) {
+                    return Err(self.taken(owner, child).await);
+                }
+                (Some(seen.uid.clone()), "was changed by somebody else: put back")
+            }
+            None => (None, "was deleted by somebody else: made again"),
+        };
+        let object = self.send(owner, child, uid).await?;
+        self.index.apply(child.kind, object);
+        memory.applied.insert(key, child.digest.clone());
+        Ok(if sent_before {
+            Outcome::Repaired(format!("{} {} {outcome}", child.kind.name(), child.name))
+        } else {
+            Outcome::Changed
+        })
+    }
+
+    /// Applies with the uid where it is known, else only if the name is free.
+    async fn send(&self, owner: &Owner, child: &Child, uid: Option<String>) -> Result<LiveObject, Trouble> {
+        let mut body = child.body.clone();
+        let metadata = body.get_mut("metadata").and_then(Value::as_object_mut);
+        let metadata = metadata.ok_or_else(|| Trouble::Bug(format!("{} has no metadata", child.name)))?;
+        match &uid {
+            Some(uid) => metadata.insert("uid".into(), uid.clone().into()),
+            None => metadata.insert("resourceVersion".into(), "0".into()),
+        };
+        let resource = child.kind.api_resource();
+        let asked = Asked {
+            kind: child.kind.name(),
+            name: &child.name,
+            namespace: &owner.namespace,
+        };
+        match self
+            .requests
+            .apply(&resource, &owner.namespace, &child.name, &body, Purpose::Apply)
+            .await
+        {
+            Ok(object) => Ok(object),
+            Err(kube::Error::Api(status)) if status.code == 409 && uid.is_none() => {
+                let found = self.find(owner, child).await?;
+                // Boxed: this calls itself at most once, now with the uid.
+                Box::pin(self.send(owner, child, Some(found))).await
+            }
+            Err(error) => Err(Trouble::of(error, asked)),
+        }
+    }
+
+    /// The name was not free. Ours after all (made by an earlier pass whose answer was lost, or kept by an earlier
+    /// object of this name)? Then its uid.
+    async fn find(&self, owner: &Owner, child: &Child) -> Result<String, Trouble> {
+        let asked = Asked {
+            kind: child.kind.name(),
+            name: &child.name,
+            namespace: &owner.namespace,
+        };
+        let found: Option<LiveObject> = self
+            .requests
+            .get_meta(
+                &child.kind.api_resource(),
+                &owner.namespace,
+                &child.name,
+                Purpose::Ownership,
+            )
+            .await
+            .map_err(|error| Trouble::of(error, asked))?;
+        match found {
+            Some(found) if found.metadata.deletion_timestamp.is_some() => Err(going(child)),
+            Some(found) if belongs(&found, owner, child.bond) => Ok(found.metadata.uid.unwrap_or_default()),
+            Some(found) => Err(taken(child, &found)),
+            // Gone again meanwhile: the next pass takes the name.
+            None => Err(going(child)),
+        }
+    }
+
+    async fn taken(&self, owner: &Owner, child: &Child) -> Trouble {
+        match self.find(owner, child).await {
+            Ok(_) => Trouble::Missing(Missing {
+                reason: Reason::Progressing,
+                message: format!("{} {} is being taken over", child.kind.name(), child.name),
+            }),
+            Err(trouble) => trouble,
+        }
+    }
+
+    /// Deletes what must no longer exist: our label AND our owner's uid, with a uid precondition. Call it only after an apply that reached its end.
+    pub async fn prune(
+        &self,
+        children: &Children,
+        kinds: &[ChildKind],
+        live: &Live,
+    ) -> Result<Vec<String>, Trouble> {
+        let owner = children.owner();
+        let mut pruned = Vec::new();
+        for (kind, name, seen) in live.iter() {
+            let ours = seen.owner_uid.as_deref() == Some(owner.uid.as_str());
+            if !ours || seen.deleting || !kinds.contains(&kind) || children.contains(kind, name) {
+                continue;
+            }
+            self.delete(owner, kind, name, &seen.uid, Purpose::Prune).await?;
+            pruned.push(format!("{} {name} is no longer needed: deleted", kind.name()));
+        }
+        Ok(pruned)
+    }
+
+    /// Takes one step.
+    pub async fn step(&self, owner: &Owner, step: &Step) -> Result<(), Trouble> {
+        match step {
+            Step::Delete { kind, name, uid, .. } => self.delete(owner, *kind, name, uid, Purpose::Step).await,
+            Step::Create { kind, body, .. } => {
+                let name = body
+                    .pointer("/metadata/name")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                let asked = Asked {
+                    kind: kind.name(),
+                    name,
+                    namespace: &owner.namespace,
+                };
+                match self
+                    .requests
+                    .create(&kind.api_resource(), &owner.namespace, body, Purpose::Step)
+                    .await
+                {
+                    Ok(object) => {
+                        self.index.apply(*kind, object);
+                        Ok(())
+                    }
+                    // Made by an earlier pass whose answer was lost: its watch event follows.
+                    Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+                    Err(error) => Err(Trouble::of(error, asked)),
+                }
+            }
+        }
+    }
+
+    /// Deletes with the uid as precondition; what is already gone, or is another object by now, is fine.
+    pub async fn delete(
+        &self,
+        owner: &Owner,
+        kind: ChildKind,
+        name: &str,
+        uid: &str,
+        purpose: Purpose,
+    ) -> Result<(), Trouble> {
+        let asked = Asked {
+            kind: kind.name(),
+            name,
+            namespace: &owner.namespace,
+        };
+        match self
+            .requests
+            .delete(&kind.api_resource(), &owner.namespace, name, uid, purpose)
+            .await
+        {
+            Ok(()) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(Trouble::of(error, asked)),
+        }
+    }
+}
+
+enum Outcome {
+    AsItWas,
+    Changed,
+    Repaired(String),
+}
+
+fn is_resize(child: &Child, live: &Live) -> bool {
+    child.kind == ChildKind::PersistentVolumeClaim && live.get(child.kind, &child.name).is_some()
+}
+
+fn going(child: &Child) -> Trouble {
+    Trouble::Missing(Missing {
+        reason: Reason::Progressing,
+        message: format!(
+            "an earlier {} {} is being deleted; it is made anew when that is gone",
+            child.kind.name(),
+            child.name
+        ),
+    })
+}
+
+fn label<'a>(object: &'a LiveObject, key: &str) -> Option<&'a str> {
+    object.metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Whether an object is a child of this owner: by the owner's uid, or, where it outlives its owner, by our labels.
+#[must_use]
+pub fn belongs(object: &LiveObject, owner: &Owner, bond: Bond) -> bool {
+    let labelled = label(object, MANAGED_BY_LABEL) == Some(MANAGER)
+        && label(object, OWNER_KIND_LABEL) == Some(owner.kind)
+        && label(object, OWNER_NAME_LABEL) == Some(owner.name.as_str());
+    match bond {
+        Bond::Kept => labelled,
+        Bond::Owned => {
+            let references = object.metadata.owner_references.iter().flatten();
+            labelled && references.into_iter().any(|reference| reference.uid == owner.uid)
+        }
+    }
+}
+
+fn taken(child: &Child, found: &LiveObject) -> Trouble {
+    Trouble::Taken {
+        kind: child.kind.name(),
+        name: child.name.clone(),
+        owner: belongs_to(found),
+    }
+}
+
+/// Whom an object belongs to, in words.
+#[must_use]
+pub fn belongs_to(object: &LiveObject) -> String {
+    let controller = object
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|of| of.controller == Some(true));
+    match (controller, label(object, MANAGED_BY_LABEL)) {
+        (Some(of), _) => format!("{} {}", of.kind, of.name),
+        (None, Some(manager)) => format!("whoever manages it ({MANAGED_BY_LABEL}={manager})"),
+        (None, None) => {
+            let applied = object
+                .metadata
+                .annotations
+                .as_ref()
+                .is_some_and(|all| all.contains_key(APPLIED_ANNOTATION));
+            if applied {
+                "an earlier object of ours".to_owned()
+            } else {
+                "somebody else".to_owned()
+            }
+        }
+    }
+}

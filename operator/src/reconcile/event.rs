@@ -1,0 +1,109 @@
+//! Events: best effort, on transitions only, with reasons of closed enums.
+//!
+//! An event that cannot be written is logged and nothing else: it never fails a pass.
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
+use tracing::debug;
+
+use super::child::{MANAGER, Owner, digest};
+use super::context::Context;
+
+/// The API refuses longer notes (events.k8s.io/v1, `note`: 1 kB).
+const NOTE_LIMIT: usize = 1000;
+
+/// What an event says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    r#type: &'static str,
+    reason: String,
+    message: String,
+}
+
+impl Note {
+    /// Something that is as it should be.
+    #[must_use]
+    pub fn normal(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            r#type: "Normal",
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+
+    /// Something that somebody should look at.
+    #[must_use]
+    pub fn warning(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            r#type: "Warning",
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Writes them, one request each.
+pub async fn publish(cx: &Context, owner: &Owner, notes: &[Note]) {
+    for note in notes {
+        let body = render(owner, note, &cx.instance, (cx.now)());
+        if let Err(error) = cx.requests.create_event(&owner.namespace, &body).await {
+            debug!(kind = owner.kind, name = owner.name, reason = note.reason, %error, "the event could not be written");
+        }
+    }
+}
+
+fn render(owner: &Owner, note: &Note, instance: &str, now: Timestamp) -> Value {
+    let message: String = note
+        .message
+        .chars()
+        .scan(0, |bytes, c| {
+            *bytes += c.len_utf8();
+            (*bytes <= NOTE_LIMIT).then_some(c)
+        })
+        .collect();
+    let unique = digest(&json!([
+        owner.uid,
+        note.reason,
+        message,
+        now.as_nanosecond().to_string()
+    ]));
+    json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": {"name": format!("{}.{}", owner.name, unique.trim_start_matches("v1-")), "namespace": owner.namespace},
+        "eventTime": format!("{:.6}", now),
+        "reportingController": format!("mim.city/{MANAGER}"),
+        "reportingInstance": instance,
+        "action": "Reconcile",
+        "type": note.r#type,
+        "reason": note.reason,
+        "note": message,
+        "regarding": {
+            "apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name,
+            "namespace": owner.namespace, "uid": owner.uid,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_cut_to_what_the_api_takes_and_the_time_has_microseconds() {
+        let owner = Owner {
+            kind: "ContextBroker",
+            api_version: "mim.city/v1alpha1".into(),
+            namespace: "n".into(),
+            name: "a".into(),
+            uid: "u".into(),
+        };
+        let body = render(
+            &owner,
+            &Note::warning("X", "ä".repeat(900)),
+            "i",
+            Timestamp::from_second(1).unwrap(),
+        );
+        assert!(body["note"].as_str().unwrap().len() <= NOTE_LIMIT);
+        assert_eq!(body["eventTime"], "1970-01-01T00:00:01.000000Z");
+    }
+}

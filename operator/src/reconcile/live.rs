@@ -1,0 +1,515 @@
+//! What the API server last showed of the children: one index for all kinds, filled by the watches and by the answers
+//! to our own writes.
+//!
+//! An entry is a slim copy (no spec, no managed fields of others), so that a thousand brokers fit in a few
+//! mebibytes. Nothing here calls anybody: [`Live`] is a view of one owner's entries, and everything that a kind concludes
+//! from it is a pure function.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::Resource;
+use kube::api::ApiResource;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER, OWNER_KIND_LABEL, OWNER_NAME_LABEL};
+
+/// The object that entries belong to: kind, namespace, name, as the labels of the child say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnerKey {
+    /// Kind, as in manifests.
+    pub kind: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// A child as it comes over the wire: metadata, and the parts of the status that tell how it is.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct LiveObject {
+    /// Standard metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What the kinds that we watch with status tell; absent for the others.
+    #[serde(default)]
+    pub status: Option<LiveStatus>,
+}
+
+impl Resource for LiveObject {
+    type DynamicType = ApiResource;
+    type Scope = kube::core::DynamicResourceScope;
+
+    fn kind(dt: &ApiResource) -> std::borrow::Cow<'_, str> {
+        dt.kind.as_str().into()
+    }
+    fn group(dt: &ApiResource) -> std::borrow::Cow<'_, str> {
+        dt.group.as_str().into()
+    }
+    fn version(dt: &ApiResource) -> std::borrow::Cow<'_, str> {
+        dt.version.as_str().into()
+    }
+    fn plural(dt: &ApiResource) -> std::borrow::Cow<'_, str> {
+        dt.plural.as_str().into()
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+/// The members that we read of the status of Deployments, StatefulSets, Pods, claims and our own kinds.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LiveStatus {
+    /// Generation that the status speaks of.
+    pub observed_generation: Option<i64>,
+    /// Pods that exist.
+    pub replicas: Option<i32>,
+    /// Pods of the newest template.
+    pub updated_replicas: Option<i32>,
+    /// Pods that are ready.
+    pub ready_replicas: Option<i32>,
+    /// Pods that have been ready for `minReadySeconds`.
+    pub available_replicas: Option<i32>,
+    /// StatefulSet: name of the newest template.
+    pub update_revision: Option<String>,
+    /// Pod or claim: `Pending`, `Running`, `Bound` …
+    pub phase: Option<String>,
+    /// Why the phase is what it is.
+    pub reason: Option<String>,
+    /// The same in words.
+    pub message: Option<String>,
+    /// Conditions. Times of built-in kinds are not read.
+    pub conditions: Vec<LiveCondition>,
+    /// Pod: containers.
+    pub container_statuses: Vec<ContainerStatus>,
+    /// Pod: init containers.
+    pub init_container_statuses: Vec<ContainerStatus>,
+    /// Claim: what was provisioned.
+    pub capacity: BTreeMap<String, String>,
+    /// Our kinds: release in use.
+    pub release: Option<String>,
+}
+
+/// A condition of any kind.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LiveCondition {
+    /// Its type.
+    pub r#type: String,
+    /// `True`, `False`, `Unknown`.
+    pub status: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// The same in words.
+    pub message: Option<String>,
+}
+
+impl From<&Condition> for LiveCondition {
+    fn from(condition: &Condition) -> Self {
+        Self {
+            r#type: condition.type_.clone(),
+            status: condition.status.clone(),
+            reason: Some(condition.reason.clone()),
+            message: Some(condition.message.clone()),
+        }
+    }
+}
+
+/// One container of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether its readiness probe passes.
+    pub ready: bool,
+    /// How often it was started again.
+    pub restart_count: i32,
+    /// What it does now.
+    pub state: ContainerState,
+    /// How it ended last.
+    pub last_state: ContainerState,
+}
+
+/// The state of a container; at most one member is set.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerState {
+    /// It has not started.
+    pub waiting: Option<Waiting>,
+    /// It has ended.
+    pub terminated: Option<Terminated>,
+}
+
+/// Why a container waits.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Waiting {
+    /// One word, `ImagePullBackOff` for example.
+    pub reason: Option<String>,
+    /// The same in words.
+    pub message: Option<String>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Terminated {
+    /// Its exit code.
+    pub exit_code: i32,
+    /// One word, `Error` or `OOMKilled` for example.
+    pub reason: Option<String>,
+    /// The termination message.
+    pub message: Option<String>,
+}
+
+/// One entry of the index.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Uid: the precondition of every delete.
+    pub uid: String,
+    /// Version of the object, for the order of what is seen.
+    pub resource_version: u64,
+    /// Generation of the spec; 0 where the kind has none.
+    pub generation: i64,
+    /// Digest of the body that we applied last, from the annotation.
+    pub applied: Option<String>,
+    /// Our entry of `managedFields`; equal entries share one allocation.
+    pub fields: Option<Arc<str>>,
+    /// Uid of the controlling owner.
+    pub owner_uid: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Labels that are not the same for all children.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of ours.
+    pub annotations: BTreeMap<String, String>,
+    /// Status, where the kind is watched with it.
+    pub status: LiveStatus,
+}
+
+/// Annotations and labels that are read from children; all others are dropped on arrival.
+fn is_read(key: &str) -> bool {
+    (key.starts_with("mim.city/")
+        && key != APPLIED_ANNOTATION
+        && key != OWNER_KIND_LABEL
+        && key != OWNER_NAME_LABEL)
+        || matches!(key, "app.kubernetes.io/component" | "controller-revision-hash")
+}
+
+/// Entries of one owner, by kind and name.
+pub type Entries = BTreeMap<(ChildKind, String), Arc<Seen>>;
+
+/// All children of all owners.
+#[derive(Debug, Default)]
+pub struct Index {
+    owners: RwLock<HashMap<OwnerKey, Entries>>,
+    fields: Mutex<HashSet<Arc<str>>>,
+}
+
+impl Index {
+    /// A view of one owner's children.
+    #[must_use]
+    pub fn of(&self, owner: &OwnerKey) -> Live {
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        Live {
+            entries: owners.get(owner).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Takes in an object that a watch or an answer has shown, and says whose it is. Older versions than the one
+    /// held are dropped: a watch may trail our own writes.
+    pub fn apply(&self, kind: ChildKind, object: LiveObject) -> Option<OwnerKey> {
+        let owner = owner_of(&object.metadata)?;
+        let name = object.metadata.name.clone()?;
+        let seen = self.slim(object);
+        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        let entries = owners.entry(owner.clone()).or_default();
+        match entries.get(&(kind, name.clone())) {
+            Some(held) if held.uid == seen.uid && held.resource_version > seen.resource_version => {
+                return None;
+            }
+            _ => entries.insert((kind, name), Arc::new(seen)),
+        };
+        Some(owner)
+    }
+
+    /// Forgets an object that a watch has shown to be gone, and says whose it was.
+    pub fn delete(&self, kind: ChildKind, object: &LiveObject) -> Option<OwnerKey> {
+        let owner = owner_of(&object.metadata)?;
+        let key = (kind, object.metadata.name.clone()?);
+        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        let entries = owners.get_mut(&owner)?;
+        let same = entries
+            .get(&key)
+            .is_some_and(|held| object.metadata.uid.as_ref() == Some(&held.uid));
+        if same {
+            entries.remove(&key);
+        }
+        if entries.is_empty() {
+            owners.remove(&owner);
+        }
+        same.then_some(owner)
+    }
+
+    /// After a relist of one kind in one scope (a namespace, or all): forgets what the list no longer has, and says
+    /// whose children went missing.
+    pub fn retain(
+        &self,
+        kind: ChildKind,
+        namespace: Option<&str>,
+        listed: &HashSet<String>,
+    ) -> Vec<OwnerKey> {
+        let mut touched = Vec::new();
+        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        for (owner, entries) in owners.iter_mut() {
+            if namespace.is_some_and(|namespace| namespace != owner.namespace) {
+                continue;
+            }
+            let before = entries.len();
+            entries.retain(|(of, _), seen| *of != kind || listed.contains(&seen.uid));
+            if entries.len() != before {
+                touched.push(owner.clone());
+            }
+        }
+        owners.retain(|_, entries| !entries.is_empty());
+        touched
+    }
+
+    fn slim(&self, object: LiveObject) -> Seen {
+        let metadata = object.metadata;
+        let fields = metadata.managed_fields.iter().flatten().find_map(|entry| {
+            let ours = entry.manager.as_deref() == Some(MANAGER)
+                && entry.operation.as_deref() == Some("Apply")
+                && entry.subresource.as_deref().is_none_or(str::is_empty);
+            ours.then(|| entry.fields_v1.as_ref().map(|fields| fields.0.to_string()))?
+        });
+        let read = |map: Option<BTreeMap<String, String>>| -> BTreeMap<String, String> {
+            map.into_iter()
+                .flatten()
+                .filter(|(key, _)| is_read(key))
+                .collect()
+        };
+        let applied = metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(APPLIED_ANNOTATION).cloned());
+        Seen {
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata
+                .resource_version
+                .and_then(|version| version.parse().ok())
+                .unwrap_or(0),
+            generation: metadata.generation.unwrap_or(0),
+            applied,
+            fields: fields.map(|fields| self.intern(&fields)),
+            owner_uid: metadata
+                .owner_references
+                .into_iter()
+                .flatten()
+                .find(|reference| reference.controller == Some(true))
+                .map(|reference| reference.uid),
+            deleting: metadata.deletion_timestamp.is_some(),
+            labels: read(metadata.labels),
+            annotations: read(metadata.annotations),
+            status: object.status.unwrap_or_default(),
+        }
+    }
+
+    /// Children of a thousand objects of one shape have equal entries; one copy of each is kept.
+    fn intern(&self, fields: &str) -> Arc<str> {
+        let mut held = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = held.get(fields) {
+            return Arc::clone(known);
+        }
+        held.retain(|known| Arc::strong_count(known) > 1);
+        let fields: Arc<str> = fields.into();
+        held.insert(Arc::clone(&fields));
+        fields
+    }
+}
+
+/// Whose child an object is, by its labels.
+#[must_use]
+pub fn owner_of(metadata: &ObjectMeta) -> Option<OwnerKey> {
+    let labels = metadata.labels.as_ref()?;
+    Some(OwnerKey {
+        kind: labels.get(OWNER_KIND_LABEL)?.clone(),
+        namespace: metadata.namespace.clone()?,
+        name: labels.get(OWNER_NAME_LABEL)?.clone(),
+    })
+}
+
+/// The children of one owner, as last seen.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    entries: Entries,
+}
+
+impl Live {
+    /// A view of given entries.
+    #[must_use]
+    pub const fn new(entries: Entries) -> Self {
+        Self { entries }
+    }
+
+    /// One child.
+    #[must_use]
+    pub fn get(&self, kind: ChildKind, name: &str) -> Option<&Seen> {
+        self.entries.get(&(kind, name.to_owned())).map(AsRef::as_ref)
+    }
+
+    /// All children.
+    pub fn iter(&self) -> impl Iterator<Item = (ChildKind, &str, &Seen)> {
+        self.entries
+            .iter()
+            .map(|((kind, name), seen)| (*kind, name.as_str(), seen.as_ref()))
+    }
+
+    /// The pods of one component, by name.
+    pub fn pods<'a>(&'a self, component: &'a str) -> impl Iterator<Item = (&'a str, &'a Seen)> {
+        self.iter().filter_map(move |(kind, name, seen)| {
+            let of_component = seen
+                .labels
+                .get("app.kubernetes.io/component")
+                .is_some_and(|of| of == component);
+            (kind == ChildKind::Pod && of_component).then_some((name, seen))
+        })
+    }
+}
+
+impl Seen {
+    /// Whether the object is as our body left it: same digest, and every field still ours.
+    #[must_use]
+    pub fn is_as_applied(&self, body: &Value, digest: &str) -> bool {
+        self.applied.as_deref() == Some(digest)
+            && self
+                .fields
+                .as_deref()
+                .and_then(|fields| serde_json::from_str(fields).ok())
+                .is_some_and(|fields: Value| super::ownership::owns_all(body, &fields))
+    }
+
+    /// A condition of that type.
+    #[must_use]
+    pub fn condition(&self, r#type: &str) -> Option<&LiveCondition> {
+        self.status
+            .conditions
+            .iter()
+            .find(|condition| condition.r#type == r#type)
+    }
+
+    /// Pod: whether it is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.deleting
+            && self
+                .condition("Ready")
+                .is_some_and(|ready| ready.status == "True")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, uid: &str, version: u64) -> LiveObject {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": name, "namespace": "city", "uid": uid, "resourceVersion": version.to_string(),
+                "labels": {OWNER_KIND_LABEL: "ContextBroker", OWNER_NAME_LABEL: "vienna", "app.kubernetes.io/component": "broker", "else": "x"},
+                "managedFields": [{"manager": MANAGER, "operation": "Apply", "fieldsV1": {"f:metadata": {}}}],
+            },
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": null}],
+                       "containerStatuses": [{"name": "broker", "ready": true, "restartCount": 1, "image": "x",
+                                              "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}, "lastState": {}}]}
+        }))
+        .unwrap()
+    }
+
+    fn vienna() -> OwnerKey {
+        OwnerKey {
+            kind: "ContextBroker".into(),
+            namespace: "city".into(),
+            name: "vienna".into(),
+        }
+    }
+
+    #[test]
+    fn entries_are_found_by_the_labels_of_their_owner() {
+        let index = Index::default();
+        assert_eq!(index.apply(ChildKind::Pod, pod("a", "1", 5)), Some(vienna()));
+        let live = index.of(&vienna());
+        let (name, seen) = live.pods("broker").next().unwrap();
+        assert_eq!((name, seen.is_ready()), ("a", true));
+        assert!(!seen.labels.contains_key("else"));
+    }
+
+    #[test]
+    fn a_trailing_watch_does_not_undo_what_an_answer_has_shown() {
+        let index = Index::default();
+        index.apply(ChildKind::Pod, pod("a", "1", 7));
+        assert_eq!(index.apply(ChildKind::Pod, pod("a", "1", 5)), None);
+        assert_eq!(
+            index
+                .of(&vienna())
+                .get(ChildKind::Pod, "a")
+                .unwrap()
+                .resource_version,
+            7
+        );
+        // another object of the same name is another object
+        assert!(index.apply(ChildKind::Pod, pod("a", "2", 6)).is_some());
+    }
+
+    #[test]
+    fn a_late_delete_of_an_earlier_object_does_not_remove_its_successor() {
+        let index = Index::default();
+        index.apply(ChildKind::Pod, pod("a", "2", 9));
+        assert_eq!(index.delete(ChildKind::Pod, &pod("a", "1", 8)), None);
+        assert_eq!(index.delete(ChildKind::Pod, &pod("a", "2", 9)), Some(vienna()));
+        assert!(index.of(&vienna()).get(ChildKind::Pod, "a").is_none());
+    }
+
+    #[test]
+    fn a_relist_forgets_what_is_gone_in_its_scope_only() {
+        let index = Index::default();
+        index.apply(ChildKind::Pod, pod("a", "1", 1));
+        index.apply(ChildKind::Pod, pod("b", "2", 1));
+        assert!(
+            index
+                .retain(ChildKind::Pod, Some("other"), &HashSet::new())
+                .is_empty()
+        );
+        assert!(
+            index
+                .retain(ChildKind::Deployment, None, &HashSet::new())
+                .is_empty()
+        );
+        assert_eq!(
+            index.retain(ChildKind::Pod, Some("city"), &HashSet::from(["1".into()])),
+            [vienna()]
+        );
+        assert!(index.of(&vienna()).get(ChildKind::Pod, "b").is_none());
+    }
+
+    #[test]
+    fn equal_field_sets_share_one_allocation() {
+        let index = Index::default();
+        index.apply(ChildKind::Pod, pod("a", "1", 1));
+        index.apply(ChildKind::Pod, pod("b", "2", 1));
+        let live = index.of(&vienna());
+        let fields: Vec<_> = live
+            .iter()
+            .filter_map(|(_, _, seen)| seen.fields.clone())
+            .collect();
+        assert!(Arc::ptr_eq(&fields[0], &fields[1]));
+    }
+}

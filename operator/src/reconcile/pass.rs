@@ -1,0 +1,518 @@
+//! One pass over one object, for any kind.
+//!
+//! finalizer → acknowledge a new generation → guard → dereference → validate → secrets → build → apply → prune → step → observe →
+//! status. Every way out ends in the status; nothing waits but for the API server.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::ApiResource;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use mim_crds::{Reason, annotation};
+use serde_json::{Map, Value, json};
+use tracing::{debug, error, info, warn};
+
+use super::apply::Applier;
+use super::child::Owner;
+use super::context::Context;
+use super::event::{self, Note};
+use super::kind::{Complaint, Kind, Observation, Step, Why};
+use super::live::OwnerKey;
+use super::memory::{Memory, SentStatus};
+use super::reader::Reader;
+use super::request::Purpose;
+use super::retry::{self, Remedy};
+use super::status::{self, Verdict};
+use super::trouble::{Asked, Trouble};
+use super::{finalizer, secret, suspects};
+
+/// How long a pass may take: an API server that answers slower than this is away.
+pub const PASS_LIMIT: Duration = Duration::from_mins(1);
+
+/// What one pass works on.
+pub struct Pass<'a, K: Kind> {
+    /// The edges.
+    pub cx: &'a Context,
+    /// The object, as the store has it.
+    pub object: &'a K,
+    /// As the owner of children.
+    pub owner: Owner,
+    /// `metadata.generation`
+    pub generation: i64,
+    /// What is remembered of it.
+    pub memory: Memory,
+}
+
+/// How far the pass came.
+struct Outcome {
+    observation: Option<Observation>,
+    trouble: Option<Trouble>,
+    notes: Vec<Note>,
+    stepped: bool,
+}
+
+impl Outcome {
+    const fn of(trouble: Trouble) -> Self {
+        Self {
+            observation: None,
+            trouble: Some(trouble),
+            notes: Vec::new(),
+            stepped: false,
+        }
+    }
+}
+
+/// One pass, from the store's object to the time of the next.
+pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action {
+    let uid = object.meta().uid.clone().unwrap_or_default();
+    let started = Instant::now();
+    let mut memory = cx.memories.of(&uid);
+    let ended = tokio::time::timeout(PASS_LIMIT, one::<K>(cx, object, &mut memory)).await;
+    let (remedy, outcome) = match ended {
+        Ok(Ok(remedy)) => (remedy, "ok"),
+        Ok(Err(trouble)) => {
+            report::<K>(object, &trouble);
+            (Some(trouble.remedy()), trouble.label())
+        }
+        Err(_) => {
+            warn!(
+                kind = K::KIND,
+                namespace = object.namespace(),
+                name = object.name_any(),
+                "the pass took too long and was given up"
+            );
+            (Some(Remedy::Time), "timeout")
+        }
+    };
+    memory.failures = if remedy.is_some() {
+        memory.failures.saturating_add(1)
+    } else {
+        0
+    };
+    let next = next_pass(remedy, &memory, (cx.now)().as_second(), (cx.jitter)());
+    cx.memories.keep(&uid, memory);
+    cx.metrics.pass(K::KIND, outcome, started.elapsed());
+    Action::requeue(next)
+}
+
+fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    match trouble {
+        Trouble::Bug(_) => error!(kind = K::KIND, namespace, name, %trouble, "the pass failed"),
+        Trouble::Api(_) => warn!(kind = K::KIND, namespace, name, %trouble, "the pass failed"),
+        _ => info!(kind = K::KIND, namespace, name, %trouble, "the pass could not reach its end"),
+    }
+}
+
+/// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it.
+fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
+    let next = remedy.map_or_else(
+        || retry::resync(jitter),
+        |remedy| retry::delay(remedy, memory.failures, jitter),
+    );
+    let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
+    renewal.map_or(next, |at| {
+        next.min(Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)))
+    })
+}
+
+async fn one<K: Kind>(
+    cx: &Context,
+    object: &DeserializeGuard<K>,
+    memory: &mut Memory,
+) -> Result<Option<Remedy>, Trouble> {
+    let meta = object.meta();
+    let owner = Owner {
+        kind: K::KIND,
+        api_version: K::api_version(&()).into_owned(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: object.name_any(),
+        uid: meta.uid.clone().unwrap_or_default(),
+    };
+    let generation = meta.generation.unwrap_or(0);
+    match &object.0 {
+        Err(invalid) if meta.deletion_timestamp.is_none() => {
+            unreadable::<K>(cx, &owner, generation, &invalid.error)
+                .await
+                .map(|()| Some(Remedy::Spec))
+        }
+        Err(_) => Ok(None),
+        Ok(typed) => {
+            let mut pass = Pass {
+                cx,
+                object: typed,
+                owner,
+                generation,
+                memory: std::mem::take(memory),
+            };
+            let ended = pass.go().await;
+            *memory = pass.memory;
+            ended
+        }
+    }
+}
+
+/// A spec that this operator cannot read (a value of a newer version of the CRD): said in the status, and waited for a new generation.
+async fn unreadable<K: Kind>(
+    cx: &Context,
+    owner: &Owner,
+    generation: i64,
+    error: &str,
+) -> Result<(), Trouble> {
+    let asked = Asked {
+        kind: owner.kind,
+        name: &owner.name,
+        namespace: &owner.namespace,
+    };
+    let resource = K::api_resource();
+    let held = cx
+        .requests
+        .get_value(&resource, &owner.namespace, &owner.name, Purpose::Dereference)
+        .await;
+    let Some(held) = held.map_err(|error| Trouble::of(error, asked))? else {
+        return Ok(());
+    };
+    let before = held.get("status").cloned().unwrap_or_default();
+    let complaint = Complaint {
+        reason: Reason::InvalidSpec,
+        message: format!(
+            "this operator cannot read the object ({error}); correct it, or upgrade the operator"
+        ),
+        terminal: true,
+    };
+    let conditions = status::conditions(
+        &Verdict::of(complaint),
+        generation,
+        &conditions_in(&before),
+        &Time((cx.now)()),
+    );
+    let wanted = status::body(&before, None, &conditions, generation, None);
+    if !status::says(&before, &wanted) {
+        send_status(cx, &resource, owner, wanted).await?;
+    }
+    Ok(())
+}
+
+fn conditions_in(status: &Value) -> Vec<Condition> {
+    status
+        .get("conditions")
+        .and_then(|held| serde_json::from_value(held.clone()).ok())
+        .unwrap_or_default()
+}
+
+fn version(resource_version: Option<&str>) -> u64 {
+    resource_version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Sends a status, and remembers it with the version that shows it.
+async fn send_status(
+    cx: &Context,
+    resource: &ApiResource,
+    owner: &Owner,
+    status: Map<String, Value>,
+) -> Result<Option<SentStatus>, Trouble> {
+    let body = json!({
+        "apiVersion": owner.api_version, "kind": owner.kind,
+        "metadata": {"name": owner.name, "namespace": owner.namespace, "uid": owner.uid},
+        "status": status,
+    });
+    match cx
+        .requests
+        .apply_status(resource, &owner.namespace, &owner.name, &body)
+        .await
+    {
+        Ok(answer) => Ok(Some(SentStatus {
+            resource_version: version(answer.metadata.resource_version.as_deref()),
+            status,
+        })),
+        // Gone: there is nobody to tell.
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
+        Err(error) => Err(Trouble::of(
+            error,
+            Asked {
+                kind: owner.kind,
+                name: &owner.name,
+                namespace: &owner.namespace,
+            },
+        )),
+    }
+}
+
+impl<K: Kind> Pass<'_, K> {
+    async fn go(&mut self) -> Result<Option<Remedy>, Trouble> {
+        if self.object.meta().deletion_timestamp.is_some() {
+            return finalizer::finish(self).await;
+        }
+        finalizer::hold_or_release(self).await?;
+        if self.object.common().suspend {
+            self.say_suspended().await?;
+            return Ok(None);
+        }
+        if observed(&self.status_before()) != Some(self.generation) {
+            self.acknowledge().await?;
+        }
+        let outcome = self.work().await;
+        self.conclude(outcome).await
+    }
+
+    /// The first write on a new generation: nobody may read Ready of the spec before.
+    async fn acknowledge(&mut self) -> Result<(), Trouble> {
+        let common = self.object.common();
+        let conditions = self.conditions(&Verdict::Progressing);
+        let handled = common.handled_request.map(str::to_owned);
+        let wanted = status::body(
+            &self.status_before(),
+            None,
+            &conditions,
+            self.generation,
+            handled.as_deref(),
+        );
+        self.write_status(wanted).await
+    }
+
+    async fn work(&mut self) -> Outcome {
+        if let Some(refusal) = self.object.guard().into_iter().next() {
+            return Outcome::of(refusal.into());
+        }
+        let live = self.cx.index.of(&self.key());
+        let reader = Reader::new(self.cx, &self.owner, live.clone());
+        let inputs = match self.object.dereference(&reader).await {
+            Ok(inputs) => inputs,
+            Err(missing) => return Outcome::of(reader.trouble().unwrap_or_else(|| missing.into())),
+        };
+        let plan = match self.object.validate(inputs, &self.cx.releases) {
+            Ok(plan) => plan,
+            Err(refusal) => return Outcome::of(refusal.into()),
+        };
+        self.carry_out(&plan).await
+    }
+
+    async fn carry_out(&mut self, plan: &K::Plan) -> Outcome {
+        let mut notes = Vec::new();
+        let mut complaints = Vec::new();
+        let mut stepped = false;
+        let trouble = self
+            .change(plan, &mut notes, &mut complaints, &mut stepped)
+            .await
+            .err();
+        // What our own writes have shown is in the index by now.
+        let live = self.cx.index.of(&self.key());
+        let mut observation = K::observe(plan, &live);
+        complaints.append(&mut observation.complaints);
+        observation.complaints = complaints;
+        Outcome {
+            observation: Some(observation),
+            trouble,
+            notes,
+            stepped,
+        }
+    }
+
+    async fn change(
+        &mut self,
+        plan: &K::Plan,
+        notes: &mut Vec<Note>,
+        complaints: &mut Vec<Complaint>,
+        stepped: &mut bool,
+    ) -> Result<(), Trouble> {
+        secret::keep_in_order(self, &K::generated(plan)).await?;
+        let children = K::build(plan);
+        let live = self.cx.index.of(&self.key());
+        let applier = Applier {
+            requests: &self.cx.requests,
+            index: &self.cx.index,
+        };
+        let mut done = applier.apply(&children, &live, &mut self.memory).await?;
+        notes.extend(
+            done.repaired
+                .drain(..)
+                .map(|what| Note::warning("Repaired", what)),
+        );
+        let refused = !done.complaints.is_empty();
+        complaints.append(&mut done.complaints);
+        if refused {
+            return Ok(());
+        }
+        let pruned = applier.prune(&children, K::CHILDREN, &live).await?;
+        notes.extend(pruned.into_iter().map(|what| Note::normal("Pruned", what)));
+        if let Some(step) = K::step(plan, &self.cx.index.of(&self.key())) {
+            applier.step(children.owner(), &step).await?;
+            notes.push(note_of(&step));
+            *stepped = true;
+        }
+        Ok(())
+    }
+
+    /// Status, events, and when to look again.
+    async fn conclude(&mut self, outcome: Outcome) -> Result<Option<Remedy>, Trouble> {
+        let Outcome {
+            mut observation,
+            trouble,
+            mut notes,
+            stepped,
+        } = outcome;
+        if trouble.is_none()
+            && let Some(facts) = &mut observation
+        {
+            suspects::ask(self, facts).await;
+        }
+        let complaint = trouble.as_ref().and_then(Trouble::complaint);
+        if complaint.is_none()
+            && let Some(trouble) = trouble
+        {
+            // The API server itself is the trouble: it could not be told either.
+            return Err(trouble);
+        }
+        let verdict = match (complaint, &observation) {
+            (Some(complaint), _) => Verdict::of(complaint),
+            (None, Some(facts)) => Verdict::from_facts(facts),
+            (None, None) => Verdict::Progressing,
+        };
+        self.note_readiness(&verdict);
+        let conditions = self.conditions(&verdict);
+        let handled = self.requested();
+        let members = observation.as_ref().map(|facts| &facts.status);
+        let wanted = status::body(
+            &self.status_before(),
+            members,
+            &conditions,
+            self.generation,
+            handled.as_deref(),
+        );
+        self.write_status(wanted).await?;
+        notes.extend(self.transition(&verdict));
+        event::publish(self.cx, &self.owner, &notes).await;
+        match trouble {
+            Some(trouble) => Err(trouble),
+            None if verdict.is_ready() && !stepped => Ok(None),
+            None => Ok(Some(Remedy::Other)),
+        }
+    }
+
+    async fn say_suspended(&mut self) -> Result<(), Trouble> {
+        let common = self.object.common();
+        let conditions = status::suspended(self.generation, common.conditions, &Time((self.cx.now)()));
+        let handled = self.requested();
+        let wanted = status::body(
+            &self.status_before(),
+            None,
+            &conditions,
+            self.generation,
+            handled.as_deref(),
+        );
+        self.write_status(wanted).await
+    }
+
+    /// An event for a verdict that is not the one of the last pass.
+    fn transition(&mut self, verdict: &Verdict) -> Option<Note> {
+        let says = (verdict.reason().to_string(), verdict.message().to_owned());
+        let before = self
+            .object
+            .common()
+            .conditions
+            .iter()
+            .find(|held| held.type_ == "Ready");
+        let known = self
+            .memory
+            .last_event
+            .clone()
+            .or_else(|| before.map(|held| (held.reason.clone(), held.message.clone())));
+        self.memory.last_event = Some(says.clone());
+        if known.as_ref() == Some(&says) || matches!(verdict, Verdict::Progressing) {
+            return None;
+        }
+        let (reason, message) = says;
+        Some(if verdict.is_ready() {
+            Note::normal(reason, message)
+        } else {
+            Note::warning(reason, message)
+        })
+    }
+
+    fn note_readiness(&mut self, verdict: &Verdict) {
+        if verdict.is_ready() {
+            self.memory.not_ready_since = None;
+        } else {
+            self.memory.not_ready_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn conditions(&self, verdict: &Verdict) -> Vec<Condition> {
+        let before = conditions_in(&self.status_before());
+        status::conditions(verdict, self.generation, &before, &Time((self.cx.now)()))
+    }
+
+    /// The status as the store has it, or as we sent it last where the store does not show that yet.
+    fn status_before(&self) -> Value {
+        let shown = version(self.object.meta().resource_version.as_deref());
+        match &self.memory.status {
+            Some(sent) if sent.resource_version > shown => Value::Object(sent.status.clone()),
+            _ => serde_json::to_value(self.object)
+                .ok()
+                .and_then(|mut object| object.get_mut("status").map(Value::take))
+                .unwrap_or(Value::Null),
+        }
+    }
+
+    async fn write_status(&mut self, wanted: Map<String, Value>) -> Result<(), Trouble> {
+        if status::says(&self.status_before(), &wanted) {
+            return Ok(());
+        }
+        debug!(kind = K::KIND, name = self.owner.name, "status changes");
+        self.memory.status = send_status(self.cx, &K::api_resource(), &self.owner, wanted).await?;
+        Ok(())
+    }
+
+    /// Value of `mim.city/requestedAt`, echoed when the pass has ended.
+    #[must_use]
+    pub fn requested(&self) -> Option<String> {
+        self.object.annotations().get(annotation::REQUESTED_AT).cloned()
+    }
+
+    /// The key of the object's children.
+    #[must_use]
+    pub fn key(&self) -> OwnerKey {
+        OwnerKey {
+            kind: K::KIND.to_owned(),
+            namespace: self.owner.namespace.clone(),
+            name: self.owner.name.clone(),
+        }
+    }
+}
+
+fn observed(status: &Value) -> Option<i64> {
+    status.get("observedGeneration").and_then(Value::as_i64)
+}
+
+fn note_of(step: &Step) -> Note {
+    let (verb, kind, name, why) = match step {
+        Step::Create { kind, body, why } => (
+            "made",
+            kind,
+            body.pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+            why,
+        ),
+        Step::Delete { kind, name, why, .. } => ("deleted", kind, name.as_str(), why),
+    };
+    let message = format!("{verb} {} {name}: {}", kind.name(), why_words(*why));
+    Note::normal(why.name(), message)
+}
+
+const fn why_words(why: Why) -> &'static str {
+    match why {
+        Why::Preflight => "it proves that the new template can start before the running pod is deleted",
+        Why::PreflightOver => "its work is done",
+        Why::ReleaseChanged => "the release has changed",
+        Why::ResourcesChanged => "requests or limits have changed",
+        Why::PodTemplateChanged => "the pod template has changed",
+        Why::RestartRequested => "a restart was requested",
+        Why::StuckOnOldTemplate => "it is not ready, and its template is not the newest",
+        Why::DataLossAccepted => "the loss of the data was accepted",
+    }
+}

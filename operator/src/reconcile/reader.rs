@@ -1,0 +1,120 @@
+//! The way to what a spec names, bound to the object's own namespace: invariant 6 holds because there is no other way.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::Secret;
+use mim_crds::Reason;
+
+use super::child::{ChildKind, Owner};
+use super::context::{Context, Settings};
+use super::live::Live;
+use super::probes::{Probe, Target};
+use super::request::Purpose;
+use super::trouble::{Asked, Missing, Trouble};
+
+/// The way to what a spec names.
+pub struct Reader<'a> {
+    cx: &'a Context,
+    owner: &'a Owner,
+    live: Live,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+impl<'a> Reader<'a> {
+    /// Bound to the owner's namespace.
+    #[must_use]
+    pub const fn new(cx: &'a Context, owner: &'a Owner, live: Live) -> Self {
+        Self {
+            cx,
+            owner,
+            live,
+            trouble: Mutex::new(None),
+        }
+    }
+
+    /// The children, as last seen.
+    #[must_use]
+    pub const fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The object itself, as owner.
+    #[must_use]
+    pub const fn owner(&self) -> &Owner {
+        self.owner
+    }
+
+    /// Settings of the operator.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.cx.settings
+    }
+
+    /// Values of a Secret of the same namespace. `field` is the path in the spec that names it.
+    ///
+    /// # Errors
+    /// It does not exist, or a key is missing or no text; the message names both and says what to do.
+    pub async fn secret(
+        &self,
+        name: &str,
+        field: &str,
+        keys: &[&str],
+    ) -> Result<BTreeMap<String, String>, Missing> {
+        let kind = ChildKind::Secret;
+        let answer = self
+            .cx
+            .requests
+            .get::<Secret>(&kind.api_resource(), &self.owner.namespace, name, Purpose::Secret)
+            .await;
+        let secret = match answer {
+            Ok(Some(secret)) => secret,
+            Ok(None) => {
+                return Err(Missing {
+                    reason: Reason::DependencyNotFound,
+                    message: format!(
+                        "{field}: Secret {name} does not exist; make it, and it goes on by itself"
+                    ),
+                });
+            }
+            Err(error) => {
+                let asked = Asked {
+                    kind: kind.name(),
+                    name,
+                    namespace: &self.owner.namespace,
+                };
+                let trouble = Trouble::of(error, asked);
+                let message = trouble.to_string();
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+                return Err(Missing {
+                    reason: Reason::ApiUnavailable,
+                    message,
+                });
+            }
+        };
+        let data = secret.data.unwrap_or_default();
+        keys.iter()
+            .map(|key| {
+                let text = data
+                    .get(*key)
+                    .and_then(|value| String::from_utf8(value.0.clone()).ok());
+                let text = text.filter(|text| !text.trim().is_empty());
+                text.map(|text| ((*key).to_owned(), text)).ok_or_else(|| Missing {
+                    reason: Reason::DependencyInvalid,
+                    message: format!("{field}: Secret {name} has no text under the key {key}; add it"),
+                })
+            })
+            .collect()
+    }
+
+    /// The last probe of a service that somebody else runs; asking makes it be probed from now on.
+    pub fn probe(&self, target: Target) -> Option<Probe> {
+        self.cx.probes.watch(self.owner, target)
+    }
+
+    /// What really went wrong, where the API server was the trouble and not what the spec names.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

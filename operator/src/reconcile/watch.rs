@@ -1,0 +1,304 @@
+//! The watches: each its own stream with its own backoff, so that one that fails holds up no other.
+//!
+//! Children are followed by label: with their status where it tells something, by metadata where they are only owned, and Secrets
+//! not at all. Every event, deletes included, ends in the [`Index`] and as a trigger for the owner's pass.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::{Stream, StreamExt, future::BoxFuture};
+use kube::api::{Api, ApiResource};
+use kube::core::{DeserializeGuard, DynamicResourceScope, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{self, Store, store::Writer};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource, ResourceExt};
+
+use super::child::{ChildKind, MANAGED_BY_LABEL, MANAGER, Watch};
+use super::kind::Kind;
+use super::live::{Index, LiveCondition, LiveObject, LiveStatus, OwnerKey};
+use super::memory::Memories;
+use super::trigger::Triggers;
+
+/// Where objects are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All namespaces: cluster mode.
+    Cluster,
+    /// These namespaces: the default.
+    Namespaces(Vec<String>),
+}
+
+impl Scope {
+    /// One entry per watch and kind; `None` is all namespaces.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<Option<String>> {
+        match self {
+            Self::Cluster => vec![None],
+            Self::Namespaces(names) => names.iter().cloned().map(Some).collect(),
+        }
+    }
+}
+
+/// What a watch tells of itself, for `/readyz` and metrics.
+pub trait Progress: Send + Sync + 'static {
+    /// The first list is in.
+    fn filled(&self);
+    /// The stream has failed and is tried again.
+    fn failed(&self, error: &watcher::Error);
+}
+
+/// What all watches share.
+#[derive(Clone)]
+pub struct Sinks {
+    /// Where children end.
+    pub index: Arc<Index>,
+    /// Where owners are named.
+    pub triggers: Arc<Triggers>,
+    /// What is forgotten when an object goes.
+    pub memories: Arc<Memories>,
+}
+
+/// Idle connections are cut by load balancers after 240 s and more; a watch that ends before is simply taken up again.
+const WATCH_SECONDS: u32 = 220;
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(200)
+}
+
+/// Follows the children of one kind in one scope, for ever.
+pub fn children(
+    client: &Client,
+    kind: ChildKind,
+    namespace: Option<String>,
+    sinks: Sinks,
+    progress: impl Progress,
+) -> Option<BoxFuture<'static, ()>> {
+    let config = config().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+    match kind.watch() {
+        Watch::Status => {
+            let stream = watcher(api::<LiveObject>(client, kind, namespace.as_deref()), config);
+            Some(Box::pin(follow(
+                stream,
+                kind,
+                namespace,
+                sinks,
+                progress,
+                |object| object,
+            )))
+        }
+        Watch::Metadata => {
+            let stream = watcher(
+                api::<PartialObjectMeta<LiveObject>>(client, kind, namespace.as_deref()),
+                config,
+            );
+            let slim = |object: PartialObjectMeta<LiveObject>| LiveObject {
+                metadata: object.metadata,
+                status: None,
+            };
+            Some(Box::pin(follow(stream, kind, namespace, sinks, progress, slim)))
+        }
+        Watch::Never | Watch::Shared => None,
+    }
+}
+
+fn api<T>(client: &Client, kind: ChildKind, namespace: Option<&str>) -> Api<T>
+where
+    T: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    let resource = kind.api_resource();
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+async fn follow<T>(
+    stream: impl Stream<Item = watcher::Result<Event<T>>> + Send,
+    kind: ChildKind,
+    namespace: Option<String>,
+    sinks: Sinks,
+    progress: impl Progress,
+    slim: impl Fn(T) -> LiveObject + Send,
+) {
+    let mut listed = HashSet::new();
+    let mut stream = std::pin::pin!(stream.default_backoff());
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object)) => {
+                let object = slim(object);
+                listed.extend(object.metadata.uid.clone());
+                sinks.fire(sinks.index.apply(kind, object));
+            }
+            Ok(Event::InitDone) => {
+                let gone = sinks
+                    .index
+                    .retain(kind, namespace.as_deref(), &std::mem::take(&mut listed));
+                for owner in gone {
+                    sinks.triggers.fire(owner);
+                }
+                progress.filled();
+            }
+            Ok(Event::Apply(object)) => sinks.fire(sinks.index.apply(kind, slim(object))),
+            Ok(Event::Delete(object)) => sinks.fire(sinks.index.delete(kind, &slim(object))),
+            Err(error) => progress.failed(&error),
+        }
+    }
+}
+
+impl Sinks {
+    fn fire(&self, owner: Option<OwnerKey>) {
+        if let Some(owner) = owner {
+            self.triggers.fire(owner);
+        }
+    }
+}
+
+/// The objects of one kind of ours. Several watches (one per namespace) fill one store, so a relist of one namespace
+/// forgets only what that namespace no longer has.
+pub struct Objects<K: Kind> {
+    writer: Mutex<Writer<DeserializeGuard<K>>>,
+    /// For controllers.
+    pub reader: Store<DeserializeGuard<K>>,
+}
+
+impl<K: Kind> Default for Objects<K> {
+    fn default() -> Self {
+        let (reader, mut writer) = reflector::store();
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        Self {
+            writer: Mutex::new(writer),
+            reader,
+        }
+    }
+}
+
+impl<K: Kind> Objects<K> {
+    /// Asks for a pass over every object.
+    pub fn fire_all(&self, triggers: &Triggers) {
+        for object in self.reader.state() {
+            triggers.fire(OwnerKey {
+                kind: K::KIND.to_owned(),
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+            });
+        }
+    }
+
+    fn write(&self, event: &Event<DeserializeGuard<K>>) {
+        self.writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .apply_watcher_event(event);
+    }
+
+    fn missing(&self, namespace: Option<&str>, listed: &HashSet<String>) -> Vec<Arc<DeserializeGuard<K>>> {
+        self.reader.state_filter(|object| {
+            namespace.is_none_or(|namespace| object.meta().namespace.as_deref() == Some(namespace))
+                && object.meta().uid.as_ref().is_none_or(|uid| !listed.contains(uid))
+        })
+    }
+}
+
+/// Follows the objects of a kind of ours in one scope, for ever: store, trigger, and index where the kind can be a child. An object
+/// that does not parse is one guarded object, not a failed list.
+pub fn objects<K: Kind>(
+    client: &Client,
+    namespace: Option<String>,
+    store: Arc<Objects<K>>,
+    sinks: Sinks,
+    progress: impl Progress,
+) -> BoxFuture<'static, ()> {
+    let api: Api<DeserializeGuard<K>> = match &namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    Box::pin(follow_objects(
+        watcher(api, config()),
+        namespace,
+        store,
+        sinks,
+        progress,
+    ))
+}
+
+async fn follow_objects<K: Kind>(
+    stream: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send,
+    namespace: Option<String>,
+    store: Arc<Objects<K>>,
+    sinks: Sinks,
+    progress: impl Progress,
+) {
+    let mut listed = HashSet::new();
+    let mut stream = std::pin::pin!(stream.default_backoff());
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object)) => {
+                listed.extend(object.meta().uid.clone());
+                sinks.seen(&store, prune(object));
+            }
+            Ok(Event::InitDone) => {
+                for object in store.missing(namespace.as_deref(), &std::mem::take(&mut listed)) {
+                    sinks.gone(&store, object.as_ref().clone());
+                }
+                progress.filled();
+            }
+            Ok(Event::Apply(object)) => sinks.seen(&store, prune(object)),
+            Ok(Event::Delete(object)) => sinks.gone(&store, object),
+            Err(error) => progress.failed(&error),
+        }
+    }
+}
+
+impl Sinks {
+    fn seen<K: Kind>(&self, store: &Objects<K>, object: DeserializeGuard<K>) {
+        let key = OwnerKey {
+            kind: K::KIND.to_owned(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        };
+        let owner = K::AS_CHILD.and_then(|kind| self.index.apply(kind, as_child(&object)));
+        store.write(&Event::Apply(object));
+        self.triggers.fire(key);
+        self.fire(owner);
+    }
+
+    fn gone<K: Kind>(&self, store: &Objects<K>, object: DeserializeGuard<K>) {
+        if let Some(uid) = object.meta().uid.as_deref() {
+            self.memories.forget(uid);
+        }
+        let owner = K::AS_CHILD.and_then(|kind| self.index.delete(kind, &as_child(&object)));
+        store.write(&Event::Delete(object));
+        self.fire(owner);
+    }
+}
+
+/// Managed fields of others are half of an object's metadata and are never read; ours are, where the object is a child.
+fn prune<K: Kind>(mut object: DeserializeGuard<K>) -> DeserializeGuard<K> {
+    if let Some(fields) = &mut object.meta_mut().managed_fields {
+        fields.retain(|entry| K::AS_CHILD.is_some() && entry.manager.as_deref() == Some(MANAGER));
+    }
+    if let Some(annotations) = &mut object.meta_mut().annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    object
+}
+
+/// An object of ours as the child of another.
+fn as_child<K: Kind>(object: &DeserializeGuard<K>) -> LiveObject {
+    let status = object.0.as_ref().ok().map(|object| {
+        let common = object.common();
+        LiveStatus {
+            observed_generation: Some(common.observed_generation),
+            conditions: common.conditions.iter().map(LiveCondition::from).collect(),
+            ..LiveStatus::default()
+        }
+    });
+    LiveObject {
+        metadata: object.meta().clone(),
+        status,
+    }
+}

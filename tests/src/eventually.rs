@@ -1,0 +1,39 @@
+//! Waiting for conditions, never for time.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take on a busy machine of two cores.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Asks until the answer is `Ok`, and gives it; after [`PATIENCE`] the last `Err` is the failure.
+pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(not_yet) if started.elapsed() > PATIENCE => {
+                panic!("{what}: still {not_yet:?} after {PATIENCE:?}")
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Holds for as long as `for_at_least`: asked again and again, the answer must stay `Ok`.
+pub async fn throughout<E: Debug, F: Future<Output = Result<(), E>>>(
+    what: &str,
+    for_at_least: Duration,
+    mut ask: impl FnMut() -> F,
+) {
+    let started = Instant::now();
+    while started.elapsed() < for_at_least {
+        if let Err(broken) = ask().await {
+            panic!("{what}: {broken:?} after {:?}", started.elapsed());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

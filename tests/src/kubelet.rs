@@ -1,0 +1,290 @@
+//! A kubelet of a few lines: what it says of pods is what the real one would say of our operands (`docs/operands.md`).
+//!
+//! Volumes are remembered by the claim's uid: a claim that was made anew is an empty volume, and a database that finds its volume
+//! empty where a ConfigMap names an identity says `DataLost`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+/// What is wrong with an image, as a registry would say it.
+pub type Trouble = (&'static str, &'static str);
+
+/// A running kubelet for one namespace.
+pub struct Kubelet {
+    task: JoinHandle<()>,
+    /// Images that cannot be run, with the waiting reason and the words.
+    pub troubles: Arc<Mutex<HashMap<String, Trouble>>>,
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Kubelet {
+    /// Runs every pod of the namespace.
+    #[must_use]
+    pub fn run(client: Client, namespace: &str) -> Self {
+        let troubles: Arc<Mutex<HashMap<String, Trouble>>> = Arc::default();
+        let node = Node {
+            client,
+            namespace: namespace.to_owned(),
+            troubles: Arc::clone(&troubles),
+            volumes: Arc::default(),
+        };
+        Self {
+            task: tokio::spawn(async move { Box::pin(node.work()).await }),
+            troubles,
+        }
+    }
+}
+
+struct Node {
+    client: Client,
+    namespace: String,
+    troubles: Arc<Mutex<HashMap<String, Trouble>>>,
+    /// What is on each volume: uid of the claim to the identifier of the database.
+    volumes: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Node {
+    async fn work(&self) {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.namespace);
+        let pod_events = watcher(pods.clone(), watcher::Config::default())
+            .default_backoff()
+            .applied_objects();
+        let claim_events = watcher(claims.clone(), watcher::Config::default())
+            .default_backoff()
+            .applied_objects();
+        let (mut pod_events, mut claim_events) = (Box::pin(pod_events), Box::pin(claim_events));
+        let mut again = tokio::time::interval(std::time::Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                Some(Ok(pod)) = pod_events.next() => self.tend(&pods, pod).await,
+                Some(Ok(claim)) = claim_events.next() => bind(&claims, claim).await,
+                // A pod that waits for something is looked at again, as the real one does.
+                _ = again.tick() => {
+                    for pod in pods.list(&kube::api::ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
+                        if pod.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Running") {
+                            self.tend(&pods, pod).await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    async fn tend(&self, pods: &Api<Pod>, pod: Pod) {
+        let name = pod.name_any();
+        if pod.metadata.deletion_timestamp.is_some() {
+            let _ = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
+            return;
+        }
+        let wanted = self.status_of(&pod).await;
+        let held = serde_json::to_value(pod.status.clone().unwrap_or_default()).unwrap();
+        if wanted
+            .as_object()
+            .unwrap()
+            .iter()
+            .all(|(key, value)| held.get(key) == Some(value))
+        {
+            return;
+        }
+        let _ = pods
+            .patch_status(
+                &name,
+                &PatchParams::default(),
+                &Patch::Merge(json!({"status": wanted})),
+            )
+            .await;
+    }
+
+    async fn status_of(&self, pod: &Pod) -> Value {
+        let spec = pod.spec.as_ref().unwrap();
+        let images: Vec<String> = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&spec.containers)
+            .filter_map(|container| container.image.clone())
+            .collect();
+        let trouble = {
+            let troubles = self.troubles.lock().unwrap();
+            images.iter().find_map(|image| troubles.get(image).copied())
+        };
+        if let Some((reason, message)) = trouble {
+            return waiting(pod, reason, message);
+        }
+        match self.volume(pod).await {
+            Volume::Missing => json!({"phase": "Pending"}),
+            Volume::None => running(pod, None),
+            Volume::Holds(identifier) => {
+                running(pod, Some(&json!({"systemIdentifier": identifier}).to_string()))
+            }
+            Volume::Lost(words) => lost(pod, &words),
+        }
+    }
+
+    /// What `mim-database initialise` would find.
+    async fn volume(&self, pod: &Pod) -> Volume {
+        let spec = pod.spec.as_ref().unwrap();
+        let initialises = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .any(|container| container.name == "initialise");
+        if !initialises {
+            return Volume::None;
+        }
+        let volumes = spec.volumes.as_deref().unwrap_or_default();
+        let claim = volumes
+            .iter()
+            .find_map(|volume| volume.persistent_volume_claim.as_ref());
+        let Some(claim) = claim else {
+            return Volume::Holds("7000000000000000000".into());
+        };
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.namespace);
+        let Ok(claim) = claims.get(&claim.claim_name).await else {
+            return Volume::Missing;
+        };
+        let uid = claim.uid().unwrap();
+        let held = self.volumes.lock().unwrap().get(&uid).cloned();
+        let expected = self.expected(volumes).await;
+        match (held, expected) {
+            (Some(held), Some(expected)) if held != expected => {
+                Volume::Lost(format!("DataLost: the volume holds {held}, not {expected}"))
+            }
+            (Some(held), _) => Volume::Holds(held),
+            (None, Some(expected)) => {
+                Volume::Lost(format!("DataLost: the volume is empty where {expected} was"))
+            }
+            (None, None) => {
+                let identifier = format!("7{:018}", rand::random::<u32>());
+                self.volumes.lock().unwrap().insert(uid, identifier.clone());
+                Volume::Holds(identifier)
+            }
+        }
+    }
+
+    async fn expected(&self, volumes: &[k8s_openapi::api::core::v1::Volume]) -> Option<String> {
+        let name = volumes.iter().find_map(|volume| {
+            volume
+                .config_map
+                .as_ref()
+                .map(|map| map.name.clone())
+                .filter(|name| name.ends_with("-identity"))
+        })?;
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        maps.get_opt(&name)
+            .await
+            .ok()
+            .flatten()?
+            .data?
+            .get("system-identifier")
+            .cloned()
+    }
+}
+
+enum Volume {
+    None,
+    Missing,
+    Holds(String),
+    Lost(String),
+}
+
+fn containers(pod: &Pod, state: &Value, ready: bool) -> Vec<Value> {
+    let spec = pod.spec.as_ref().unwrap();
+    spec.containers
+        .iter()
+        .map(|container| {
+            json!({"name": container.name, "image": container.image, "imageID": "", "ready": ready, "restartCount": 0,
+                   "started": ready, "state": state})
+        })
+        .collect()
+}
+
+fn init_containers(pod: &Pod, state: &Value) -> Vec<Value> {
+    let spec = pod.spec.as_ref().unwrap();
+    spec.init_containers
+        .iter()
+        .flatten()
+        .map(|container| {
+            json!({"name": container.name, "image": container.image, "imageID": "", "ready": true, "restartCount": 0, "state": state})
+        })
+        .collect()
+}
+
+const THEN: &str = "2026-01-01T00:00:00Z";
+
+fn conditions(ready: &str) -> Value {
+    json!([
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": THEN},
+        {"type": "Initialized", "status": "True", "lastTransitionTime": THEN},
+        {"type": "ContainersReady", "status": ready, "lastTransitionTime": THEN},
+        {"type": "Ready", "status": ready, "lastTransitionTime": THEN},
+    ])
+}
+
+fn running(pod: &Pod, initialised: Option<&str>) -> Value {
+    let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": initialised, "startedAt": THEN, "finishedAt": THEN}});
+    json!({
+        "phase": "Running", "conditions": conditions("True"),
+        "containerStatuses": containers(pod, &json!({"running": {"startedAt": THEN}}), true),
+        "initContainerStatuses": init_containers(pod, &ended),
+    })
+}
+
+fn waiting(pod: &Pod, reason: &str, message: &str) -> Value {
+    let state = json!({"waiting": {"reason": reason, "message": message}});
+    json!({
+        "phase": "Pending", "conditions": conditions("False"),
+        "containerStatuses": containers(pod, &state, false),
+        "initContainerStatuses": init_containers(pod, &state),
+    })
+}
+
+fn lost(pod: &Pod, words: &str) -> Value {
+    let waiting = json!({"waiting": {"reason": "PodInitializing"}});
+    let init: Vec<Value> = init_containers(pod, &json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}))
+        .into_iter()
+        .map(|mut status| {
+            status["ready"] = false.into();
+            status["lastState"] = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": words, "startedAt": THEN, "finishedAt": THEN}});
+            status
+        })
+        .collect();
+    json!({
+        "phase": "Pending", "conditions": conditions("False"),
+        "containerStatuses": containers(pod, &waiting, false), "initContainerStatuses": init,
+    })
+}
+
+async fn bind(claims: &Api<PersistentVolumeClaim>, claim: PersistentVolumeClaim) {
+    if claim.metadata.deletion_timestamp.is_some()
+        || claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
+    {
+        return;
+    }
+    let size = claim.spec.as_ref().and_then(|spec| {
+        spec.resources
+            .as_ref()?
+            .requests
+            .as_ref()?
+            .get("storage")
+            .cloned()
+    });
+    let status = json!({"status": {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}});
+    let _ = claims
+        .patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(status))
+        .await;
+}
