@@ -270,7 +270,8 @@ pub(crate) fn network_ports(generator: &mut SchemaGenerator) -> Schema {
     }))
 }
 
-/// Names of tenants: they become names of schemas in the database.
+/// Names of tenants: the narrowest of what brokers take (elsewhere a tenant becomes a PostgreSQL schema or a Mongo database), so that a
+/// tenant can move between engines. It may be widened later, never narrowed.
 pub(crate) fn tenants(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
