@@ -7,7 +7,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mim-operator
 CARGO ?= cargo
 # Debian packages: the lab's node (runc, CNI plug-ins, nftables), images (mmdebstrap), and the database that tests run against.
 PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod mmdebstrap postgresql-15 postgresql-15-postgis-3
-CARGO_DENY_VERSION := 0.18.5
+CARGO_DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 .PHONY: help
