@@ -32,6 +32,9 @@ pub const MINIMUM_KUBERNETES: u32 = 31;
 /// How long passes under way may take after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How often objects are counted for metrics: more often than anybody scrapes.
+const GAUGES: Duration = Duration::from_secs(10);
+
 /// What an operator is started with.
 pub struct Options {
     /// Where objects are watched.
@@ -173,11 +176,13 @@ impl Operator {
         let cx = Arc::new(self.context(&sinks));
         let lead = self.lead(Arc::clone(&cx), &stores, &triggers, stop.clone());
         let resync = again(self.resync.clone(), &stores, &triggers);
+        let gauges = self.gauges(&stores, &sinks);
         tokio::select! {
             ended = lead => ended,
             Some(()) = watches.next() => Err(Fatal::TaskEnded("a watch")),
             () = cx.probes.run() => Err(Fatal::TaskEnded("the task that probes")),
             () = resync => Err(Fatal::TaskEnded("the task that looks again")),
+            () = gauges => Err(Fatal::TaskEnded("the task that counts")),
         }
     }
 
@@ -336,6 +341,18 @@ impl Operator {
         tokio::select! {
             _ = futures::future::join(brokers, platforms) => {}
             () = too_long => {}
+        }
+    }
+
+    /// Counts objects by state, for ever.
+    async fn gauges(&self, stores: &Stores, sinks: &Sinks) {
+        let metrics = &self.handle.metrics;
+        let mut tick = tokio::time::interval(GAUGES);
+        loop {
+            tick.tick().await;
+            stores.brokers.count(metrics);
+            stores.platforms.count(metrics);
+            metrics.set_objects_in_backoff(sinks.memories.in_backoff());
         }
     }
 

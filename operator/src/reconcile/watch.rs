@@ -19,6 +19,7 @@ use super::kind::Kind;
 use super::live::{Index, LiveCondition, LiveObject, LiveStatus, OwnerKey};
 use super::memory::Memories;
 use super::trigger::Triggers;
+use crate::metrics::Metrics;
 
 /// Where objects are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +185,37 @@ impl<K: Kind> Objects<K> {
                 namespace: object.namespace().unwrap_or_default(),
                 name: object.name_any(),
             });
+        }
+    }
+
+    /// Says how many objects are in which state.
+    pub fn count(&self, metrics: &Metrics) {
+        let mut counts = [
+            ("Ready", 0),
+            ("Reconciling", 0),
+            ("Stalled", 0),
+            ("Unreadable", 0),
+        ];
+        for object in self.reader.state() {
+            let conditions = object.0.as_ref().map(|object| object.common().conditions);
+            let is = |r#type: &str| {
+                conditions
+                    .as_ref()
+                    .is_ok_and(|all| all.iter().any(|of| of.type_ == r#type && of.status == "True"))
+            };
+            let state = match () {
+                () if conditions.is_err() => "Unreadable",
+                () if is("Stalled") => "Stalled",
+                () if is("Ready") => "Ready",
+                () => "Reconciling",
+            };
+            counts
+                .iter_mut()
+                .filter(|(of, _)| *of == state)
+                .for_each(|(_, count)| *count += 1);
+        }
+        for (state, count) in counts {
+            metrics.set_objects(K::KIND, state, count);
         }
     }
 
