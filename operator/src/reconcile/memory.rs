@@ -12,8 +12,8 @@ use super::child::ChildKind;
 /// What is remembered of one object.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Passes in a row that needed a remedy.
-    pub failures: u32,
+    /// Since when passes have needed a remedy.
+    pub unsettled_since: Option<Instant>,
     /// The status that was sent last: the store may still show an older one, and the same body is never sent twice.
     pub status: Option<SentStatus>,
     /// Digests of the bodies that were applied: one that has to be sent again was changed by somebody else.
@@ -72,7 +72,10 @@ impl Memories {
     /// Objects that wait for a remedy.
     #[must_use]
     pub fn in_backoff(&self) -> usize {
-        self.lock().values().filter(|memory| memory.failures > 0).count()
+        self.lock()
+            .values()
+            .filter(|memory| memory.unsettled_since.is_some())
+            .count()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {

@@ -24,6 +24,7 @@ use super::memory::{Memory, SentStatus};
 use super::reader::Reader;
 use super::request::Purpose;
 use super::retry::{self, Remedy};
+use super::secret::Care;
 use super::status::{self, Verdict};
 use super::trouble::{Asked, Trouble};
 use super::{finalizer, secret, suspects};
@@ -86,11 +87,7 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
             (Some(Remedy::Time), "timeout")
         }
     };
-    memory.failures = if remedy.is_some() {
-        memory.failures.saturating_add(1)
-    } else {
-        0
-    };
+    memory.unsettled_since = remedy.map(|_| memory.unsettled_since.unwrap_or(started));
     let next = next_pass(remedy, &memory, (cx.now)().as_second(), (cx.jitter)());
     cx.memories.keep(&uid, memory);
     cx.metrics.pass(K::KIND, outcome, started.elapsed());
@@ -108,14 +105,18 @@ fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
 
 /// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it.
 fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
-    let next = remedy.map_or_else(
-        || retry::resync(jitter),
-        |remedy| retry::delay(remedy, memory.failures, jitter),
-    );
+    if let Some(remedy) = remedy {
+        let unsettled = memory
+            .unsettled_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        return retry::delay(remedy, unsettled, jitter);
+    }
     let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
-    renewal.map_or(next, |at| {
-        next.min(Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)))
-    })
+    let renewal = renewal.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
+    renewal.map_or_else(
+        || retry::resync(jitter),
+        |renewal| renewal.min(retry::resync(jitter)),
+    )
 }
 
 async fn one<K: Kind>(
@@ -249,8 +250,7 @@ impl<K: Kind> Pass<'_, K> {
         }
         finalizer::hold_or_release(self).await?;
         if self.object.common().suspend {
-            self.say_suspended().await?;
-            return Ok(None);
+            return self.suspended().await;
         }
         if observed(&self.status_before()) != Some(self.generation) {
             self.acknowledge().await?;
@@ -319,7 +319,7 @@ impl<K: Kind> Pass<'_, K> {
         complaints: &mut Vec<Complaint>,
         stepped: &mut bool,
     ) -> Result<(), Trouble> {
-        secret::keep_in_order(self, &K::generated(plan)).await?;
+        secret::keep_in_order(self, &K::generated(plan), Care::Full).await?;
         let children = K::build(plan);
         let live = self.cx.index.of(&self.key());
         let applier = Applier {
@@ -393,18 +393,36 @@ impl<K: Kind> Pass<'_, K> {
         }
     }
 
-    async fn say_suspended(&mut self) -> Result<(), Trouble> {
+    /// No child is written; certificates are renewed and the status goes on.
+    async fn suspended(&mut self) -> Result<Option<Remedy>, Trouble> {
+        let observation = self.look_after().await?;
         let common = self.object.common();
         let conditions = status::suspended(self.generation, common.conditions, &Time((self.cx.now)()));
         let handled = self.requested();
+        let members = observation.as_ref().map(|facts| &facts.status);
         let wanted = status::body(
             &self.status_before(),
-            None,
+            members,
             &conditions,
             self.generation,
             handled.as_deref(),
         );
-        self.write_status(wanted).await
+        self.write_status(wanted).await.map(|()| None)
+    }
+
+    /// What goes on while suspended: certificates that are there are renewed, and the facts are observed. A spec that cannot be
+    /// planned is not said to be wrong before anything is done with it again.
+    async fn look_after(&mut self) -> Result<Option<Observation>, Trouble> {
+        let live = self.cx.index.of(&self.key());
+        let reader = Reader::new(self.cx, &self.owner, live.clone());
+        let Ok(inputs) = self.object.dereference(&reader).await else {
+            return Ok(None);
+        };
+        let Ok(plan) = self.object.validate(inputs, &self.cx.releases) else {
+            return Ok(None);
+        };
+        secret::keep_in_order(self, &K::generated(&plan), Care::Renew).await?;
+        Ok(Some(K::observe(&plan, &live)))
     }
 
     /// An event for a verdict that is not the one of the last pass.

@@ -20,17 +20,16 @@ pub fn resync(jitter: f64) -> Duration {
     Duration::from_mins(40).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
-/// The delay before the next pass after `failures` passes (1 for the first) that needed this remedy. Doubles each time; the
-/// jitter takes up to a quarter off, so the upper bound holds.
+/// The delay before the next pass over an object that has needed this remedy for `unsettled`: as long again, so the delay doubles each
+/// time, and passes in between, which watches trigger, do not lengthen it. The jitter takes up to a quarter off, so the upper bound holds.
 #[must_use]
-pub fn delay(remedy: Remedy, failures: u32, jitter: f64) -> Duration {
+pub fn delay(remedy: Remedy, unsettled: Duration, jitter: f64) -> Duration {
     let (first, last) = match remedy {
         Remedy::Spec => return resync(jitter),
         Remedy::Other => (5, 300),
         Remedy::Time => (1, 120),
     };
-    let doubled = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
-    let seconds = doubled.saturating_mul(first).clamp(first, last);
+    let seconds = unsettled.as_secs().clamp(first, last);
     Duration::from_secs(seconds).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 4.0)
 }
 
@@ -38,19 +37,36 @@ pub fn delay(remedy: Remedy, failures: u32, jitter: f64) -> Duration {
 mod tests {
     use super::*;
 
+    const fn after(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
     #[test]
     fn another_object_is_asked_after_between_5_seconds_and_5_minutes() {
-        assert_eq!(delay(Remedy::Other, 1, 0.0), Duration::from_secs(5));
-        assert_eq!(delay(Remedy::Other, 3, 0.0), Duration::from_secs(20));
-        assert_eq!(delay(Remedy::Other, 200, 0.0), Duration::from_mins(5));
+        assert_eq!(delay(Remedy::Other, after(0), 0.0), after(5));
+        assert_eq!(delay(Remedy::Other, after(20), 0.0), after(20));
+        assert_eq!(delay(Remedy::Other, after(90_000), 0.0), after(300));
+    }
+
+    #[test]
+    fn the_delay_doubles() {
+        let mut unsettled = after(0);
+        let delays: Vec<_> = (0..5)
+            .map(|_| {
+                let next = delay(Remedy::Time, unsettled, 0.0);
+                unsettled += next;
+                next.as_secs()
+            })
+            .collect();
+        assert_eq!(delays, [1, 1, 2, 4, 8]);
     }
 
     #[test]
     fn jitter_only_shortens() {
-        for failures in 1..40 {
+        for seconds in 0..400 {
             let (low, high) = (
-                delay(Remedy::Time, failures, 1.0),
-                delay(Remedy::Time, failures, 0.0),
+                delay(Remedy::Time, after(seconds), 1.0),
+                delay(Remedy::Time, after(seconds), 0.0),
             );
             assert!(low < high && low >= high.mul_f64(0.74));
         }

@@ -65,8 +65,21 @@ pub enum Content {
     },
 }
 
+/// How far the care goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// What is missing is made, what is due is renewed.
+    Full,
+    /// What is due is renewed, nothing is made: the object is suspended.
+    Renew,
+}
+
 /// Looks after the Secrets of one object, if it is time to.
-pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, wanted: &[Generated]) -> Result<(), Trouble> {
+pub async fn keep_in_order<K: Kind>(
+    pass: &mut Pass<'_, K>,
+    wanted: &[Generated],
+    care: Care,
+) -> Result<(), Trouble> {
     if wanted.is_empty() || in_order(pass) {
         return Ok(());
     }
@@ -74,6 +87,9 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, wanted: &[Generated]
         pass,
         now: (pass.cx.now)(),
     };
+    if care == Care::Renew && !keeper.all_exist(wanted).await? {
+        return Ok(());
+    }
     let mut authorities: BTreeMap<&str, Authority> = BTreeMap::new();
     let mut renew_at = None;
     for secret in wanted {
@@ -122,6 +138,15 @@ struct Keeper<'a, 'b, K: Kind> {
 }
 
 impl<K: Kind> Keeper<'_, '_, K> {
+    async fn all_exist(&self, wanted: &[Generated]) -> Result<bool, Trouble> {
+        for secret in wanted {
+            if self.found(secret).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn credentials(&self, secret: &Generated) -> Result<(), Trouble> {
         let Content::Credentials {
             host,
