@@ -21,7 +21,8 @@ create table mim.entities (
     primary key (tenant, id)
 ) with (fillfactor = 85);
 
-create index entities_terms on mim.entities using gin (terms);
+-- New terms wait in a list that every search reads too; a short one keeps searches fast while much is created.
+create index entities_terms on mim.entities using gin (terms) with (gin_pending_list_limit = 256);
 
 -- A page of "all of this type" is read off this key in order.
 create table mim.entity_types (

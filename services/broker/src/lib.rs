@@ -1,7 +1,7 @@
-//! The native NGSI-LD context broker: entities in `PostgreSQL` with `PostGIS`, several replicas on one database.
+//! The native NGSI-LD context broker: entities in PostgreSQL with PostGIS, several replicas on one database.
 //!
 //! The walls: [`api`] knows HTTP, [`model`] knows entities, [`query`] knows what can be asked, [`context`] knows what
-//! names mean, [`store`] knows `PostgreSQL`, [`server`] knows the process. [`model`] and [`query`] are pure.
+//! names mean, [`store`] knows PostgreSQL, [`server`] knows the process. [`model`] and [`query`] are pure.
 
 pub mod api;
 pub mod context;

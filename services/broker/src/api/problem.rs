@@ -27,6 +27,8 @@ pub enum ErrorType {
     OperationNotSupported,
     /// The query costs more than it may.
     TooComplexQuery,
+    /// The answer would be larger than it may.
+    TooManyResults,
     /// A context could not be had.
     LdContextNotAvailable,
     /// The broker or its database.
@@ -43,6 +45,7 @@ impl ErrorType {
             Self::NonexistentTenant => "NonexistentTenant",
             Self::OperationNotSupported => "OperationNotSupported",
             Self::TooComplexQuery => "TooComplexQuery",
+            Self::TooManyResults => "TooManyResults",
             Self::LdContextNotAvailable => "LdContextNotAvailable",
             Self::InternalError => "InternalError",
         }
@@ -57,6 +60,7 @@ impl ErrorType {
             Self::NonexistentTenant => "Nonexistent tenant",
             Self::OperationNotSupported => "Operation not supported",
             Self::TooComplexQuery => "Too complex query",
+            Self::TooManyResults => "Too many results",
             Self::LdContextNotAvailable => "JSON-LD context not available",
             Self::InternalError => "Internal error",
         }
@@ -69,7 +73,7 @@ impl ErrorType {
             Self::AlreadyExists => StatusCode::CONFLICT,
             Self::ResourceNotFound | Self::NonexistentTenant => StatusCode::NOT_FOUND,
             Self::OperationNotSupported => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooComplexQuery => StatusCode::FORBIDDEN,
+            Self::TooComplexQuery | Self::TooManyResults => StatusCode::FORBIDDEN,
             Self::LdContextNotAvailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -209,8 +213,7 @@ impl From<AttributeError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => Self::unavailable(error.to_string()),
-            StoreError::TooSlow => Self::new(ErrorType::TooComplexQuery, error.to_string()),
+            StoreError::Unavailable(_) | StoreError::TooSlow => Self::unavailable(error.to_string()),
             StoreError::Data(_) | StoreError::Pattern(_) => Self::bad_data(error.to_string()),
             StoreError::Internal(_) => {
                 tracing::error!(%error, "the store failed");

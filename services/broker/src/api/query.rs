@@ -5,11 +5,15 @@ use crate::api::accept::Media;
 use crate::api::call::Call;
 use crate::api::entities::{READ_OPTIONS, Showing};
 use crate::api::params::Known;
-use crate::api::problem::Problem;
+use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
 use crate::model::Refusal;
+use crate::model::entity::Entity;
+use crate::model::json::write_string;
+use crate::model::render::View;
 use crate::query::{Selection, geo, pattern, q, sql, types};
+use crate::store::StoreError;
 use crate::store::search::Page;
 use axum::body::Body;
 use axum::extract::State;
@@ -58,6 +62,9 @@ const QUERY: Known = Known {
     options: READ_OPTIONS,
 };
 
+/// The largest page, in bytes.
+const MAX_PAGE: usize = 64 * 1024 * 1024;
+
 /// Query.
 pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (call, _) = Call::begin(app, request, &QUERY)?;
@@ -74,36 +81,21 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
     let (limit, offset) = (call.params.limit(counted)?, call.params.offset()?);
     let count = counted.then(|| sql::count(call.tenant, &selection));
     let store = &call.app.store;
-    let page = match &count {
-        Some(count) if limit == 0 => Page {
-            entities: Vec::new(),
-            more: false,
-            count: Some(store.count(count).await?),
-        },
-        count => {
-            store
-                .search(
-                    &sql::page(call.tenant, &selection, limit, offset),
-                    limit,
-                    count.as_ref(),
-                )
-                .await?
-        }
-    };
-    let mut body = String::with_capacity(256 + 1024 * page.entities.len());
     let geo = showing.media == Media::GeoJson;
+    let mut body = String::with_capacity(4096);
     body.push_str(if geo {
         "{\"type\":\"FeatureCollection\",\"features\":["
     } else {
         "["
     });
     // In a FeatureCollection the context is told once.
-    let view = crate::model::render::View {
+    let view = View {
         with_context: view.with_context && !geo,
         ..view
     };
-    for (n, entity) in page.entities.iter().enumerate() {
-        if n > 0 {
+    let mut first = true;
+    let write = |entity: &Entity| {
+        if !std::mem::take(&mut first) {
             body.push(',');
         }
         if geo {
@@ -111,12 +103,34 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
         } else {
             view.entity(entity, &mut body);
         }
+        body.len() <= MAX_PAGE
+    };
+    let page = match &count {
+        Some(count) if limit == 0 => Page {
+            more: false,
+            count: Some(store.count(count).await.map_err(too_slow)?),
+            whole: true,
+        },
+        count => {
+            let statement = sql::page(call.tenant, &selection, limit, offset);
+            store
+                .search(&statement, limit, count.as_ref(), write)
+                .await
+                .map_err(too_slow)?
+        }
+    };
+    if !page.whole {
+        let detail = format!(
+            "the entities of this page are more than {} MiB; ask for a smaller limit",
+            MAX_PAGE >> 20
+        );
+        return Err(Problem::new(ErrorType::TooManyResults, detail));
     }
     body.push(']');
     if geo {
         if !showing.link {
             body.push_str(",\"@context\":");
-            crate::model::json::write_string(&mut body, context.link());
+            write_string(&mut body, context.link());
         }
         body.push('}');
     }
@@ -139,6 +153,15 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
         reply::append(headers, LINK, text);
     }
     Ok(response)
+}
+
+/// A query that took longer than it may is too complex; a write that did is not.
+#[must_use]
+pub fn too_slow(error: StoreError) -> Problem {
+    match error {
+        StoreError::TooSlow => Problem::new(ErrorType::TooComplexQuery, "the query took longer than it may"),
+        other => other.into(),
+    }
 }
 
 /// Which pages are before and after this one, with their offsets.

@@ -68,7 +68,7 @@ pub fn append(headers: &mut HeaderMap, name: HeaderName, value: String) {
     }
 }
 
-/// Whether the client wants a `GeoJSON` body without `@context` (clause 6.3.6).
+/// Whether the client wants a GeoJSON body without `@context` (clause 6.3.6).
 #[must_use]
 pub fn prefers_plain_body(headers: &HeaderMap) -> bool {
     headers.get_all("prefer").iter().any(|v| {

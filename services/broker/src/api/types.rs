@@ -5,6 +5,7 @@ use crate::api::accept::{Media, OFFERED, negotiate};
 use crate::api::call::Call;
 use crate::api::params::Known;
 use crate::api::problem::Problem;
+use crate::api::query::too_slow;
 use crate::api::reply;
 use crate::context::Context;
 use crate::model::json::Json;
@@ -38,7 +39,12 @@ pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Resp
         usize::MAX
     };
     let body = if call.params.flag("details")? {
-        let types = call.app.store.types_with_attributes(call.tenant).await?;
+        let types = call
+            .app
+            .store
+            .types_with_attributes(call.tenant)
+            .await
+            .map_err(too_slow)?;
         let shown = types.iter().skip(offset).take(limit);
         Json::Array(
             shown
@@ -70,7 +76,12 @@ pub async fn one(
     let context = call.link_context().await?;
     let media = negotiate(&call.head.headers, &OFFERED)?;
     let iri = expanded_name(&context, &type_name)?;
-    let details = call.app.store.type_details(call.tenant, &iri).await?;
+    let details = call
+        .app
+        .store
+        .type_details(call.tenant, &iri)
+        .await
+        .map_err(too_slow)?;
     let details = details.ok_or_else(|| Problem::not_found(format!("no entity has the type {iri}")))?;
     let body = with_context(type_info(&iri, &details, &context), media, &context);
     Ok(reply::read(media, body.to_text(), &context, media == Media::Json))

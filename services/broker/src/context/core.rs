@@ -179,7 +179,7 @@ const PLAIN: &[&str] = &[
     "watchedAttributes",
 ];
 
-/// Terms of the `GeoJSON` vocabulary, named alike.
+/// Terms of the GeoJSON vocabulary, named alike.
 const OF_GEOJSON: &[&str] = &[
     "Feature",
     "FeatureCollection",

@@ -90,7 +90,7 @@ pub enum Existing {
 /// Appends attributes, types and scopes (clause 5.6.3; also what `options=update` of an upsert does).
 pub fn append(entity: &mut Entity, fragment: Fragment, existing: Existing, now: Timestamp) -> UpdateResult {
     let mut result = UpdateResult::default();
-    add_types(entity, fragment.types);
+    add_types(entity, fragment.types, now);
     if let Some(scope) = fragment.scope {
         if existing == Existing::Kept && !entity.scope.is_empty() {
             result.not_updated.push((
@@ -110,7 +110,7 @@ pub fn append(entity: &mut Entity, fragment: Fragment, existing: Existing, now: 
 /// (clause 5.6.2).
 pub fn update(entity: &mut Entity, fragment: Fragment, now: Timestamp) -> UpdateResult {
     let mut result = UpdateResult::default();
-    add_types(entity, fragment.types);
+    add_types(entity, fragment.types, now);
     match fragment.scope {
         Some(_) if entity.scope.is_empty() => {
             result
@@ -133,10 +133,11 @@ pub fn update(entity: &mut Entity, fragment: Fragment, now: Timestamp) -> Update
     result
 }
 
-fn add_types(entity: &mut Entity, types: Vec<String>) {
+fn add_types(entity: &mut Entity, types: Vec<String>, now: Timestamp) {
     for iri in types {
         if !entity.types.contains(&iri) {
             entity.types.push(iri);
+            entity.modified = now;
         }
     }
 }

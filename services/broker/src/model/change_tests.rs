@@ -1,1 +1,147 @@
+use super::*;
+use crate::context::Context;
+use crate::model::read::Nulls;
 
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn fragment(text: &str) -> Fragment {
+    let context = Context::core();
+    Reader {
+        context: &context,
+        nulls: Nulls::Delete,
+    }
+    .fragment(&Json::parse(text.as_bytes()).unwrap())
+    .unwrap()
+}
+
+fn iri(name: &str) -> String {
+    format!("https://uri.etsi.org/ngsi-ld/default-context/{name}")
+}
+
+fn entity() -> Entity {
+    create(
+        fragment(
+            r#"{"id":"urn:x:1","type":"T","a":{"type":"Property","value":1},"b":[{"value":1},{"value":2,"datasetId":"urn:d"}]}"#,
+        ),
+        time(0),
+    )
+}
+
+#[test]
+fn a_new_entity_has_one_age() {
+    let entity = entity();
+    assert_eq!((entity.created, entity.modified), (time(0), time(0)));
+    assert!(
+        entity
+            .attributes
+            .values()
+            .flatten()
+            .all(|i| i.created.is_none() && i.modified.is_none())
+    );
+}
+
+#[test]
+fn what_goes_on_keeps_its_age_and_what_is_new_has_its_own() {
+    let mut changed = entity();
+    update(
+        &mut changed,
+        fragment(r#"{"a":{"value":2},"c":{"value":3}}"#),
+        time(9),
+    );
+    let (a, c) = (
+        &changed.attributes[&iri("a")][0],
+        &changed.attributes[&iri("c")][0],
+    );
+    assert_eq!(
+        (a.created.as_deref(), a.modified.as_deref()),
+        (None, Some("1970-01-01T00:00:09.000000Z"))
+    );
+    assert_eq!(
+        (c.created.as_deref(), c.modified.as_deref()),
+        (Some("1970-01-01T00:00:09.000000Z"), None)
+    );
+    assert_eq!((changed.created, changed.modified), (time(0), time(9)));
+    let replaced = replace(&changed, fragment(r#"{"type":"T","c":{"value":4}}"#), time(20));
+    let c = &replaced.attributes[&iri("c")][0];
+    assert_eq!(
+        (c.created.as_deref(), c.modified.as_deref()),
+        (
+            Some("1970-01-01T00:00:09.000000Z"),
+            Some("1970-01-01T00:00:20.000000Z")
+        )
+    );
+    assert_eq!(replaced.created, time(0));
+}
+
+#[test]
+fn nothing_that_happens_is_no_change() {
+    let mut kept = entity();
+    let result = append(
+        &mut kept,
+        fragment(r#"{"a":{"value":2}}"#),
+        Existing::Kept,
+        time(9),
+    );
+    assert_eq!((result.updated.len(), result.not_updated.len()), (0, 1));
+    assert_eq!(kept, entity());
+    let result = update(&mut kept, fragment(r#"{"none":"urn:ngsi-ld:null"}"#), time(9));
+    assert_eq!(result.not_updated[0].0, iri("none"));
+    assert_eq!(kept, entity());
+}
+
+#[test]
+fn instances_are_told_apart_by_dataset() {
+    let mut changed = entity();
+    update(
+        &mut changed,
+        fragment(r#"{"b":{"value":"urn:ngsi-ld:null","type":"Property","datasetId":"urn:d"}}"#),
+        time(9),
+    );
+    assert_eq!(changed.attributes[&iri("b")].len(), 1);
+    append(
+        &mut changed,
+        fragment(r#"{"b":{"value":7,"datasetId":"urn:e"}}"#),
+        Existing::Overwritten,
+        time(9),
+    );
+    let datasets: Vec<_> = changed.attributes[&iri("b")]
+        .iter()
+        .map(|i| i.dataset.as_deref())
+        .collect();
+    assert_eq!(datasets, [None, Some("urn:e")]);
+    assert_eq!(
+        delete_attribute(&mut changed, &iri("b"), &Which::Dataset("urn:e".into()), time(9)),
+        Ok(())
+    );
+    assert_eq!(
+        delete_attribute(&mut changed, &iri("b"), &Which::Default, time(9)),
+        Ok(())
+    );
+    assert!(matches!(
+        delete_attribute(&mut changed, &iri("b"), &Which::All, time(9)),
+        Err(AttributeError::NotFound(_))
+    ));
+}
+
+#[test]
+fn new_types_and_scopes_are_changes() {
+    let mut changed = entity();
+    append(
+        &mut changed,
+        fragment(r#"{"type":["T","U"]}"#),
+        Existing::Kept,
+        time(9),
+    );
+    assert_eq!((changed.types.len(), changed.modified), (2, time(9)));
+    let result = update(&mut changed, fragment(r#"{"scope":"/a"}"#), time(10));
+    assert_eq!((result.not_updated.len(), changed.scope.len()), (1, 0));
+    append(
+        &mut changed,
+        fragment(r#"{"scope":"/a"}"#),
+        Existing::Overwritten,
+        time(11),
+    );
+    assert_eq!((changed.scope.len(), changed.modified), (1, time(11)));
+}

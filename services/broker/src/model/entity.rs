@@ -5,7 +5,7 @@ use crate::model::names::NULL;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// The seven IRIs that the core vocabulary gives to `GeoProperties` every entity may have, and their base.
+/// The seven IRIs that the core vocabulary gives to GeoProperties every entity may have, and their base.
 pub const LOCATION: &str = "https://uri.etsi.org/ngsi-ld/location";
 /// See [`LOCATION`].
 pub const OBSERVATION_SPACE: &str = "https://uri.etsi.org/ngsi-ld/observationSpace";
@@ -50,7 +50,7 @@ pub struct Fragment {
 pub enum Kind {
     /// A value.
     Property,
-    /// A `GeoJSON` geometry.
+    /// A GeoJSON geometry.
     GeoProperty,
     /// A URI, or several.
     Relationship,

@@ -1,4 +1,4 @@
-//! `GeoJSON` geometries (RFC 7946), checked, and in the form that `PostGIS` reads.
+//! GeoJSON geometries (RFC 7946), checked, and in the form that PostGIS reads.
 
 use crate::model::json::Json;
 use crate::model::{Refusal, refuse};
@@ -6,7 +6,7 @@ use crate::model::{Refusal, refuse};
 /// Longitude and latitude in degrees. A third coordinate is kept in the entity and not searched.
 pub type Position = (f64, f64);
 
-/// A geometry. No `GeometryCollection`: NGSI-LD has none (clause 4.7.1).
+/// A geometry. No GeometryCollection: NGSI-LD has none (clause 4.7.1).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Geometry {
     /// One position.
@@ -41,7 +41,7 @@ pub fn is_geometry_type(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// Whether the value has the shape of a `GeoJSON` geometry: an object with a geometry's type and coordinates.
+/// Whether the value has the shape of a GeoJSON geometry: an object with a geometry's type and coordinates.
 pub fn looks_like_geometry(value: &Json) -> bool {
     value
         .get("type")
@@ -51,7 +51,7 @@ pub fn looks_like_geometry(value: &Json) -> bool {
 }
 
 impl Geometry {
-    /// Reads a `GeoJSON` geometry object.
+    /// Reads a GeoJSON geometry object.
     pub fn of(value: &Json) -> Result<Self, Refusal> {
         let Json::Object(members) = value else {
             return refuse(format!("a GeoJSON geometry is an object, not {}", value.kind()));

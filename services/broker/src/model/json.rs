@@ -2,8 +2,8 @@
 //!
 //! Why not `serde_json::Value`: numbers must come back as they were sent (`5` and `5.0` differ for clients), members
 //! keep their order, and three things that are valid JSON have to be refused before they cost memory or reach the
-//! database: nesting beyond a limit, numbers beyond what `PostgreSQL`'s `numeric` stores in a sane size, and `\u0000`,
-//! which `PostgreSQL` cannot store at all.
+//! database: nesting beyond a limit, numbers beyond what PostgreSQL's `numeric` stores in a sane size, and `\u0000`,
+//! which PostgreSQL cannot store at all.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;

@@ -6,7 +6,7 @@
 //! * [`names`]: what may be a URI, a name, a point in time;
 //! * [`entity`]: the entity with its attributes expanded to IRIs;
 //! * [`read`]: from the three representations a client sends to an entity;
-//! * [`geometry`]: `GeoJSON` geometries, checked, and as `PostGIS` wants them;
+//! * [`geometry`]: GeoJSON geometries, checked, and as PostGIS wants them;
 //! * [`change`]: what each write operation makes of the entity that is there;
 //! * [`render`]: from an entity to the representation a client asked for;
 //! * [`stored`]: the text that the database keeps;

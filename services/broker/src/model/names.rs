@@ -6,7 +6,7 @@ use jiff::Timestamp;
 pub const NULL: &str = "urn:ngsi-ld:null";
 /// The name of the default instance of an attribute.
 pub const NONE: &str = "@none";
-/// The longest id, type or attribute IRI, in bytes: keys of indexes, which `PostgreSQL` limits to 2,704 bytes together.
+/// The longest id, type or attribute IRI, in bytes: keys of indexes, which PostgreSQL limits to 2,704 bytes together.
 pub const MAX_IRI: usize = 1024;
 
 /// Whether the text is an absolute URI or IRI, short enough to be a key.

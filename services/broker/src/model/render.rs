@@ -1,9 +1,9 @@
-//! From an entity to what a client asked for: normalized, concise or simplified, as JSON or as a `GeoJSON` Feature
+//! From an entity to what a client asked for: normalized, concise or simplified, as JSON or as a GeoJSON Feature
 //! (clauses 4.5.0 to 4.5.24), with the names of the client's context.
 
 use crate::context::Context;
 use crate::model::entity::{Attributes, Entity, Instance, Kind};
-use crate::model::geometry::looks_like_geometry;
+use crate::model::geometry::{is_geometry_type, looks_like_geometry};
 use crate::model::json::{Json, write_string};
 use crate::model::names::{NONE, time_text};
 use crate::model::read::keeps_its_name;
@@ -121,7 +121,7 @@ impl View<'_> {
         members.close();
     }
 
-    /// Appends the entity as a `GeoJSON` Feature, with the geometry of the attribute with this IRI, or null.
+    /// Appends the entity as a GeoJSON Feature, with the geometry of the attribute with this IRI, or null.
     pub fn feature(&self, entity: &Entity, geometry: &str, out: &mut String) {
         let mut members = Members::open(out);
         members.text("id", &entity.id);
@@ -344,7 +344,13 @@ fn is_bare(instance: &Instance) -> bool {
 
 /// Whether an attribute without its type would be read as another kind.
 fn is_mistakable(instance: &Instance) -> bool {
-    (instance.kind == Kind::Property && looks_like_geometry(&instance.value))
+    // The members of a property's value are expanded, so the type alone tells.
+    let typed_as_geometry = instance
+        .value
+        .get("type")
+        .and_then(Json::as_str)
+        .is_some_and(is_geometry_type);
+    (instance.kind == Kind::Property && typed_as_geometry)
         || (instance.kind == Kind::GeoProperty && !looks_like_geometry(&instance.value))
 }
 

@@ -72,7 +72,7 @@ fn write_instance(out: &mut String, instance: &Instance) {
     out.push('}');
 }
 
-/// Reads what [`write`] wrote, or what `PostgreSQL` made of it.
+/// Reads what [`write`] wrote, or what PostgreSQL made of it.
 pub fn read(text: &str) -> Result<Attributes, Damaged> {
     let json = Json::parse_within(text, MAX_STORED_DEPTH).map_err(|e| Damaged(e.to_string()))?;
     match json {

@@ -3,7 +3,7 @@
 //! * [`q`]: the query language of clause 4.9;
 //! * [`types`]: the type selection language of clause 4.17;
 //! * [`geo`]: geo-queries of clause 4.10;
-//! * [`pattern`]: regular expressions that both `PostgreSQL` and the broker understand alike;
+//! * [`pattern`]: regular expressions that both PostgreSQL and the broker understand alike;
 //! * [`sql`]: from all of these to statements.
 
 pub mod geo;

@@ -1,4 +1,4 @@
-//! Regular expressions of clients, limited to what `PostgreSQL` and Rust's `regex` understand alike, so that a query and
+//! Regular expressions of clients, limited to what PostgreSQL and Rust's `regex` understand alike, so that a query and
 //! a subscription can mean the same; and bounded, so that none costs more than its length suggests.
 
 use crate::model::{Refusal, refuse};

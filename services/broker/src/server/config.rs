@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the file is looked at. The kubelet refreshes a mounted `ConfigMap` about once a minute.
+/// How often the file is looked at. The kubelet refreshes a mounted ConfigMap about once a minute.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The configuration. Unknown members are ignored, so that an older broker runs beside a newer operator.

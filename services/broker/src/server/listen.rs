@@ -1,6 +1,7 @@
 //! Listening: bounded connections, bounded time for heads, and an end that loses no request.
 
 use crate::server::metrics::Metrics;
+use crate::server::stall::Stalling;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
@@ -21,6 +22,8 @@ const MAX_CONNECTIONS: usize = 2048;
 const HEAD_TIME: Duration = Duration::from_secs(75);
 /// The longest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
+/// How long a client may take no byte of an answer.
+const STALL: Duration = Duration::from_secs(30);
 /// How long open requests have to end.
 const END: Duration = Duration::from_secs(20);
 
@@ -112,7 +115,7 @@ async fn connection(stream: TcpStream, service: impl Serve, mut stop: watch::Rec
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_HEAD)
         .title_case_headers(true);
-    let serving = builder.serve_connection(TokioIo::new(stream), answer);
+    let serving = builder.serve_connection(TokioIo::new(Stalling::new(stream, STALL)), answer);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),

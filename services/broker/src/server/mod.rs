@@ -6,3 +6,4 @@ pub mod listen;
 pub mod metrics;
 pub mod probe;
 pub mod run;
+pub mod stall;

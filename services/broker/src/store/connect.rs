@@ -18,7 +18,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub struct Target {
     /// What it was made of.
     pub settings: Settings,
-    /// Schemas in which names without one are looked up: ours, and that of `PostGIS`.
+    /// Schemas in which names without one are looked up: ours, and that of PostGIS.
     pub search_path: String,
     tls: Arc<ClientConfig>,
 }

@@ -104,7 +104,7 @@ async fn apply(
     Ok(())
 }
 
-/// The schema `PostGIS` is in, quoted; makes the extension where it is missing.
+/// The schema PostGIS is in, quoted; makes the extension where it is missing.
 async fn postgis_schema(client: &Client, settings: &Settings) -> Result<String, Trouble> {
     const WHERE: &str = "select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'postgis'";
     let trouble = |e: &tokio_postgres::Error| Trouble::of(e, settings);

@@ -1,4 +1,4 @@
-//! Where entities are kept: `PostgreSQL` with `PostGIS`, shared by all replicas.
+//! Where entities are kept: PostgreSQL with PostGIS, shared by all replicas.
 //!
 //! * [`settings`]: host, name and password from mounted files;
 //! * [`connect`]: TLS, the session, and what is wrong in plain words ([`trouble`]);
@@ -38,10 +38,10 @@ pub enum StoreError {
     /// The statement took longer than it may.
     #[error("the database took longer than it may")]
     TooSlow,
-    /// `PostgreSQL` refuses this data.
+    /// PostgreSQL refuses this data.
     #[error("the database cannot take this: {0}")]
     Data(String),
-    /// `PostgreSQL` refuses this regular expression.
+    /// PostgreSQL refuses this regular expression.
     #[error("not a regular expression: {0}")]
     Pattern(String),
     /// A bug, or a database changed by somebody else.

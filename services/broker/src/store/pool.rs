@@ -6,6 +6,7 @@
 use crate::store::StoreError;
 use crate::store::connect::{Target, connect};
 use crate::store::trouble::Trouble;
+use futures::TryStreamExt as _;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -131,6 +132,9 @@ impl Pool {
     }
 }
 
+/// A parameter with its type.
+pub type TypedParam<'a> = (&'a (dyn ToSql + Sync), Type);
+
 /// A connection in use. Given back when dropped.
 pub struct Lease {
     connection: Option<Connection>,
@@ -177,27 +181,49 @@ impl Lease {
     pub async fn query_typed(
         &mut self,
         sql: &str,
-        params: &[(&(dyn ToSql + Sync), Type)],
+        params: &[TypedParam<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         self.busy = true;
         let result = self.client()?.query_typed(sql, params).await;
         self.settle(result)
     }
 
-    /// Runs two such statements in one round trip.
-    pub async fn query_typed_both(
+    /// Runs such a statement and gives each row to `each` as it comes; in the same round trip another one, whose rows
+    /// are returned. When `each` says false the rest is not read, and the connection is closed: the server stops.
+    pub async fn stream_typed(
         &mut self,
-        first: (&str, &[(&(dyn ToSql + Sync), Type)]),
-        second: (&str, &[(&(dyn ToSql + Sync), Type)]),
-    ) -> Result<(Vec<Row>, Vec<Row>), StoreError> {
+        sql: &str,
+        params: &[TypedParam<'_>],
+        mut each: impl FnMut(&Row) -> Result<bool, StoreError>,
+        other: Option<(&str, Vec<TypedParam<'_>>)>,
+    ) -> Result<Option<Vec<Row>>, StoreError> {
         self.busy = true;
         let client = self.client()?;
-        let (one, two) = futures::join!(
-            client.query_typed(first.0, first.1),
-            client.query_typed(second.0, second.1)
-        );
-        let result = one.and_then(|one| two.map(|two| (one, two)));
-        self.settle(result)
+        let read = async {
+            let rows = client
+                .query_typed_raw(sql, params.iter().map(|(value, kind)| (*value, kind.clone())))
+                .await?;
+            futures::pin_mut!(rows);
+            while let Some(row) = rows.try_next().await? {
+                if !each(&row)? {
+                    return Ok(false);
+                }
+            }
+            Ok::<_, StoreError>(true)
+        };
+        let also = async {
+            match &other {
+                None => Ok(None),
+                Some((sql, params)) => client
+                    .query_typed(sql, params)
+                    .await
+                    .map(Some)
+                    .map_err(StoreError::from),
+            }
+        };
+        let (whole, also) = futures::try_join!(read, also)?;
+        self.busy = !whole;
+        Ok(also)
     }
 
     /// Starts a transaction with a prepared query, in one round trip. Until [`Self::commit`] or [`Self::rollback`] the

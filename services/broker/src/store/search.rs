@@ -2,20 +2,23 @@
 
 use crate::model::entity::Entity;
 use crate::query::sql::{Param, Statement};
+use crate::store::pool::TypedParam;
 use crate::store::{Store, StoreError, rows};
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-/// A page of a query.
+/// What is known of a page when it was read.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The entities of the page, by id.
-    pub entities: Vec<Entity>,
-    /// Whether there are more after it.
+    /// Whether there are more entities after it.
     pub more: bool,
     /// How many match in all, where that was asked for.
     pub count: Option<u64>,
+    /// Whether all of the page was taken; false: the taker had enough.
+    pub whole: bool,
 }
 
-fn typed(params: &[Param]) -> Vec<(&(dyn ToSql + Sync), Type)> {
+fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
     params
         .iter()
         .map(|param| match param {
@@ -32,37 +35,35 @@ fn typed(params: &[Param]) -> Vec<(&(dyn ToSql + Sync), Type)> {
 }
 
 impl Store {
-    /// Reads a page, and the count where `count` is given, in one round trip.
+    /// Reads a page, and the count where `count` is given, in one round trip. Entities are given to `take` one by one,
+    /// so that no page is ever in memory as a whole; it says false when it has had enough.
     pub async fn search(
         &self,
         page: &Statement,
         limit: usize,
         count: Option<&Statement>,
+        mut take: impl FnMut(&Entity) -> bool + Send,
     ) -> Result<Page, StoreError> {
         let mut lease = self.pool.lease().await?;
-        let (rows, total) = match count {
-            None => (lease.query_typed(&page.sql, &typed(&page.params)).await?, None),
-            Some(count) => {
-                let (rows, counted) = lease
-                    .query_typed_both(
-                        (&page.sql, &typed(&page.params)),
-                        (&count.sql, &typed(&count.params)),
-                    )
-                    .await?;
-                let total: i64 = counted.first().map_or(0, |row| row.get(0));
-                (rows, Some(u64::try_from(total).unwrap_or_default()))
+        let mut seen = 0;
+        let (mut more, mut whole) = (false, true);
+        let each = |row: &Row| {
+            seen += 1;
+            if seen > limit {
+                more = true;
+                return Ok(true);
             }
+            whole = take(&rows::entity(row)?);
+            Ok(whole)
         };
-        let entities = rows
-            .iter()
-            .take(limit)
-            .map(rows::entity)
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Page {
-            more: rows.len() > entities.len(),
-            entities,
-            count: total,
-        })
+        let params = typed(&page.params);
+        let counting = count.map(|count| (count.sql.as_str(), typed(&count.params)));
+        let counted = lease.stream_typed(&page.sql, &params, each, counting).await?;
+        let count = counted.map(|rows| {
+            let total: i64 = rows.first().map_or(0, |row| row.get(0));
+            u64::try_from(total).unwrap_or_default()
+        });
+        Ok(Page { more, count, whole })
     }
 
     /// Counts alone.
@@ -71,18 +72,5 @@ impl Store {
         let rows = lease.query_typed(&count.sql, &typed(&count.params)).await?;
         let total: i64 = rows.first().map_or(0, |row| row.get(0));
         Ok(u64::try_from(total).unwrap_or_default())
-    }
-
-    /// How `PostgreSQL` would run a statement, for tests that assert the use of an index.
-    pub async fn explain(&self, statement: &Statement) -> Result<String, StoreError> {
-        let mut lease = self.pool.lease().await?;
-        let rows = lease
-            .query_typed(&format!("explain {}", statement.sql), &typed(&statement.params))
-            .await?;
-        Ok(rows
-            .iter()
-            .map(|row| row.get::<_, String>(0))
-            .collect::<Vec<_>>()
-            .join("\n"))
     }
 }

@@ -1,4 +1,4 @@
-//! Where the database is, from the files of a mounted Secret with the keys of `CloudNativePG`'s app Secret.
+//! Where the database is, from the files of a mounted Secret with the keys of CloudNativePG's app Secret.
 
 use crate::store::trouble::Trouble;
 use std::fmt;

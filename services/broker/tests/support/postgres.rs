@@ -137,6 +137,11 @@ impl Postgres {
         self.port
     }
 
+    /// What the server has logged since it was last started.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
     /// Starts the server process and waits until it answers.
     pub fn launch(&self) {
         let f = self.folder.display();

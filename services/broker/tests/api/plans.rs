@@ -1,0 +1,117 @@
+//! Queries of a large tenant use the indexes that are made for them.
+
+use crate::support::{Broker, Postgres, eventually};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Has the plan of every statement of this broker's sessions written to the server's log.
+async fn broker_that_explains() -> Broker {
+    let database = Postgres::shared().database();
+    let name = &database.name;
+    database.psql(&format!(
+        "alter database {name} set session_preload_libraries = 'auto_explain'; alter database {name} set auto_explain.log_min_duration = 0"
+    ));
+    let broker = Broker::start(Arc::new(database));
+    broker.until_ready().await;
+    broker
+}
+
+#[tokio::test]
+async fn queries_use_the_indexes_made_for_them() {
+    let broker = broker_that_explains().await;
+    for batch in 0..10 {
+        let items: Vec<_> = (0..1000)
+            .map(|n| {
+                let n = batch * 1000 + n;
+                json!({"id": format!("urn:ngsi-ld:T:{n}"), "type": if n % 100 == 0 { "Rare" } else { "Common" }, "name": format!("name {n}"),
+                    "n": n, "location": {"type": "Point", "coordinates": [f64::from(n) / 100.0, 10]}})
+            })
+            .collect();
+        assert_eq!(
+            broker
+                .post("/entityOperations/upsert", &json!(items).to_string())
+                .await
+                .status,
+            201
+        );
+    }
+    broker.database.psql("vacuum analyze");
+    for (query, index) in [
+        ("type=Common&limit=20", "entity_types_pkey"),
+        ("type=Rare&q=n%3E5000", "entity_types_pkey"),
+        ("type=Common&q=name%3D%3D%22name%205001%22", "entities_terms"),
+        (
+            "georel=near;maxDistance==50&geometry=Point&coordinates=[50,10]",
+            "entity_geometries_geom",
+        ),
+        (
+            "georel=within&geometry=Polygon&coordinates=[[[49.99,9],[50.01,9],[50.01,11],[49.99,11],[49.99,9]]]",
+            "entity_geometries_geom",
+        ),
+        ("type=*&id=urn:ngsi-ld:T:7", "entities_pkey"),
+    ] {
+        let before = broker.database.postgres.log().len();
+        assert!(!broker.ids(query).await.is_empty(), "{query}");
+        let log = broker.database.postgres.log();
+        // Other databases of the server explain nothing.
+        let plans = &log[before..];
+        assert!(plans.contains(index), "{query} uses {index}: {plans}");
+        assert!(
+            !plans.contains("Seq Scan"),
+            "{query} reads no table from end to end: {plans}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_new_measurement_touches_no_index() {
+    let broker = Broker::ready().await;
+    broker.create(r#"{"id":"urn:x:1","type":"T","t":{"type":"Property","value":0,"observedAt":"2024-01-01T00:00:00Z"}}"#).await;
+    for n in 1..=20 {
+        let body =
+            json!({"t": {"type": "Property", "value": n, "observedAt": "2024-01-01T00:00:01Z"}}).to_string();
+        assert_eq!(
+            broker
+                .send("PATCH", "/entities/urn:x:1/attrs", &[], Some(&body))
+                .await
+                .status,
+            204
+        );
+    }
+    eventually(20, "20 updates are counted", async || {
+        broker.database.psql("select n_tup_upd = 20 and n_tup_hot_upd = 20 from pg_stat_user_tables where relname = 'entities'") == "t"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_that_would_be_too_large_is_refused_in_bounded_memory() {
+    let broker = Broker::ready().await;
+    let text = "x".repeat(1_000_000);
+    for batch in 0..14 {
+        let items: Vec<_> = (0..7)
+            .map(|n| json!({"id": format!("urn:x:{batch}:{n}"), "type": "Big", "p": text}))
+            .collect();
+        assert_eq!(
+            broker
+                .post("/entityOperations/upsert", &json!(items).to_string())
+                .await
+                .status,
+            201
+        );
+    }
+    let answer = broker.get("/entities?type=Big&limit=1000").await;
+    assert_eq!((answer.status, answer.error().as_str()), (403, "TooManyResults"));
+    let some = broker.get("/entities?type=Big&limit=5").await;
+    assert_eq!((some.status, some.json().as_array().unwrap().len()), (200, 5));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
+    let peak: u64 = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmHWM:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    assert!(peak < 300 * 1024, "{peak} KiB");
+}
