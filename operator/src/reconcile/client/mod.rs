@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use tower::{BoxError, ServiceBuilder};
 
-pub use requests::Requests;
+pub use requests::{ONLY_IF_ABSENT, Requests};
 
 use super::request::RequestLayer;
 

@@ -22,6 +22,13 @@ const MERGE: &str = "application/merge-patch+json";
 /// The answer is the object's metadata alone (`PartialObjectMetadata`).
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
+/// As `metadata.resourceVersion` of an apply: take the name only if it is free.
+///
+/// A version other than 0 is compared with that of the object where there is one, and passed over where there is none (k8s.io/apiserver,
+/// `registry/generic/registry/store.go`). No object ever has version 1: etcd's first revision is its empty store. `"0"`
+/// would not do: for most kinds it means an update without a condition and overwrites whatever is there.
+pub const ONLY_IF_ABSENT: &str = "1";
+
 /// The way to the API server: every read of a pass and every write of the operator. A clone uses the same connections.
 ///
 /// Names and namespaces become parts of a path. Some come from specs (a Secret that is named), so each is checked first:
@@ -101,6 +108,10 @@ impl Requests {
     }
 
     /// Server-side apply with [`MANAGER`], forced: what we render is ours. Answers with the object.
+    ///
+    /// With `metadata.uid` in the body it fails unless the object of that uid is there: 422 when there is another of that
+    /// name, 409 when there is none. With
+    /// `metadata.resourceVersion` [`ONLY_IF_ABSENT`] it fails (409) unless the name is free.
     pub async fn apply<T: DeserializeOwned>(
         &self,
         resource: &ApiResource,
@@ -180,8 +191,8 @@ impl Requests {
         self.send(request, json(body)?, purpose).await
     }
 
-    /// A JSON merge patch (RFC 7386). With `metadata.uid` or `metadata.resourceVersion` in it, it fails (409) on another object
-    /// or one that has changed. Answers with the metadata.
+    /// A JSON merge patch (RFC 7386). With `metadata.resourceVersion` in it, it fails on an object that has changed
+    /// (409); with `metadata.uid`, on another object of that name (422). Answers with the metadata.
     pub async fn merge_patch(
         &self,
         resource: &ApiResource,
