@@ -34,6 +34,10 @@ const NOT_PUBLIC_V6: [&str; 6] = [
     "ff00::/8",
 ];
 
+/// Where the pods of a cluster's DNS listen. A policy sees the port behind the Service: 53 where they may bind it, 5353 where they run without
+/// privileges, as OpenShift's do.
+const DNS_PORTS: [u16; 2] = [53, 5353];
+
 /// Adds the policy of the broker, and of the database where it is ours.
 pub(super) fn add(plan: &Plan, native: &Native, children: &mut Children) {
     children.own(&broker(plan, native));
@@ -74,7 +78,11 @@ fn ingress(native: &Native) -> Vec<Value> {
 }
 
 fn egress(plan: &Plan, native: &Native) -> Vec<Value> {
-    let dns = json!({"ports": [{"port": 53, "protocol": "UDP"}, tcp(53)]});
+    let dns: Vec<_> = DNS_PORTS
+        .into_iter()
+        .flat_map(|port| [json!({"port": port, "protocol": "UDP"}), tcp(port)])
+        .collect();
+    let dns = json!({"ports": dns});
     let database = match &native.database {
         Database::Managed(_) => json!({"to": [pods(plan, DATABASE)], "ports": [tcp(DATABASE_PORT)]}),
         // Its address is known by name only, and may be a Service's.
