@@ -18,3 +18,6 @@ mod step;
 
 pub use catalogue::{CatalogueError, Image, Operand, Release, Releases};
 pub use step::{ReleaseError, Step, step};
+
+#[cfg(test)]
+mod tests;
