@@ -3,8 +3,9 @@
 use crate::api::App;
 use crate::api::call::{Call, Sent, context_link};
 use crate::api::params::Known;
-use crate::api::problem::{Problem, batch_result};
+use crate::api::problem::{ErrorType, Problem, batch_result};
 use crate::api::reply;
+use crate::context::Context;
 use crate::model::change::{self, Existing};
 use crate::model::entity::{Entity, Fragment};
 use crate::model::json::Json;
@@ -13,9 +14,17 @@ use crate::store::batch::Decide;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use http::{Request, StatusCode};
 use jiff::Timestamp;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many contexts of a batch are fetched at once, and how long all of them may take.
+const AT_ONCE: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(15);
 
 const UPSERT: Known = Known {
     names: &["options", "local"],
@@ -93,9 +102,10 @@ struct Given {
 
 /// Reads every item; those that cannot be read become errors and lose nobody else.
 async fn read_all(call: &Call, items: &[Json], sent: Sent) -> (Given, Vec<(String, Problem)>) {
+    let contexts = contexts(call, items, sent).await;
     let (mut given, mut errors) = (Given::default(), Vec::new());
     for item in items {
-        match read(call, item, sent).await {
+        match read(&contexts, item) {
             Ok(mut fragment) => {
                 let id = fragment.id.take().unwrap_or_default();
                 let of_id = given.fragments.entry(id.clone()).or_default();
@@ -113,10 +123,49 @@ async fn read_all(call: &Call, items: &[Json], sent: Sent) -> (Given, Vec<(Strin
     (given, errors)
 }
 
-async fn read(call: &Call, item: &Json, sent: Sent) -> Result<Fragment, Problem> {
-    let context = call.context_of(item, sent).await?;
+/// What came of each context of a batch, by the text of `@context`; empty for items without one.
+type BatchContexts = HashMap<String, Result<Arc<Context>, Problem>>;
+
+fn context_key(item: &Json) -> String {
+    item.get("@context").map(Json::to_text).unwrap_or_default()
+}
+
+/// Resolves each context once, several at a time, and all of them within a time that a client can wait.
+async fn contexts(call: &Call, items: &[Json], sent: Sent) -> BatchContexts {
+    let distinct: HashMap<String, &Json> = items.iter().map(|item| (context_key(item), item)).collect();
+    let mut found = BatchContexts::new();
+    let waiting: Vec<_> = distinct
+        .into_iter()
+        .map(|(key, item)| resolve(call, key, item, sent))
+        .collect();
+    let mut resolving = futures::stream::iter(waiting).buffer_unordered(AT_ONCE);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while let Ok(Some((key, context))) = tokio::time::timeout_at(deadline, resolving.next()).await {
+        found.insert(key, context);
+    }
+    found
+}
+
+fn resolve<'a>(
+    call: &'a Call,
+    key: String,
+    item: &'a Json,
+    sent: Sent,
+) -> BoxFuture<'a, (String, Result<Arc<Context>, Problem>)> {
+    Box::pin(async move { (key, call.context_of(item, sent).await) })
+}
+
+fn read(contexts: &BatchContexts, item: &Json) -> Result<Fragment, Problem> {
+    let context = match contexts.get(&context_key(item)) {
+        Some(Ok(context)) => context,
+        Some(Err(problem)) => return Err(problem.clone()),
+        None => {
+            let detail = "the contexts of this batch did not all come in time";
+            return Err(Problem::new(ErrorType::LdContextNotAvailable, detail));
+        }
+    };
     Ok(Reader {
-        context: &context,
+        context,
         nulls: Nulls::Refused,
     }
     .entity(item)?)

@@ -14,13 +14,17 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The largest body, in bytes.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
 /// How long a client may take to send a body, and to wait for room for it.
 const BODY_TIME: Duration = Duration::from_secs(30);
 const ROOM_TIME: Duration = Duration::from_secs(5);
+/// Room for bodies is taken in steps of so many bytes.
+const ROOM_STEP: usize = 64 * 1024;
+/// How many times a body a parsed document may take, roughly.
+const WEIGHT: usize = 8;
 /// What a link to a context is called.
 pub const CONTEXT_RELATION: &str = "http://www.w3.org/ns/json-ld#context";
 /// The header that names a tenant.
@@ -36,7 +40,7 @@ pub struct Call {
     pub params: Params,
     /// The head of the request.
     pub head: Parts,
-    /// Room for the body, held until the answer is made: bodies in memory are bounded together, not only one by one.
+    /// Room for the parsed body, held until the answer is made.
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -92,6 +96,8 @@ impl Call {
         if bytes.is_empty() {
             return Err(Problem::invalid("the body is empty"));
         }
+        // The parsed document is several times as large; it is bounded for all requests together.
+        self.room = Some(take_room(&self.app.documents, bytes.len() * WEIGHT).await?);
         Ok((Json::parse(&bytes)?, sent))
     }
 
@@ -137,16 +143,7 @@ impl Call {
             return Err(Problem::invalid(format!("a body has at most {MAX_BODY} bytes"))
                 .with_status(StatusCode::PAYLOAD_TOO_LARGE));
         }
-        let permits = u32::try_from(length).unwrap_or(u32::MAX);
-        let room =
-            tokio::time::timeout(ROOM_TIME, Arc::clone(&self.app.room).acquire_many_owned(permits)).await;
-        let Ok(Ok(room)) = room else {
-            return Err(Problem::unavailable(
-                "too many bodies are being received at the moment",
-            ));
-        };
-        self.room = Some(room);
-        match tokio::time::timeout(BODY_TIME, collect(body, length)).await {
+        match tokio::time::timeout(BODY_TIME, collect(body, length, &self.app.room)).await {
             Ok(bytes) => bytes,
             Err(_) => Err(Problem::invalid("the body was not sent within 30 s")
                 .with_status(StatusCode::REQUEST_TIMEOUT)),
@@ -154,15 +151,33 @@ impl Call {
     }
 }
 
-async fn collect(mut body: Body, length: usize) -> Result<Bytes, Problem> {
-    let mut bytes = BytesMut::with_capacity(length);
+/// Receives a body. Room is taken as bytes come: who announces much and sends little holds up nobody.
+async fn collect(mut body: Body, length: usize, room: &Arc<Semaphore>) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::with_capacity(length.min(ROOM_STEP));
+    let mut held: Option<OwnedSemaphorePermit> = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Problem::invalid("the body ended early"))?;
-        if let Ok(data) = frame.into_data() {
-            bytes.extend_from_slice(&data);
+        let Ok(data) = frame.into_data() else { continue };
+        bytes.extend_from_slice(&data);
+        while held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) < bytes.len() {
+            let more = take_room(room, ROOM_STEP).await?;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
         }
     }
     Ok(bytes.freeze())
+}
+
+async fn take_room(room: &Arc<Semaphore>, size: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let permits = u32::try_from(size).unwrap_or(u32::MAX);
+    match tokio::time::timeout(ROOM_TIME, Arc::clone(room).acquire_many_owned(permits)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Problem::unavailable(
+            "too many large bodies are being handled at the moment",
+        )),
+    }
 }
 
 /// The tenant's name; empty for the default tenant.

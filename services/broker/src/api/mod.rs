@@ -6,6 +6,7 @@ pub mod batch;
 pub mod call;
 pub mod entities;
 pub mod front;
+pub mod page;
 pub mod params;
 pub mod problem;
 pub mod query;
@@ -25,8 +26,12 @@ use http::Request;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// How many bytes of bodies are in memory at a time.
-const ROOM: usize = 64 * 1024 * 1024;
+/// How many bytes of bodies are being received at a time.
+const ROOM: usize = 32 * 1024 * 1024;
+/// How many bytes parsed documents take at a time, roughly; one of the largest bodies must fit.
+const DOCUMENTS: usize = 96 * 1024 * 1024;
+/// How many bytes of pages are being made and sent at a time; one of the largest pages must fit.
+const PAGES: usize = 64 * 1024 * 1024;
 
 /// What every operation needs. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +42,10 @@ pub struct App {
     pub contexts: Arc<Contexts>,
     /// Room for bodies.
     pub room: Arc<Semaphore>,
+    /// Room for parsed documents.
+    pub documents: Arc<Semaphore>,
+    /// Room for pages.
+    pub pages: Arc<Semaphore>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
 }
@@ -48,6 +57,8 @@ impl App {
             store,
             contexts,
             room: Arc::new(Semaphore::new(ROOM)),
+            documents: Arc::new(Semaphore::new(DOCUMENTS)),
+            pages: Arc::new(Semaphore::new(PAGES)),
             metrics,
         }
     }

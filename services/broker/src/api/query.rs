@@ -1,17 +1,15 @@
 //! `GET /entities` (clause 5.7.2).
 
 use crate::api::App;
-use crate::api::accept::Media;
 use crate::api::call::Call;
 use crate::api::entities::{READ_OPTIONS, Showing};
+use crate::api::page::PageWriter;
 use crate::api::params::Known;
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
 use crate::model::Refusal;
 use crate::model::entity::Entity;
-use crate::model::json::write_string;
-use crate::model::render::View;
 use crate::query::{Selection, geo, pattern, q, sql, types};
 use crate::store::StoreError;
 use crate::store::search::Page;
@@ -20,6 +18,7 @@ use axum::extract::State;
 use axum::response::Response;
 use http::Request;
 use http::header::{HeaderName, LINK};
+use std::sync::Arc;
 
 const QUERY: Known = Known {
     names: &[
@@ -62,9 +61,6 @@ const QUERY: Known = Known {
     options: READ_OPTIONS,
 };
 
-/// The largest page, in bytes.
-const MAX_PAGE: usize = 64 * 1024 * 1024;
-
 /// Query.
 pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (call, _) = Call::begin(app, request, &QUERY)?;
@@ -81,59 +77,26 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
     let (limit, offset) = (call.params.limit(counted)?, call.params.offset()?);
     let count = counted.then(|| sql::count(call.tenant, &selection));
     let store = &call.app.store;
-    let geo = showing.media == Media::GeoJson;
-    let mut body = String::with_capacity(4096);
-    body.push_str(if geo {
-        "{\"type\":\"FeatureCollection\",\"features\":["
-    } else {
-        "["
-    });
-    // In a FeatureCollection the context is told once.
-    let view = View {
-        with_context: view.with_context && !geo,
-        ..view
-    };
-    let mut first = true;
-    let write = |entity: &Entity| {
-        if !std::mem::take(&mut first) {
-            body.push(',');
-        }
-        if geo {
-            view.feature(entity, &showing.geometry, &mut body);
-        } else {
-            view.entity(entity, &mut body);
-        }
-        body.len() <= MAX_PAGE
-    };
+    let mut writer = PageWriter::new(view, &showing, Arc::clone(&call.app.pages));
     let page = match &count {
-        Some(count) if limit == 0 => Page {
-            more: false,
-            count: Some(store.count(count).await.map_err(too_slow)?),
-            whole: true,
-        },
+        Some(count) if limit == 0 => {
+            let count = store.count(count).await.map_err(too_slow)?;
+            Page {
+                more: false,
+                count: Some(count),
+                whole: true,
+            }
+        }
         count => {
             let statement = sql::page(call.tenant, &selection, limit, offset);
+            let take = |entity: &Entity| writer.add(entity);
             store
-                .search(&statement, limit, count.as_ref(), write)
+                .search(&statement, limit, count.as_ref(), take)
                 .await
                 .map_err(too_slow)?
         }
     };
-    if !page.whole {
-        let detail = format!(
-            "the entities of this page are more than {} MiB; ask for a smaller limit",
-            MAX_PAGE >> 20
-        );
-        return Err(Problem::new(ErrorType::TooManyResults, detail));
-    }
-    body.push(']');
-    if geo {
-        if !showing.link {
-            body.push_str(",\"@context\":");
-            write_string(&mut body, context.link());
-        }
-        body.push('}');
-    }
+    let body = writer.finish(page.whole)?;
     let mut response = reply::read(showing.media, body, &context, showing.link);
     let headers = response.headers_mut();
     if let Some(count) = page.count {

@@ -5,9 +5,11 @@ use crate::api::call::CONTEXT_RELATION;
 use crate::context::Context;
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What is escaped in a segment of a path; colons are left, as ids have them.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -46,9 +48,29 @@ pub fn plain(status: StatusCode, body: String) -> Response {
     response
 }
 
+/// A text with the room that it takes until it is sent.
+pub struct Roomed {
+    /// The text.
+    pub text: String,
+    /// Its room.
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Roomed {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl From<Roomed> for Body {
+    fn from(text: Roomed) -> Self {
+        Self::from(Bytes::from_owner(text))
+    }
+}
+
 /// What was read. `link`: the context is told by a Link header; else it is in the body.
-pub fn read(media: Media, body: String, context: &Context, link: bool) -> Response {
-    let mut response = Response::new(Body::from(body));
+pub fn read(media: Media, body: impl Into<Body>, context: &Context, link: bool) -> Response {
+    let mut response = Response::new(body.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));
     if link {

@@ -24,6 +24,8 @@ const MAX_KEY: usize = 64 * 1024;
 /// How many objects and URLs an @context may bring in, all levels together, and how many levels.
 const MAX_PARTS: usize = 64;
 const MAX_LEVELS: usize = 8;
+/// How long all parts of a context may take together.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// When a document is fetched again.
 const FRESH: Duration = Duration::from_hours(1);
 /// When a compiled context is put together again from its documents.
@@ -97,7 +99,13 @@ impl Contexts {
             terms: Terms::default(),
             parts: 0,
         };
-        self.gather(context, None, 0, &mut gathered).await?;
+        let gathering = self.gather(context, None, 0, &mut gathered);
+        tokio::time::timeout(PATIENCE, gathering)
+            .await
+            .map_err(|_| ContextError::Unavailable {
+                url: link.unwrap_or("of the body").to_owned(),
+                why: format!("its parts did not come within {} s", PATIENCE.as_secs()),
+            })??;
         let Terms { iris, prefixes, .. } = gathered.terms;
         let weight = iris.len() + 1;
         let context = Arc::new(Context::new(iris, &prefixes, link.map(str::to_owned)));

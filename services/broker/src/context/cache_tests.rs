@@ -121,3 +121,72 @@ async fn loops_and_documents_that_are_no_context_are_invalid() {
         );
     }
 }
+
+/// A server that answers every request with these bytes and then goes on or hangs up.
+async fn server(answer: Vec<u8>, endless: bool) -> Url {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!(
+        "http://{}/context.jsonld",
+        listener.local_addr().unwrap()
+    ))
+    .unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(&answer).await;
+                while endless && stream.write_all(&[b' '; 4096]).await.is_ok() {}
+            });
+        }
+    });
+    url
+}
+
+fn guarded() -> Contexts {
+    Contexts::new(Arc::new(mim_egress::Client::new(
+        mim_egress::Policy::new(vec![], vec![]).with_loopback_for_tests(),
+    )))
+}
+
+#[tokio::test]
+async fn a_context_is_fetched_over_http_and_used() {
+    let document = r#"{"@context":{"name":"https://schema.org/name"}}"#;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{document}",
+        document.len()
+    );
+    let url = server(head.into_bytes(), false).await;
+    let contexts = guarded();
+    let context = contexts.of_link(Some(url.as_str())).await.unwrap();
+    assert_eq!(context.expand("name"), "https://schema.org/name");
+    assert_eq!(context.link(), url.as_str());
+}
+
+#[tokio::test]
+async fn documents_that_never_end_redirects_and_errors_are_unavailable() {
+    let endless = server(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), true).await;
+    let huge = server(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n".to_vec(),
+        true,
+    )
+    .await;
+    let redirect = server(
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        false,
+    )
+    .await;
+    let missing = server(
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        false,
+    )
+    .await;
+    let contexts = guarded();
+    for url in [endless, huge, redirect, missing] {
+        let started = Instant::now();
+        let error = contexts.of_link(Some(url.as_str())).await.unwrap_err();
+        assert!(matches!(error, ContextError::Unavailable { .. }), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(8), "{url}");
+    }
+}

@@ -12,6 +12,11 @@ use std::fmt::Write as _;
 pub const MAX_DEPTH: usize = 64;
 /// The limit for text that comes from the database; each level of a client's document may become three there.
 pub const MAX_STORED_DEPTH: usize = 4 * MAX_DEPTH;
+/// How many values a document may have: so many, and one more for each so many bytes, up to a limit. A value takes some
+/// fifty bytes of memory, whatever its text takes.
+const FREE_VALUES: usize = 20_000;
+const BYTES_PER_VALUE: usize = 6;
+const MAX_VALUES: usize = 500_000;
 /// The longest number that is taken, in characters.
 const MAX_NUMBER: usize = 400;
 
@@ -65,10 +70,12 @@ impl Json {
 
     /// Parses with another depth limit.
     pub fn parse_within(text: &str, max_depth: usize) -> Result<Self, Malformed> {
+        let values = (FREE_VALUES + text.len() / BYTES_PER_VALUE).min(MAX_VALUES);
         let mut parser = Parser {
             text,
             at: 0,
             room: max_depth,
+            values,
         };
         parser.blanks();
         let value = parser.value()?;
@@ -204,6 +211,8 @@ struct Parser<'a> {
     at: usize,
     /// How many levels may still be opened.
     room: usize,
+    /// How many values may still come.
+    values: usize,
 }
 
 impl Parser<'_> {
@@ -226,6 +235,10 @@ impl Parser<'_> {
     }
 
     fn value(&mut self) -> Result<Json, Malformed> {
+        self.values = self
+            .values
+            .checked_sub(1)
+            .ok_or_else(|| self.refused("too many values for one document"))?;
         match self.peek() {
             Some(b'{') => self.nested(Self::object),
             Some(b'[') => self.nested(Self::array),

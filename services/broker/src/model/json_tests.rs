@@ -93,6 +93,21 @@ fn nesting_is_refused_before_it_can_exhaust_the_stack() {
 }
 
 #[test]
+fn documents_of_very_many_small_values_are_refused() {
+    let list = |n: usize, item: &str| format!("[{}]", vec![item; n].join(","));
+    assert!(text(&list(19_000, "0")).is_ok());
+    assert!(matches!(
+        text(&list(200_000, "0")),
+        Err(Malformed::Refused { .. })
+    ));
+    assert!(text(&list(200_000, "0.12345")).is_ok());
+    assert!(matches!(
+        text(&list(600_000, "\"0.12345\"")),
+        Err(Malformed::Refused { .. })
+    ));
+}
+
+#[test]
 fn surrogate_pairs_and_control_characters_survive() {
     assert_eq!(
         Json::parse(br#""\ud83d\ude00""#).unwrap(),

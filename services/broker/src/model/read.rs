@@ -19,6 +19,10 @@ pub enum Nulls {
     Delete,
 }
 
+/// How many instances an attribute may have in one document, and how many items a list of names.
+const MAX_INSTANCES: usize = 1000;
+const MAX_TEXTS: usize = 1000;
+
 /// Members of an entity that clients may send and the broker keeps itself.
 const SYSTEM: [&str; 3] = ["createdAt", "modifiedAt", "deletedAt"];
 
@@ -96,6 +100,12 @@ impl Reader<'_> {
     }
 
     fn instances(&self, iri: &str, name: &str, value: &Json) -> Result<Vec<Instance>, Refusal> {
+        if let Json::Array(items) = value
+            && items.len() > MAX_INSTANCES
+            && items.iter().all(looks_like_instance)
+        {
+            return refuse(format!("attribute {name:?}: more than {MAX_INSTANCES} instances"));
+        }
         let several = match value {
             Json::Array(items) if !items.is_empty() && items.iter().all(looks_like_instance) => {
                 items.as_slice()
@@ -330,7 +340,11 @@ fn one_or_more<'a>(value: &'a Json, what: &str) -> Result<Vec<&'a str>, Refusal>
         Json::Array(items) if !items.is_empty() => items.iter().map(Json::as_str).collect(),
         _ => None,
     };
-    texts.ok_or_else(|| Refusal(format!("{what} is a string or an array of strings")))
+    match texts {
+        Some(texts) if texts.len() > MAX_TEXTS => refuse(format!("{what} has more than {MAX_TEXTS} items")),
+        Some(texts) => Ok(texts),
+        None => refuse(format!("{what} is a string or an array of strings")),
+    }
 }
 
 fn scope(value: &Json) -> Result<Vec<String>, Refusal> {

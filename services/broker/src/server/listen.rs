@@ -5,12 +5,14 @@ use crate::server::stall::Stalling;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -46,27 +48,31 @@ impl Serve for axum::Router {
     }
 }
 
-/// Serves until `stop` is true; then takes no new connection, lets open requests end, and returns.
-pub async fn serve(
-    listener: TcpListener,
-    service: impl Serve,
-    metrics: Arc<Metrics>,
-    mut stop: watch::Receiver<bool>,
-) {
+/// Where a listener is on its way out.
+#[derive(Clone)]
+pub struct Ending {
+    /// Answers ask clients to close their connections, so that their next request goes elsewhere.
+    pub leaving: Arc<AtomicBool>,
+    /// No new connection is taken, and open requests end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Serves until told to stop; then lets open requests end, and returns.
+pub async fn serve(listener: TcpListener, service: impl Serve, metrics: Arc<Metrics>, mut ending: Ending) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = stopping(&mut stop) => break,
+            () = stopping(&mut ending.stop) => break,
             accepted = accept(&listener, &slots) => accepted,
             Some(_) = connections.join_next() => continue,
         };
         let Some((stream, permit)) = accepted else {
             continue;
         };
-        let (service, stop, counted) = (service.clone(), stop.clone(), metrics.client());
+        let (service, ending, counted) = (service.clone(), ending.clone(), metrics.client());
         connections.spawn(async move {
-            connection(stream, service, stop).await;
+            connection(stream, service, ending).await;
             drop((permit, counted));
         });
     }
@@ -103,11 +109,20 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, service: impl Serve, mut stop: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, service: impl Serve, mut ending: Ending) {
     let _ = stream.set_nodelay(true);
+    let leaving = Arc::clone(&ending.leaving);
     let answer = service_fn(move |request: Request<Incoming>| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(service.serve(request.map(Body::new)).await) }
+        let (service, leaving) = (service.clone(), Arc::clone(&leaving));
+        async move {
+            let mut response = service.serve(request.map(Body::new)).await;
+            if leaving.load(Ordering::Relaxed) {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http1::Builder::new();
     builder
@@ -119,7 +134,7 @@ async fn connection(stream: TcpStream, service: impl Serve, mut stop: watch::Rec
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),
-        () = stopping(&mut stop) => None,
+        () = stopping(&mut ending.stop) => None,
     };
     let ended = if let Some(ended) = ended {
         ended

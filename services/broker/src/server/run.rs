@@ -5,7 +5,7 @@ use crate::api::front::Front;
 use crate::context::cache::Contexts;
 use crate::server::config::{self, Config};
 use crate::server::health::{self, Health};
-use crate::server::listen;
+use crate::server::listen::{self, Ending};
 use crate::server::metrics::Metrics;
 use crate::store::Store;
 use crate::store::keeper::Keeper;
@@ -58,14 +58,22 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let app = App::new(store, contexts, Arc::clone(&metrics));
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
-    // Health has a stop of its own that never comes: it answers to the end.
+    // Health has an end of its own that never comes: it answers as long as the process is there.
     let (_never, forever) = watch::channel(false);
+    let unending = Ending {
+        leaving: Arc::default(),
+        stop: forever,
+    };
+    let ending = Ending {
+        leaving: Arc::clone(&draining),
+        stop: stopped,
+    };
     let health = health::router(Health {
         app: app.clone(),
         draining: Arc::clone(&draining),
     });
-    tokio::spawn(listen::serve(health_listener, health, Arc::default(), forever));
-    let serving = tokio::spawn(listen::serve(listener, Front::new(app), metrics, stopped));
+    tokio::spawn(listen::serve(health_listener, health, Arc::default(), unending));
+    let serving = tokio::spawn(listen::serve(listener, Front::new(app), metrics, ending));
 
     tokio::select! {
         _ = terminate.recv() => {}

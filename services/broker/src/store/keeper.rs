@@ -79,6 +79,7 @@ impl Keeper {
 
     /// Returns when the database does not serve any more.
     async fn stay_up(&mut self, mut client: Client, mut target: Arc<Target>) -> Trouble {
+        let mut told = None;
         loop {
             let changed = tokio::select! {
                 () = tokio::time::sleep(WATCH) => false,
@@ -102,10 +103,13 @@ impl Keeper {
                     Ok(fresh) => (client, target) = fresh,
                     Err(trouble) => {
                         // Half-written files and a password that the database is yet to learn: what works goes on.
-                        tracing::warn!(%trouble, "the new settings of the database do not work yet");
+                        if told.as_ref() != Some(&trouble) {
+                            tracing::warn!(%trouble, "the new settings of the database do not work yet; the ones from before are used on");
+                            told = Some(trouble);
+                        }
                     }
                 },
-                Ok(_) => {}
+                Ok(_) => told = None,
                 Err(trouble) => {
                     tracing::warn!(%trouble, "the settings of the database cannot be read; the ones from before are used on");
                 }

@@ -113,5 +113,5 @@ async fn a_page_that_would_be_too_large_is_refused_in_bounded_memory() {
         .trim_end_matches(" kB")
         .parse()
         .unwrap();
-    assert!(peak < 300 * 1024, "{peak} KiB");
+    assert!(peak < 256 * 1024, "{peak} KiB");
 }

@@ -60,12 +60,13 @@ async fn sigterm_drains_without_a_failed_request() {
     .await;
     while signalled.elapsed() < Duration::from_millis(800) {
         let fresh = crate::support::client::Client::new();
+        let answer = fresh
+            .send(api, "GET", "/ngsi-ld/v1/entities/urn:x:1", &[], None)
+            .await;
         assert_eq!(
-            fresh
-                .send(api, "GET", "/ngsi-ld/v1/entities/urn:x:1", &[], None)
-                .await
-                .status,
-            200
+            (answer.status, answer.header("connection")),
+            (200, "close"),
+            "served, and asked to go elsewhere"
         );
     }
     assert_eq!(slow.await.unwrap(), 204, "a request under way ends");
