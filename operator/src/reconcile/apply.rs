@@ -12,8 +12,8 @@ use super::child::{
     OWNER_NAME_LABEL, Owner,
 };
 use super::client::Requests;
-use super::kind::{Complaint, Step};
-use super::live::{Index, Live, LiveObject};
+use super::kind::{Complaint, Step, Why};
+use super::live::{Index, Live, LiveObject, Seen};
 use super::memory::Memory;
 use super::request::Purpose;
 use super::trouble::{Asked, Missing, Trouble};
@@ -28,6 +28,8 @@ pub const NO_VERSION: &str = "1";
 pub struct Applied {
     /// Children that somebody else had changed or deleted, in words, for events.
     pub repaired: Vec<String>,
+    /// Children whose pods start anew, and why.
+    pub rolled: Vec<(String, Why)>,
     /// What was refused without standing in the way of the rest.
     pub complaints: Vec<Complaint>,
 }
@@ -38,6 +40,8 @@ pub struct Applier<'a> {
     pub requests: &'a Requests,
     /// Where answers are seen.
     pub index: &'a Index,
+    /// Why applying a body over a child makes its pods start anew ([`super::kind::Kind::roll`]).
+    pub roll: fn(&Child, &Seen) -> Option<Why>,
 }
 
 impl Applier<'_> {
@@ -51,7 +55,11 @@ impl Applier<'_> {
         let mut applied = Applied::default();
         for child in children.iter() {
             match self.apply_one(children.owner(), child, live, memory).await {
-                Ok(Outcome::AsItWas | Outcome::Changed) => {}
+                Ok(Outcome::AsItWas) => {}
+                Ok(Outcome::Changed) => {
+                    let why = live.get(child.kind, &child.name).and_then(|seen| (self.roll)(child, seen));
+                    applied.rolled.extend(why.map(|why| (format!("{} {}", child.kind.name(), child.name), why)));
+                }
                 Ok(Outcome::Repaired(how)) => applied.repaired.push(how),
                 Err(Trouble::Rejected { message, .. }) if is_resize(child, live) => applied.complaints.push(Complaint {
                     reason: Reason::VolumeResizeRefused,

@@ -53,6 +53,7 @@ async fn delete<K: Kind>(pass: &Pass<'_, K>, kind: ChildKind, name: &str) -> Res
     let applier = Applier {
         requests: &pass.cx.requests,
         index: &pass.cx.index,
+        roll: K::roll,
     };
     let uid = found.metadata.uid.unwrap_or_default();
     applier

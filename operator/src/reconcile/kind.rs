@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::child::{ChildKind, Children};
-use super::live::Live;
+use super::child::{Child, ChildKind, Children};
+use super::live::{Live, Seen};
 use super::reader::Reader;
 use super::secret::Generated;
 use super::trouble::{Missing, Refusal};
@@ -69,6 +69,12 @@ pub trait Kind:
     /// One effect that the order of things asks for and apply cannot express (delete a pod on an old template). Called after apply;
     /// what it does is a state that the next pass can read.
     fn step(_plan: &Self::Plan, _live: &Live) -> Option<Step> {
+        None
+    }
+
+    /// Why applying this body over a child that was seen makes pods start anew; `None`: it does not.
+    #[must_use]
+    fn roll(_child: &Child, _seen: &Seen) -> Option<Why> {
         None
     }
 

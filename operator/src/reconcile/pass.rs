@@ -19,7 +19,7 @@ use super::child::Owner;
 use super::context::Context;
 use super::event::{self, Note};
 use super::kind::{Complaint, Kind, Observation, Step, Why};
-use super::live::OwnerKey;
+use super::live::{Live, OwnerKey};
 use super::memory::{Memory, SentStatus};
 use super::reader::Reader;
 use super::request::Purpose;
@@ -252,21 +252,23 @@ impl<K: Kind> Pass<'_, K> {
         if self.object.common().suspend {
             return self.suspended().await;
         }
-        if observed(&self.status_before()) != Some(self.generation) {
-            self.acknowledge().await?;
-        }
         let outcome = self.work().await;
         self.conclude(outcome).await
     }
 
-    /// The first write on a new generation: nobody may read Ready of the spec before.
-    async fn acknowledge(&mut self) -> Result<(), Trouble> {
+    /// The first write on a new generation, before any child: nobody may read Ready of the spec before that is true. It has all that the plan
+    /// tells, so that the next write is the one that says Ready.
+    async fn acknowledge(&mut self, plan: &K::Plan, live: &Live) -> Result<(), Trouble> {
+        if observed(&self.status_before()) == Some(self.generation) {
+            return Ok(());
+        }
         let common = self.object.common();
+        let members = K::observe(plan, live).status;
         let conditions = self.conditions(&Verdict::Progressing);
         let handled = common.handled_request.map(str::to_owned);
         let wanted = status::body(
             &self.status_before(),
-            None,
+            Some(&members),
             &conditions,
             self.generation,
             handled.as_deref(),
@@ -288,6 +290,9 @@ impl<K: Kind> Pass<'_, K> {
             Ok(plan) => plan,
             Err(refusal) => return Outcome::of(refusal.into()),
         };
+        if let Err(trouble) = self.acknowledge(&plan, &live).await {
+            return Outcome::of(trouble);
+        }
         self.carry_out(&plan).await
     }
 
@@ -325,6 +330,7 @@ impl<K: Kind> Pass<'_, K> {
         let applier = Applier {
             requests: &self.cx.requests,
             index: &self.cx.index,
+            roll: K::roll,
         };
         let mut done = applier.apply(&children, &live, &mut self.memory).await?;
         notes.extend(
@@ -332,6 +338,10 @@ impl<K: Kind> Pass<'_, K> {
                 .drain(..)
                 .map(|what| Note::warning("Repaired", what)),
         );
+        let rolled = |(what, why): (String, Why)| {
+            Note::normal(why.name(), format!("rolls {what}: {}", why_words(why)))
+        };
+        notes.extend(done.rolled.drain(..).map(rolled));
         let refused = !done.complaints.is_empty();
         complaints.append(&mut done.complaints);
         if refused {

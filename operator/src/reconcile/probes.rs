@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use k8s_openapi::jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mim_crds::ProbeResult;
 use mim_egress::{Allow, Client, Request, Response, Token};
 use tokio::sync::Notify;
@@ -26,6 +26,8 @@ pub const PERIOD: Duration = Duration::from_mins(1);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
 const MAX_BODY: usize = 256 * 1024;
+/// An unchanged result is shown with a new time this often: a status is no place for what moves all the time.
+const SHOWN_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// Looks at the same time.
 const CONCURRENT: usize = 16;
 
@@ -181,8 +183,12 @@ impl Probes {
             .last
             .as_ref()
             .is_none_or(|last| (last.result, &last.message) != (probe.result, &probe.message));
-        entry.last = Some(probe);
-        if changed {
+        let stale = entry
+            .last
+            .as_ref()
+            .is_some_and(|last| last.at.duration_until(probe.at) >= SHOWN_FOR);
+        if changed || stale {
+            entry.last = Some(probe);
             self.triggers.fire(entry.owner.clone());
         }
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{ApiResource, ListParams};
 
+use mim_crds::Reason;
+
 use super::context::Context;
 use super::kind::{Complaint, Kind, Observation, Suspect};
 use super::pass::Pass;
@@ -33,8 +35,14 @@ pub async fn ask<K: Kind>(pass: &Pass<'_, K>, facts: &mut Observation) {
     }
     for suspect in facts.suspects.iter().take(LIMIT) {
         if let Ok(Some(words)) = newest_warning(pass.cx, &pass.owner.namespace, suspect).await {
+            // The controllers tell of a quota in words only.
+            let quota = words.contains("exceeded quota");
             facts.complaints.push(Complaint {
-                reason: suspect.reason,
+                reason: if quota {
+                    Reason::QuotaExceeded
+                } else {
+                    suspect.reason
+                },
                 message: format!("{} {}: {words}", suspect.kind.name(), suspect.name),
                 terminal: false,
             });

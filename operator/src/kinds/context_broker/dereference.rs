@@ -114,18 +114,17 @@ fn data(broker: &ContextBroker, live: &Live) -> Data {
     let on_record = identity.and_then(|seen| seen.annotations.get(IDENTIFIER_ANNOTATION).cloned());
     let initialised = observe::identifier(live, &name);
     let accepted = broker.annotations().get(annotation::ACCEPT_DATA_LOSS);
-    if let Some(lost) = on_record.clone().filter(|lost| accepted == Some(lost)) {
-        return Data::LossAccepted { identifier: lost };
-    }
-    // An accepted loss is no longer known to anybody but the status, which the next status write corrects.
-    let known = on_record.or_else(|| in_status.filter(|held| accepted != Some(held)));
-    match (known, initialised.filter(|found| accepted != Some(found))) {
-        (None, None) => Data::New,
-        (None, Some(found)) => Data::Known(found),
-        (Some(identifier), _) => match lost(live, &name) {
-            Some(found) => Data::Lost { identifier, found },
-            None => Data::Known(identifier),
-        },
+    let recorded = on_record.is_some();
+    // An accepted loss is known to the status only, which its next write corrects.
+    let in_status = in_status.filter(|held| accepted != Some(held));
+    let Some(identifier) = on_record.or(in_status).or(initialised) else {
+        return Data::New;
+    };
+    match lost(live, &name) {
+        None => Data::Known(identifier),
+        // Accepted in advance, while the data is there, it means nothing.
+        Some(_) if recorded && accepted == Some(&identifier) => Data::LossAccepted { identifier },
+        Some(found) => Data::Lost { identifier, found },
     }
 }
 

@@ -11,9 +11,9 @@ pub mod validate;
 use kube::ResourceExt;
 use mim_crds::{ContextBroker, DeletionPolicy, annotation};
 
-use crate::reconcile::child::{ChildKind, Children};
-use crate::reconcile::kind::{Common, Kind, Observation, Step};
-use crate::reconcile::live::Live;
+use crate::reconcile::child::{Child, ChildKind, Children};
+use crate::reconcile::kind::{Common, Kind, Observation, Step, Why};
+use crate::reconcile::live::{Live, Seen};
 use crate::reconcile::reader::Reader;
 use crate::reconcile::secret::Generated;
 use crate::reconcile::trouble::{Missing, Refusal};
@@ -69,6 +69,10 @@ impl Kind for ContextBroker {
 
     fn step(plan: &Self::Plan, live: &Live) -> Option<Step> {
         rollout::step(plan, live)
+    }
+
+    fn roll(child: &Child, seen: &Seen) -> Option<Why> {
+        rollout::of_broker(child, seen)
     }
 
     fn observe(plan: &Self::Plan, live: &Live) -> Observation {

@@ -9,9 +9,21 @@
 use super::build;
 use super::observe;
 use super::plan::{DATABASE, Data, Managed, PARTS_ANNOTATION, PREFLIGHT, Plan, REVISION_ANNOTATION};
-use crate::reconcile::child::ChildKind;
+use crate::reconcile::child::{Child, ChildKind};
 use crate::reconcile::kind::{Step, Why};
 use crate::reconcile::live::{Live, Seen};
+
+/// Why applying this body over the broker's Deployment makes its pods start anew; `None` where the template's parts stay.
+#[must_use]
+pub fn of_broker(child: &Child, seen: &Seen) -> Option<Why> {
+    let new = child
+        .body
+        .pointer("/metadata/annotations")?
+        .get(PARTS_ANNOTATION)?
+        .as_str()?;
+    let old = seen.annotations.get(PARTS_ANNOTATION).map(String::as_str);
+    (child.kind == ChildKind::Deployment && old != Some(new)).then(|| build::why(old, new))
+}
 
 /// The next effect, or none where nothing is to be done or something has to be waited for.
 #[must_use]
