@@ -32,6 +32,9 @@ pub const MINIMUM_KUBERNETES: u32 = 31;
 /// How long passes under way may take after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// A watch ends by its own time limit after less than four minutes; one that is open for longer has lost its other side.
+const WATCH_MOVES: Duration = Duration::from_mins(5);
+
 /// How often objects are counted for metrics: more often than anybody scrapes.
 const GAUGES: Duration = Duration::from_secs(10);
 
@@ -141,8 +144,13 @@ impl Operator {
         let layer = RequestLayer::new(metrics.clone(), clock.clone(), Limits::default(), observer);
         let requests = Requests::new(client::connect(config, &layer)?);
         let (sender, resync) = tokio::sync::watch::channel(0);
+        let health = Health::new();
+        health.moving("watches", WATCH_MOVES, {
+            let layer = layer.clone();
+            move || layer.longest_watch()
+        });
         let handle = Handle {
-            health: Health::new(),
+            health,
             metrics,
             resync: sender,
         };

@@ -1,6 +1,6 @@
 //! From rendered children to the API server: apply in order, then prune.
 //!
-//! A child that was never seen is applied with [`NO_VERSION`] as `resourceVersion`, which the API server takes only when the
+//! A child that was never seen is applied with [`ONLY_IF_ABSENT`] as `resourceVersion`, which the API server takes only when the
 //! object does not exist: one request both asks whether the name is free and takes it, without a moment between. When it is not free, a GET by name
 //! tells whose it is. Once the uid is known every apply carries it, so an object of the same name that somebody
 //! else made meanwhile is never touched.
@@ -11,17 +11,13 @@ use super::child::{
     APPLIED_ANNOTATION, Bond, Child, ChildKind, Children, MANAGED_BY_LABEL, MANAGER, OWNER_KIND_LABEL,
     OWNER_NAME_LABEL, Owner,
 };
-use super::client::Requests;
+use super::client::{ONLY_IF_ABSENT, Requests};
 use super::kind::{Complaint, Step, Why};
 use super::live::{Index, Live, LiveObject, Seen};
 use super::memory::Memory;
 use super::request::Purpose;
 use super::trouble::{Asked, Missing, Trouble};
 use mim_crds::Reason;
-
-/// A version that no object has: 1 is etcd's revision before its first write. An apply that carries it makes a new object, and is
-/// refused (409) where there is one. (0 would not do: it means "any version".)
-pub const NO_VERSION: &str = "1";
 
 /// What apply did.
 #[derive(Debug, Default)]
@@ -113,7 +109,7 @@ impl Applier<'_> {
         let metadata = metadata.ok_or_else(|| Trouble::Bug(format!("{} has no metadata", child.name)))?;
         match &uid {
             Some(uid) => metadata.insert("uid".into(), uid.clone().into()),
-            None => metadata.insert("resourceVersion".into(), NO_VERSION.into()),
+            None => metadata.insert("resourceVersion".into(), ONLY_IF_ABSENT.into()),
         };
         let resource = child.kind.api_resource();
         let asked = Asked {

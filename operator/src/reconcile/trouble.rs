@@ -111,6 +111,8 @@ impl Trouble {
                     message,
                 }
             }
+            // Another object of that name by now: the watch brings it, the next pass sees whose it is.
+            422 if message.contains("metadata.uid") => Self::Api(Box::new(error)),
             400 | 403 | 422 => Self::Rejected { kind, name, message },
             _ => Self::Api(Box::new(error)),
         }
