@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use mim_broker::server::probe::probe;
 use mim_broker::server::run::{self, Settings};
 use mim_broker::store::settings::Places;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +95,7 @@ fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("MIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.init(),

@@ -167,6 +167,7 @@ pub async fn replace_one(
         nulls: Nulls::Refused,
     }
     .attribute(&attr, &json)?;
+    drop(json);
     let now = Timestamp::now();
     let change =
         |entity: &mut Entity| change::replace_attribute(entity, &iri, instances, now).map_err(Problem::from);

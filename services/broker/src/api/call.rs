@@ -1,8 +1,8 @@
 //! What every operation does first: the tenant, the parameters, the context, the body.
 
-use crate::api::App;
 use crate::api::params::{Known, Params};
 use crate::api::problem::{ErrorType, Problem};
+use crate::api::{App, DOCUMENTS};
 use crate::context::Context;
 use crate::model::json::Json;
 use crate::store::TenantId;
@@ -23,8 +23,9 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 const ROOM_TIME: Duration = Duration::from_secs(5);
 /// Room for bodies is taken in steps of so many bytes.
 const ROOM_STEP: usize = 64 * 1024;
-/// How many times a body a parsed document may take, roughly.
-const WEIGHT: usize = 8;
+/// How many times a body its copies take on their way to the database, and how many bytes each value takes in them.
+const WEIGHT_OF_BYTE: usize = 8;
+const WEIGHT_OF_VALUE: usize = 160;
 /// What a link to a context is called.
 pub const CONTEXT_RELATION: &str = "http://www.w3.org/ns/json-ld#context";
 /// The header that names a tenant.
@@ -97,7 +98,7 @@ impl Call {
             return Err(Problem::invalid("the body is empty"));
         }
         // The parsed document is several times as large; it is bounded for all requests together.
-        self.room = Some(take_room(&self.app.documents, bytes.len() * WEIGHT).await?);
+        self.room = Some(take_room(&self.app.documents, weight(&bytes)).await?);
         Ok((Json::parse(&bytes)?, sent))
     }
 
@@ -149,6 +150,12 @@ impl Call {
                 .with_status(StatusCode::REQUEST_TIMEOUT)),
         }
     }
+}
+
+/// How much memory a document is going to take, roughly; never more than all documents together may.
+fn weight(body: &[u8]) -> usize {
+    let values = body.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count();
+    (body.len() * WEIGHT_OF_BYTE + values * WEIGHT_OF_VALUE).min(DOCUMENTS)
 }
 
 /// Receives a body. Room is taken as bytes come: who announces much and sends little holds up nobody.

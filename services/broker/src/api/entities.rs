@@ -82,6 +82,7 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
         nulls: Nulls::Refused,
     }
     .entity(&json)?;
+    drop(json);
     let entity = change::create(fragment, Timestamp::now());
     if call.app.store.create(call.tenant, &entity).await? {
         Ok(reply::created(&entity.id))
@@ -207,6 +208,7 @@ pub async fn replace(
         nulls: Nulls::Refused,
     }
     .fragment(&json)?;
+    drop(json);
     if fragment.id.as_ref().is_some_and(|own| *own != id) {
         return Err(Problem::bad_data("the id in the body is not that in the path"));
     }

@@ -129,3 +129,102 @@ async fn slow_clients_do_not_hold_others_up() {
         started.elapsed()
     );
 }
+
+#[tokio::test]
+async fn a_broker_killed_under_load_loses_no_accepted_write() {
+    let mut broker = Broker::ready().await;
+    let (client, api) = (broker.client.clone(), broker.api);
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let mut accepted = Vec::new();
+                for n in 0.. {
+                    let id = format!("urn:x:{writer}:{n}");
+                    let body = json!({"id": id, "type": "T"}).to_string();
+                    match client
+                        .try_send(api, "POST", "/ngsi-ld/v1/entities", &[], Some(body))
+                        .await
+                    {
+                        Ok(answer) if answer.status == 201 => accepted.push(id),
+                        Ok(answer) => panic!("{}", answer.text()),
+                        Err(_) => break,
+                    }
+                }
+                accepted
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    broker.signal("-KILL");
+    broker.process.wait().unwrap();
+    let again = Broker::start_with(Arc::clone(&broker.database), Arc::clone(&broker.config));
+    let started = Instant::now();
+    again.until_ready().await;
+    println!("ready again after {:?}", started.elapsed());
+    let kept: std::collections::HashSet<String> = broker
+        .database
+        .psql("select id from mim.entities")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let mut accepted = 0;
+    for writer in writers {
+        for id in writer.await.unwrap() {
+            assert!(kept.contains(&id), "{id} was accepted and is lost");
+            accepted += 1;
+        }
+    }
+    assert!(accepted > 50, "{accepted}");
+}
+
+/// Resident memory of the broker at its highest, in KiB.
+fn peak(broker: &Broker) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn many_large_documents_at_once_stay_within_the_memory_of_a_pod() {
+    let broker = Broker::ready().await;
+    // The densest documents that the parser takes, and the largest.
+    let dense = |n: usize| {
+        format!(
+            "{{\"id\":\"urn:x:d{n}\",\"type\":\"T\",\"p\":[{}]}}",
+            vec!["0.123"; 190_000].join(",")
+        )
+    };
+    let large = |n: usize| {
+        format!(
+            "{{\"id\":\"urn:x:l{n}\",\"type\":\"T\",\"p\":[\"{}\"]}}",
+            "x".repeat(7_900_000)
+        )
+    };
+    let bodies: Vec<String> = (0..24).map(dense).chain((0..6).map(large)).collect();
+    let answers = futures::future::join_all(bodies.iter().map(|b| broker.post("/entities", b))).await;
+    let (taken, other): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 201);
+    assert!(!taken.is_empty());
+    for answer in other {
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, "2"),
+            "{}",
+            answer.text()
+        );
+    }
+    let peak = peak(&broker);
+    println!(
+        "{} taken, {} asked to come again, peak {peak} KiB",
+        taken.len(),
+        answers.len() - taken.len()
+    );
+    assert!(peak < 256 * 1024, "{peak} KiB");
+    assert_eq!(
+        broker
+            .post("/entities", r#"{"id":"urn:x:1","type":"T"}"#)
+            .await
+            .status,
+        201
+    );
+}
