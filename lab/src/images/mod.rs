@@ -30,7 +30,7 @@ mod tree;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -117,7 +117,7 @@ pub fn run(args: &Args) -> Result<Vec<BuiltImage>, Error> {
     let builder = Builder::new(args, &progress)?;
     let built = builder.build(&args.out, &builder.target, false)?;
     if args.check {
-        let again = builder.cache.scratch()?;
+        let again = tempfile::tempdir().map_err(Error::file("create a folder in", env::temp_dir()))?;
         let target = builder.target.with_extension("check");
         let second = builder.build(&again.path().join("out"), &target, true)?;
         compare(&built, &second)?;
@@ -166,7 +166,6 @@ struct Builder<'a> {
     images: Vec<Image>,
     architecture: Architecture,
     lock: PackageLock,
-    cache: Cache,
     target: PathBuf,
     profile: &'a str,
     progress: &'a Progress,
@@ -179,9 +178,6 @@ impl<'a> Builder<'a> {
         let sources = Sources::find(&args.workspace, args.revision.clone(), args.source_date_epoch)?;
         let images = Image::read_all(&sources.images())?;
         let architecture = Architecture::of_host()?;
-        progress.waits_for("another build of images");
-        let cache = Cache::open(&Cache::of_user()?)?;
-        progress.waits_for("");
         let target = match &args.target_dir {
             Some(folder) => std::path::absolute(folder).map_err(Error::file("find", folder))?,
             None => sources.metadata.target_directory.as_std_path().join("images"),
@@ -192,7 +188,6 @@ impl<'a> Builder<'a> {
             sources,
             images,
             architecture,
-            cache,
             target,
             progress,
         };
@@ -213,7 +208,8 @@ impl<'a> Builder<'a> {
             names.sort();
             names.dedup();
             let mut lock = PackageLock::default();
-            for package in debian::download_newest(&self.cache, &names, self.architecture)? {
+            let cache = self.cache()?;
+            for package in debian::download_newest(&cache, &names, self.architecture)? {
                 lock.insert(package);
             }
             write_whole(&path, lock.to_text().as_bytes())?;
@@ -222,8 +218,9 @@ impl<'a> Builder<'a> {
         if !(args.locked || args.publish) {
             return Ok(());
         }
+        let cache = self.cache()?;
         for base in self.bases()?.into_values() {
-            let found = debian::obtain(&self.cache, &base.packages, &self.lock, self.architecture)?;
+            let found = debian::obtain(&cache, &base.packages, &self.lock, self.architecture)?;
             if let Some(differences) = self.lock.differences(&found) {
                 return Err(Error::Drift {
                     lock: path,
@@ -244,12 +241,22 @@ impl<'a> Builder<'a> {
         Ok(bases)
     }
 
-    /// Builds every image into `out`; `fresh` uses no layer of an earlier build.
-    fn build(&self, out: &Path, target: &Path, fresh: bool) -> Result<Vec<BuiltImage>, Error> {
+    /// The user's cache, when no other build holds it. Held while layers are made, not while cargo builds: that takes
+    /// minutes, and other checkouts need not wait for it.
+    fn cache(&self) -> Result<Cache, Error> {
+        self.progress.waits_for("another build of images");
+        let cache = Cache::open(&Cache::of_user()?)?;
+        self.progress.waits_for("");
+        Ok(cache)
+    }
+
+    /// The layer of every base; `fresh` uses none of an earlier build.
+    fn layers(&self, fresh: bool) -> Result<BTreeMap<String, BaseLayer>, Error> {
+        let cache = self.cache()?;
         let mut layers = BTreeMap::new();
         for (name, base) in self.bases()? {
             self.step(&format!("Base layer {name} from Debian packages"));
-            let layer = base::base_layer(&self.cache, &base, &self.lock, self.architecture, fresh)?;
+            let layer = base::base_layer(&cache, &base, &self.lock, self.architecture, fresh)?;
             if let Some(drift) = &layer.drift {
                 self.progress.say(&format!(
                     "Base {name} is not made of the locked packages, so its digest is not that of other builds: {drift}"
@@ -257,6 +264,12 @@ impl<'a> Builder<'a> {
             }
             layers.insert(name, layer);
         }
+        Ok(layers)
+    }
+
+    /// Builds every image into `out`; `fresh` uses no layer of an earlier build.
+    fn build(&self, out: &Path, target: &Path, fresh: bool) -> Result<Vec<BuiltImage>, Error> {
+        let layers = self.layers(fresh)?;
         let packages: Vec<String> = self.images.iter().map(|image| image.package.clone()).collect();
         self.step(&format!("Programs with cargo, profile {}", self.profile));
         let programs = binary::build(&self.sources, &packages, self.profile, target)?;

@@ -58,9 +58,10 @@ fn images() -> &'static Path {
     let built = BUILT.get_or_init(|| {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
         let output = build(&out, None, &[]);
-        match output.status.success() {
-            true => Ok(out),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        if output.status.success() {
+            Ok(out)
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
     });
     built.as_deref().expect("images are built")
