@@ -179,6 +179,7 @@ impl Operator {
             index: Arc::default(),
             triggers: Arc::clone(&triggers),
             memories: Arc::default(),
+            probes: self.probes(&triggers),
         };
         let mut watches = self.watches(&stores, &sinks);
         let cx = Arc::new(self.context(&sinks));
@@ -211,25 +212,29 @@ impl Operator {
         Ok(())
     }
 
-    fn context(&self, sinks: &Sinks) -> Context {
-        let settings = self.options.settings.clone();
+    fn probes(&self, triggers: &Arc<Triggers>) -> Arc<Probes> {
+        let settings = &self.options.settings;
         let policy = mim_egress::Policy::new(
             settings.allowed_private_cidrs.clone(),
             settings.forbidden_cidrs.clone(),
         );
         let client = mim_egress::Client::new(policy);
+        Probes::new(
+            client,
+            Arc::clone(triggers),
+            self.options.probe_period,
+            Timestamp::now,
+        )
+    }
+
+    fn context(&self, sinks: &Sinks) -> Context {
         Context {
             requests: self.requests.clone(),
             index: Arc::clone(&sinks.index),
             memories: Arc::clone(&sinks.memories),
             releases: Arc::new(self.options.releases.clone()),
-            probes: Probes::new(
-                client,
-                Arc::clone(&sinks.triggers),
-                self.options.probe_period,
-                Timestamp::now,
-            ),
-            settings,
+            probes: Arc::clone(&sinks.probes),
+            settings: self.options.settings.clone(),
             metrics: self.handle.metrics.clone(),
             now: Timestamp::now,
             jitter: rand::random::<f64>,

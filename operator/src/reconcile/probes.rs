@@ -209,3 +209,122 @@ async fn look(client: &Client, target: &Target, namespace: &str) -> (ProbeResult
         Err(error) => (ProbeResult::Unreachable, error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use kube::runtime::reflector::ObjectRef;
+    use mim_crds::ContextBroker;
+    use mim_egress::Policy;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn owner(uid: &str) -> Owner {
+        Owner {
+            kind: "ContextBroker",
+            api_version: "mim.city/v1alpha1".into(),
+            namespace: "city".into(),
+            name: "vienna".into(),
+            uid: uid.into(),
+        }
+    }
+
+    fn judge(response: &Response) -> (ProbeResult, String) {
+        if response.status == 200 {
+            (ProbeResult::Answered, "well".into())
+        } else {
+            (ProbeResult::Unreachable, "ill".into())
+        }
+    }
+
+    /// A server that is well or ill.
+    async fn server(well: Arc<AtomicBool>) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let status = if well.load(Ordering::Relaxed) {
+                    "200 OK"
+                } else {
+                    "503 No"
+                };
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        url
+    }
+
+    async fn triggered(triggers: &Arc<Triggers>) -> ObjectRef<ContextBroker> {
+        let mut stream = Box::pin(triggers.stream::<ContextBroker>("ContextBroker"));
+        stream.next().await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_pass_is_triggered_by_the_first_result_and_by_each_change_only() {
+        let well = Arc::new(AtomicBool::new(true));
+        let url = server(Arc::clone(&well)).await;
+        let target = || Target {
+            url: url.clone(),
+            token: None,
+            ca_pem: None,
+            judge,
+        };
+        let triggers = Triggers::new(&["ContextBroker"]);
+        let client = Client::new(Policy::new(vec![], vec![]).with_loopback_for_tests());
+        let probes = Probes::new(
+            client,
+            Arc::clone(&triggers),
+            Duration::from_millis(50),
+            Timestamp::now,
+        );
+        tokio::spawn({
+            let probes = Arc::clone(&probes);
+            async move { probes.run().await }
+        });
+
+        assert_eq!(probes.watch(&owner("u1"), target()), None);
+        triggered(&triggers).await;
+        let first = probes.watch(&owner("u1"), target()).unwrap();
+        assert_eq!(first.result, ProbeResult::Answered);
+        // Looks go on, and none of them is news.
+        let quiet = tokio::time::timeout(Duration::from_millis(300), triggered(&triggers)).await;
+        assert!(quiet.is_err());
+        assert_eq!(probes.watch(&owner("u1"), target()), Some(first));
+
+        well.store(false, Ordering::Relaxed);
+        triggered(&triggers).await;
+        assert_eq!(
+            probes.watch(&owner("u1"), target()).unwrap().result,
+            ProbeResult::Unreachable
+        );
+    }
+
+    #[tokio::test]
+    async fn another_target_is_another_look() {
+        let url = server(Arc::new(AtomicBool::new(true))).await;
+        let target = |path: &str| Target {
+            url: url.join(path).unwrap(),
+            token: None,
+            ca_pem: None,
+            judge,
+        };
+        let triggers = Triggers::new(&["ContextBroker"]);
+        let client = Client::new(Policy::new(vec![], vec![]).with_loopback_for_tests());
+        let probes = Probes::new(client, Arc::clone(&triggers), PERIOD, Timestamp::now);
+        tokio::spawn({
+            let probes = Arc::clone(&probes);
+            async move { probes.run().await }
+        });
+        assert_eq!(probes.watch(&owner("u1"), target("a")), None);
+        triggered(&triggers).await;
+        assert!(probes.watch(&owner("u1"), target("a")).is_some());
+        assert_eq!(probes.watch(&owner("u1"), target("b")), None);
+        probes.forget("u1");
+        assert_eq!(probes.watch(&owner("u1"), target("a")), None);
+    }
+}

@@ -18,6 +18,7 @@ use super::child::{ChildKind, MANAGED_BY_LABEL, MANAGER, Watch};
 use super::kind::Kind;
 use super::live::{Index, LiveCondition, LiveObject, LiveStatus, OwnerKey};
 use super::memory::Memories;
+use super::probes::Probes;
 use super::trigger::Triggers;
 use crate::metrics::Metrics;
 
@@ -58,6 +59,8 @@ pub struct Sinks {
     pub triggers: Arc<Triggers>,
     /// What is forgotten when an object goes.
     pub memories: Arc<Memories>,
+    /// What is no longer looked at when an object goes.
+    pub probes: Arc<Probes>,
 }
 
 /// Idle connections are cut by load balancers after 240 s and more; a watch that ends before is simply taken up again.
@@ -301,6 +304,7 @@ impl Sinks {
     fn gone<K: Kind>(&self, store: &Objects<K>, object: DeserializeGuard<K>) {
         if let Some(uid) = object.meta().uid.as_deref() {
             self.memories.forget(uid);
+            self.probes.forget(uid);
         }
         let owner = K::AS_CHILD.and_then(|kind| self.index.delete(kind, &as_child(&object)));
         store.write(&Event::Delete(object));
