@@ -10,6 +10,13 @@ PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod mmd
 CARGO_DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
+# Where images are built to; a cluster of yours, and the prefix under which it finds them.
+IMAGES ?= dist/images
+CONTEXT ?=
+REGISTRY ?=
+DEMO := $(CARGO) run --quiet --locked -p mim-tests --bin mim-demo -- $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
+LAB := $(CARGO) run --quiet --locked -p mim-lab --
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,3 +56,25 @@ binaries: deps
 test: binaries ## All tests, against real servers
 	$(CARGO) test --locked --workspace
 	target/debug/mim-lab down
+
+.PHONY: demo
+demo: $(if $(CONTEXT),,deps) ## One city from sources to answers, in the lab or with CONTEXT=<kube-context> REGISTRY=<prefix>
+	$(CARGO) build --locked -p mim-lab -p mim-tests --bins
+	@$(DEMO) --images $(IMAGES)
+
+.PHONY: demo-down
+demo-down: ## Take away what the demo made: the lab, or with CONTEXT=<kube-context> the city and the operator
+	$(CARGO) build --locked -p mim-lab -p mim-tests --bins
+	@$(DEMO) --down
+
+.PHONY: lab-up
+lab-up: deps ## Start the lab: a real single-node Kubernetes on this machine
+	@$(LAB) up
+
+.PHONY: lab-down
+lab-down: ## End the lab and leave nothing of it
+	@$(LAB) down
+
+.PHONY: images
+images: deps ## Build the images as OCI archives, with bills of materials and the release catalogue, into IMAGES=<folder>
+	@$(LAB) images --out $(IMAGES)

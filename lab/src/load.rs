@@ -1,4 +1,4 @@
-//! Bringing images from OCI archives into the node.
+//! What `ctr` does for the lab: bringing images from OCI archives into the node, and killing containers.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -56,6 +56,25 @@ pub(crate) fn load(ctr: &Path, socket: &Path, archive: &Path) -> Result<Vec<Stri
     names.sort();
     names.dedup();
     Ok(names)
+}
+
+/// Sends SIGKILL to every process of a container, named as a pod's status does.
+pub(crate) fn kill(ctr: &Path, socket: &Path, id: &str) -> Result<(), Error> {
+    let id = id.strip_prefix("containerd://").unwrap_or(id);
+    let socket = socket.display().to_string();
+    let arguments = [
+        "--address",
+        &socket,
+        "--namespace",
+        NAMESPACE,
+        "tasks",
+        "kill",
+        "--signal",
+        "SIGKILL",
+        "--all",
+        id,
+    ];
+    command::run(ctr, &arguments, None).map(drop)
 }
 
 fn named(index: &Index) -> impl Iterator<Item = (&str, &str)> {

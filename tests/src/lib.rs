@@ -10,6 +10,7 @@
 )]
 
 pub mod cluster;
+pub mod demo;
 pub mod eventually;
 pub mod kubelet;
 pub mod operator;

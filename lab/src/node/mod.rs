@@ -147,6 +147,14 @@ impl Node {
         Ok(names)
     }
 
+    /// Kills a container with SIGKILL, as the kernel does when memory runs out. `id` is that of the pod's status,
+    /// `containerd://…`. The kubelet starts it again as the pod's policy says.
+    pub fn kill(&self, id: &str) -> Result<(), Error> {
+        self.kubeconfig()?;
+        let binaries = binaries::binaries(&[Binary::Ctr])?;
+        load::kill(binaries.path(Binary::Ctr)?, &self.socket(), id)
+    }
+
     /// Ends the node and leaves nothing of it. Fine where there is none.
     pub fn down(&self) -> Result<(), Error> {
         let progress = Progress::new(1);

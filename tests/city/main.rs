@@ -1,0 +1,17 @@
+//! The whole stack on the lab's real node: images as `make images` builds them, the charts, the examples. One test at a time: there is one node.
+//!
+//! Needs root, as the lab does. `MIM_IMAGES` names a folder of images to use as they are; else they are built of these sources.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
+mod city;
+mod database;
+mod deletion;
+mod demo;
+mod examples;
+mod network;
+mod operator;
+mod probe;

@@ -1,0 +1,160 @@
+//! From sources to a running operator: images, charts, a namespace.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use super::cluster::Cluster;
+use super::error::{Error, Result};
+use super::programs::{self, checkout};
+use super::say::Say;
+
+/// Where the operator is.
+pub const SYSTEM: &str = "mim-system";
+/// Marks a namespace that the demo made and may remove.
+const MADE_BY: &str = "mim.city/made-by";
+const DEMO: &str = "demo";
+/// Archives of images, as `mim-lab images` names them.
+const ARCHIVES: [&str; 3] = ["operator.tar", "broker.tar", "postgis.tar"];
+
+/// The images of this checkout.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// Folder of the archives, `releases.yaml` and `operator.yaml`.
+    pub folder: PathBuf,
+    /// Cargo's profile of the programs in them.
+    pub profile: String,
+    /// Whether to build first what is missing or not of the present sources.
+    pub build: bool,
+    /// Prefix under which the cluster finds them.
+    pub registry: String,
+}
+
+impl Images {
+    /// Builds them, and brings them to the lab. A cluster of the user's must have them already.
+    pub async fn prepare(&self, cluster: &Cluster, say: Say) -> Result<()> {
+        let lab = programs::lab();
+        if self.build {
+            say.step("images: operator, broker, database");
+            let arguments = ["images".as_ref(), "--out".as_ref(), self.folder.as_os_str()];
+            let profile = ["--profile".as_ref(), OsStr::new(&self.profile)];
+            programs::show(&lab?, &[&arguments[..], &profile].concat()).await?;
+        }
+        let advice = "`make images` writes it";
+        for file in ["releases.yaml", "operator.yaml"] {
+            let path = self.folder.join(file);
+            std::fs::metadata(&path).map_err(|source| Error::Read { path, source, advice })?;
+        }
+        let Some(node) = &cluster.lab else { return Ok(()) };
+        let archives = ARCHIVES.map(|name| self.folder.join(name));
+        let names = node.load(&archives)?;
+        say.line(&format!("loaded {} images into the node", names.len()));
+        Ok(())
+    }
+
+    fn values(&self, file: &str) -> String {
+        self.folder.join(file).display().to_string()
+    }
+}
+
+/// Makes the city's namespace, unless it is there. Its pods must pass PodSecurity `restricted`.
+pub async fn namespace(cluster: &Cluster, name: &str) -> Result<()> {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    if api.get_opt(name).await?.is_some() {
+        return Ok(());
+    }
+    let manifest = json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted", MADE_BY: DEMO}},
+    });
+    api.patch(name, &PatchParams::apply("mim-demo"), &Patch::Apply(manifest))
+        .await?;
+    Ok(())
+}
+
+/// Installs the definitions and the operator, or upgrades them, and waits until it is ready.
+pub async fn operator(cluster: &Cluster, images: &Images, namespaces: &[&str], say: Say) -> Result<()> {
+    say.step("charts: definitions and operator");
+    let chart = |name: &str| checkout().join("charts").join(name).display().to_string();
+    let install = [
+        "upgrade",
+        "--install",
+        "--namespace",
+        SYSTEM,
+        "--create-namespace",
+    ];
+    let crds = chart("mim-crds");
+    cluster
+        .helm(&[&install[..], &["mim-crds", &crds]].concat())
+        .await?;
+    say.line("mim-crds is installed");
+    let (operator, releases, image) = (
+        chart("mim-operator"),
+        images.values("releases.yaml"),
+        images.values("operator.yaml"),
+    );
+    let registry = format!("images.registry={}", images.registry);
+    let watched = format!("watchNamespaces={{{}}}", namespaces.join(","));
+    let arguments = [
+        "mim-operator",
+        &operator,
+        "--values",
+        &releases,
+        "--values",
+        &image,
+        "--set",
+        &registry,
+        "--set",
+        &watched,
+        "--wait",
+        "--timeout",
+        "3m",
+    ];
+    cluster.helm(&[&install[..], &arguments].concat()).await?;
+    say.line("mim-operator is installed and ready");
+    Ok(())
+}
+
+/// Takes away what the demo made on a cluster of the user's: the operator, and the namespace with all data in it if the demo made it.
+/// The definitions stay, as they do after `helm uninstall`.
+pub async fn remove(cluster: &Cluster, name: &str, say: Say) -> Result<()> {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    let ours = |found: &Namespace| {
+        let labels = found.metadata.labels.as_ref();
+        labels.and_then(|labels| labels.get(MADE_BY)).map(String::as_str) == Some(DEMO)
+    };
+    match api.get_opt(name).await? {
+        Some(found) if ours(&found) => {
+            api.delete(name, &DeleteParams::default()).await?;
+            say.line(&format!("namespace {name} is being deleted, with its data"));
+        }
+        Some(_) => say.line(&format!(
+            "namespace {name} was not made by the demo: it is left alone"
+        )),
+        None => {}
+    }
+    for release in ["mim-operator", "mim-crds"] {
+        cluster
+            .helm(&["uninstall", release, "--namespace", SYSTEM, "--ignore-not-found"])
+            .await?;
+        say.line(&format!("{release} is uninstalled"));
+    }
+    Ok(())
+}
+
+/// A manifest of `examples/`.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    checkout().join("examples").join(name)
+}
+
+/// Applies a manifest as a person does.
+pub async fn apply(cluster: &Cluster, namespace: &str, manifest: &Path) -> Result<()> {
+    let path = manifest.display().to_string();
+    let arguments = ["--namespace", namespace, "apply", "--server-side", "-f", &path];
+    cluster.kubectl(&arguments).await.map(drop)
+}
