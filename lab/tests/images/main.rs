@@ -226,7 +226,10 @@ fn operator_and_broker_hold_no_shell_and_nothing_to_run_but_their_program() {
             .map(|(path, _)| path)
             .collect();
         assert_eq!(programs, [program]);
-        for path in archive.entries().map(|(path, _)| path) {
+        for (path, _) in archive
+            .entries()
+            .filter(|(_, entry)| entry.is_file || entry.is_link)
+        {
             let file = path.rsplit('/').next().unwrap();
             assert!(
                 !["sh", "bash", "dash", "busybox", "perl", "apt", "dpkg"].contains(&file),
