@@ -1,14 +1,18 @@
-//! Calls of the broker: one connection per request, no retry. What fails here has failed for a client.
+//! Calls of the broker, each sent once. What fails here has failed for a client.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use super::door::Door;
 use super::error::{Error, Result};
@@ -27,13 +31,13 @@ pub struct Answer {
     pub body: Value,
 }
 
-/// A client of the NGSI-LD API.
+/// The way to the NGSI-LD API.
 pub struct Broker {
     door: Door,
 }
 
 impl Broker {
-    /// A client that comes in by this door.
+    /// The broker behind this door.
     #[must_use]
     pub fn new(door: Door) -> Self {
         Self { door }
@@ -41,16 +45,7 @@ impl Broker {
 
     /// Sends one request over a connection of its own.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
-        let failed = |reason: String| Error::NoAnswer {
-            request: format!("{method} {path}"),
-            reason,
-        };
-        let address = self.door.address().map_err(failed)?;
-        match tokio::time::timeout(LIMIT, exchange(address, &method, path, body)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(reason)) => Err(failed(reason)),
-            Err(_) => Err(failed(format!("no answer within {} s", LIMIT.as_secs()))),
-        }
+        self.send_over(&mut None, false, &method, path, body).await
     }
 
     /// As [`Self::send`], where only this status is right.
@@ -62,12 +57,158 @@ impl Broker {
         body: Option<&Value>,
     ) -> Result<Answer> {
         let answer = self.send(method.clone(), path, body).await?;
-        if answer.status == status {
-            return Ok(answer);
+        answer.with(status, &method, path)
+    }
+
+    /// Sends one request, once: over the connection that is held if it is still open, else over a new one. With `keep` that one is held
+    /// afterwards, unless the server asked to close it.
+    async fn send_over(
+        &self,
+        held: &mut Option<Connection>,
+        keep: bool,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer> {
+        let failed = |reason: String| Error::NoAnswer {
+            request: format!("{method} {path}"),
+            reason,
+        };
+        let exchange = async {
+            let mut connection = match Connection::still_open(held.take()).await {
+                Some(open) => open,
+                None => Connection::open(self.door.address()?).await?,
+            };
+            let answer = connection.exchange(keep, method, path, body).await?;
+            let close = answer
+                .headers
+                .get(CONNECTION)
+                .is_some_and(|value| value == "close");
+            if keep && !close {
+                *held = Some(connection);
+            }
+            Ok::<_, String>(answer)
+        };
+        match tokio::time::timeout(LIMIT, exchange).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(reason)) => Err(failed(reason)),
+            Err(_) => Err(failed(format!("no answer within {} s", LIMIT.as_secs()))),
+        }
+    }
+}
+
+/// Somebody who calls the broker again and again, and never sends a request twice.
+pub struct Client {
+    broker: Arc<Broker>,
+    keep: bool,
+    held: Option<Connection>,
+}
+
+impl Client {
+    /// A client that keeps its connection for as long as the server lets it, or makes one per request.
+    #[must_use]
+    pub fn new(broker: &Arc<Broker>, keep: bool) -> Self {
+        Self {
+            broker: Arc::clone(broker),
+            keep,
+            held: None,
+        }
+    }
+
+    /// Sends one request, to which only this status is right.
+    pub async fn expect(
+        &mut self,
+        status: StatusCode,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer> {
+        let (held, keep) = (&mut self.held, self.keep);
+        let answer = self.broker.send_over(held, keep, &method, path, body).await?;
+        answer.with(status, &method, path)
+    }
+}
+
+/// One connection; it ends with the value.
+struct Connection {
+    address: SocketAddr,
+    sender: SendRequest<Full<Bytes>>,
+    driver: JoinHandle<hyper::Result<()>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    async fn open(address: SocketAddr) -> std::result::Result<Self, String> {
+        let stream = TcpStream::connect(address)
+            .await
+            .map_err(|problem| format!("no connection to {address}: {problem}"))?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| why(&error))?;
+        Ok(Self {
+            address,
+            sender,
+            driver: tokio::spawn(connection),
+        })
+    }
+
+    /// The connection, unless the server has closed it meanwhile.
+    async fn still_open(held: Option<Self>) -> Option<Self> {
+        let mut held = held?;
+        held.sender.ready().await.ok()?;
+        Some(held)
+    }
+
+    async fn exchange(
+        &mut self,
+        keep: bool,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> std::result::Result<Answer, String> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.address.to_string());
+        if !keep {
+            request = request.header(CONNECTION, "close");
+        }
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = request
+            .body(Full::new(bytes))
+            .map_err(|problem| problem.to_string())?;
+        let answer = self.sender.send_request(request).await;
+        let (head, body) = answer.map_err(|error| why(&error))?.into_parts();
+        let bytes = body.collect().await.map_err(|error| why(&error))?.to_bytes();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).map_err(|problem| format!("the answer is not JSON: {problem}"))?
+        };
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+}
+
+impl Answer {
+    fn with(self, status: StatusCode, method: &Method, path: &str) -> Result<Self> {
+        if self.status == status {
+            return Ok(self);
         }
         Err(Error::NoAnswer {
             request: format!("{method} {path}"),
-            reason: answer.to_string(),
+            reason: self.to_string(),
         })
     }
 }
@@ -78,56 +219,6 @@ impl std::fmt::Display for Answer {
         let body: String = self.body.to_string().chars().take(300).collect();
         write!(out, "{} {body}", self.status)
     }
-}
-
-async fn exchange(
-    address: SocketAddr,
-    method: &Method,
-    path: &str,
-    body: Option<&Value>,
-) -> std::result::Result<Answer, String> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|problem| format!("no connection to {address}: {problem}"))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| why(&error))?;
-    // It ends with the sender, at the end of this function.
-    let connection = tokio::spawn(connection);
-    let mut request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(http::header::HOST, address.to_string())
-        .header(http::header::CONNECTION, "close");
-    if body.is_some() {
-        request = request.header(http::header::CONTENT_TYPE, "application/json");
-    }
-    let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-    let request = request
-        .body(Full::new(bytes))
-        .map_err(|problem| problem.to_string())?;
-    let answered = async {
-        let (head, body) = sender
-            .send_request(request)
-            .await
-            .map_err(|error| why(&error))?
-            .into_parts();
-        let bytes = body.collect().await.map_err(|error| why(&error))?.to_bytes();
-        Ok::<_, String>((head, bytes))
-    };
-    let answered = answered.await;
-    connection.abort();
-    let (head, bytes) = answered?;
-    let body = if bytes.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&bytes).map_err(|problem| format!("the answer is not JSON: {problem}"))?
-    };
-    Ok(Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-    })
 }
 
 /// An error with what is behind it: hyper's own words are "connection error" only.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -17,6 +18,8 @@ pub const SYSTEM: &str = "mim-system";
 /// Marks a namespace that the demo made and may remove.
 const MADE_BY: &str = "mim.city/made-by";
 const DEMO: &str = "demo";
+/// How long a namespace may take to go.
+const GONE: Duration = Duration::from_mins(3);
 /// Archives of images, as `mim-lab images` names them.
 const ARCHIVES: [&str; 3] = ["operator.tar", "broker.tar", "postgis.tar"];
 
@@ -130,7 +133,9 @@ pub async fn remove(cluster: &Cluster, name: &str, say: Say) -> Result<()> {
     match api.get_opt(name).await? {
         Some(found) if ours(&found) => {
             api.delete(name, &DeleteParams::default()).await?;
-            say.line(&format!("namespace {name} is being deleted, with its data"));
+            // While the operator is still there: it may hold a finalizer.
+            gone(&api, name, say).await?;
+            say.line(&format!("namespace {name} is deleted, with its data"));
         }
         Some(_) => say.line(&format!(
             "namespace {name} was not made by the demo: it is left alone"
@@ -142,6 +147,22 @@ pub async fn remove(cluster: &Cluster, name: &str, say: Say) -> Result<()> {
             .helm(&["uninstall", release, "--namespace", SYSTEM, "--ignore-not-found"])
             .await?;
         say.line(&format!("{release} is uninstalled"));
+    }
+    Ok(())
+}
+
+async fn gone(api: &Api<Namespace>, name: &str, say: Say) -> Result<()> {
+    let (started, mut waiting) = (Instant::now(), say.waiting());
+    while api.get_opt(name).await?.is_some() {
+        waiting.saw(&format!("namespace {name} is being deleted"));
+        if started.elapsed() > GONE {
+            return Err(Error::Timeout {
+                what: format!("namespace {name} to be gone"),
+                seconds: GONE.as_secs(),
+                last: waiting.last().to_owned(),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     Ok(())
 }

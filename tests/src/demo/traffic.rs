@@ -1,4 +1,5 @@
-//! Clients of the city while things happen: some ask, some write, none tries again. What was accepted is remembered and read back.
+//! Clients of the city while things happen: some ask, some write, some keep their connection, some make one per request, none tries again. What was
+//! accepted is remembered and read back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,10 +13,10 @@ use tokio::task::JoinSet;
 
 use super::entities::{AIR_QUALITY, observation};
 use super::error::{Error, Result};
-use super::http::Broker;
+use super::http::{Broker, Client};
 
-const WRITERS: usize = 2;
-const READERS: usize = 2;
+/// Whether it writes, and whether it keeps its connection.
+const CLIENTS: [(bool, bool); 4] = [(true, false), (true, true), (false, false), (false, true)];
 /// Between two requests of one client: a steady load, not a flood.
 const PAUSE: Duration = Duration::from_millis(20);
 /// No load goes on longer, whatever happens.
@@ -49,18 +50,19 @@ impl Traffic {
         let stop = Arc::new(AtomicBool::new(false));
         let number = Arc::new(AtomicUsize::new(1));
         let mut clients = JoinSet::new();
-        for client in 0..WRITERS + READERS {
-            let (broker, stop, number) = (Arc::clone(broker), Arc::clone(&stop), Arc::clone(&number));
+        for (writes, keeps) in CLIENTS {
+            let (stop, number) = (Arc::clone(&stop), Arc::clone(&number));
+            let mut client = Client::new(broker, keeps);
             let name = name.to_owned();
             clients.spawn(async move {
                 let started = Instant::now();
                 let mut seen = Seen::default();
                 while !stop.load(Ordering::Relaxed) && started.elapsed() < LIMIT {
-                    if client < WRITERS {
+                    if writes {
                         let number = number.fetch_add(1, Ordering::Relaxed);
-                        seen.write(&broker, &name, number).await;
+                        seen.write(&mut client, &name, number).await;
                     } else {
-                        seen.read(&broker).await;
+                        seen.read(&mut client).await;
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -92,19 +94,19 @@ impl Seen {
         self.slowest = self.slowest.max(other.slowest);
     }
 
-    async fn write(&mut self, broker: &Broker, name: &str, number: usize) {
+    async fn write(&mut self, client: &mut Client, name: &str, number: usize) {
         let entity = observation(name, number, Timestamp::now());
         let path = "/ngsi-ld/v1/entities";
-        let answer = broker.expect(StatusCode::CREATED, Method::POST, path, Some(&entity.body));
+        let answer = client.expect(StatusCode::CREATED, Method::POST, path, Some(&entity.body));
         if self.count(answer).await {
             let value = entity.value("no2").cloned().unwrap_or_default();
             self.accepted.push((entity.id().to_owned(), value));
         }
     }
 
-    async fn read(&mut self, broker: &Broker) {
+    async fn read(&mut self, client: &mut Client) {
         let path = format!("/ngsi-ld/v1/entities?type={AIR_QUALITY}&q=no2%3E40&limit=20");
-        let answer = broker.expect(StatusCode::OK, Method::GET, &path, None);
+        let answer = client.expect(StatusCode::OK, Method::GET, &path, None);
         self.count(answer).await;
     }
 
