@@ -14,7 +14,8 @@ DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 IMAGES ?= dist/images
 CONTEXT ?=
 REGISTRY ?=
-DEMO := $(CARGO) run --quiet --locked -p mim-tests --bin mim-demo -- $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
+TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
+DEMO := $(TARGET)/mim-demo $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
 LAB := $(CARGO) run --quiet --locked -p mim-lab --
 
 .PHONY: help
