@@ -2,7 +2,7 @@
 
 use kube::api::{Api, DeleteParams};
 use kube::{Client, ResourceExt};
-use mim_crds::{ContextBroker, UrbanDataPlatform};
+use mim_crds::ContextBroker;
 use mim_operator::reconcile::request::Journal;
 use mim_tests::cluster::{self, apply};
 use mim_tests::eventually::eventually;
@@ -37,10 +37,6 @@ impl City {
     }
 
     pub fn brokers(&self) -> Api<ContextBroker> {
-        Api::namespaced(self.client.clone(), &self.namespace)
-    }
-
-    pub fn platforms(&self) -> Api<UrbanDataPlatform> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -115,4 +111,6 @@ async fn a_broker_becomes_ready_and_its_deletion_leaves_the_data() {
             .deletion_timestamp
             .is_none()
     );
+    drop(city.kubelet);
+    city.operator.stop().await.expect("it ends as it is told");
 }
