@@ -1,1 +1,15 @@
 //! Benchmarks and their peers.
+//!
+//! What every benchmark shares: rows with goals, printed as a table and written as JSON ([`report`]), a process that is measured
+//! from outside ([`process`]), and a client that does nothing but send ([`bare`]). Each benchmark is a module and a program:
+//! [`operator`] is `bench-operator`.
+
+pub mod bare;
+mod error;
+pub mod operator;
+pub mod process;
+pub mod report;
+mod rig_line;
+
+pub use error::Error;
+pub use rig_line::rig_line;

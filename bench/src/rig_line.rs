@@ -1,0 +1,28 @@
+//! What machine a table comes from.
+
+use std::fs;
+
+/// One line on the machine: processor, cores, kernel, load, and the lab's Kubernetes.
+#[must_use]
+pub fn rig_line() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find_map(|line| {
+        line.strip_prefix("model name")?
+            .split_once(": ")
+            .map(|(_, model)| model.to_owned())
+    });
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load: Vec<String> = read("/proc/loadavg")
+        .split(' ')
+        .take(3)
+        .map(str::to_owned)
+        .collect();
+    format!(
+        "rig: {}, {cores} cores, Linux {}, load {} at the start; Kubernetes {}, etcd on tmpfs without fsync, everything on this host",
+        model.unwrap_or_else(|| "unknown processor".to_owned()),
+        read("/proc/sys/kernel/osrelease").trim(),
+        load.join(" "),
+        mim_lab::KUBERNETES_VERSION,
+    )
+}
