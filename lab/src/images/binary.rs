@@ -35,15 +35,10 @@ pub(super) fn build(
     for package in packages {
         command.args(["--package", package]);
     }
-    command
-        .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", flags()?);
-    command
-        .env("CARGO_INCREMENTAL", "0")
-        .env_remove("CARGO_BUILD_TARGET");
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags()?);
+    command.env("CARGO_INCREMENTAL", "0");
     for (name, _) in env::vars_os() {
-        // A profile changed from outside would make another program under the same name.
-        if name.to_string_lossy().starts_with("CARGO_PROFILE_") {
+        if is_foreign(&name.to_string_lossy()) {
             command.env_remove(&name);
         }
     }
@@ -75,6 +70,22 @@ pub(super) fn build(
     Ok(target.join(if profile == "dev" { "debug" } else { profile }))
 }
 
+/// Whether a variable would change the programs, or make cargo think that they are out of date: a profile or C flags
+/// from outside, and what an outer `cargo run` or `cargo test` says about itself, which build scripts watch.
+fn is_foreign(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["CARGO_PROFILE_", "CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    const NAMES: [&str; 7] = [
+        "CARGO_BUILD_TARGET",
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "CARGO_TARGET_TMPDIR",
+        "CFLAGS",
+        "OUT_DIR",
+        "RUSTFLAGS",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
+}
+
 /// Compiler flags that replace this machine's folders by names that are the same everywhere. They are the same for every
 /// checkout, so that checkouts may share a target folder.
 fn flags() -> Result<String, Error> {
@@ -102,4 +113,42 @@ fn cargo_home() -> Option<PathBuf> {
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_outer_cargo_says_about_itself_does_not_reach_the_build() {
+        for name in [
+            "CARGO_PKG_NAME",
+            "CARGO_MANIFEST_DIR",
+            "OUT_DIR",
+            "RUSTFLAGS",
+            "CARGO_PROFILE_RELEASE_LTO",
+        ] {
+            assert!(is_foreign(name), "{name}");
+        }
+        for name in [
+            "PATH",
+            "HOME",
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "RUSTUP_TOOLCHAIN",
+        ] {
+            assert!(!is_foreign(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_folder_of_crates_is_not_told() {
+        let flags = flags().unwrap();
+        let home = cargo_home().unwrap();
+        assert!(
+            flags.contains(&format!("--remap-path-prefix={}=/cargo", home.display())),
+            "{flags}"
+        );
+        assert!(flags.ends_with("=/cargo/registry/src"), "{flags}");
+    }
 }

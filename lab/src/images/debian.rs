@@ -92,8 +92,8 @@ fn file(cache: &Cache, package: &Locked) -> PathBuf {
     cache.path(KIND, &format!("{}.deb", package.sha256))
 }
 
-/// mmdebstrap brings a private apt with the mirror and keys of the suite; its tar stream brings the files out of
-/// whatever sandbox it had to use.
+/// mmdebstrap brings a private apt with the mirror and keys of the suite. Nothing is installed, so it needs no chroot and
+/// with that no root (`--mode=chrootless`).
 fn download(
     cache: &Cache,
     names: &[String],
@@ -113,7 +113,7 @@ fn download(
         "mkdir \"$1/debs\" && cd \"$1/debs\" && APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get -qq download{wanted}"
     );
     let mut command = Command::new(MMDEBSTRAP.name);
-    command.args(["--variant=custom", "--format=tar"]);
+    command.args(["--mode=chrootless", "--variant=custom", "--format=tar"]);
     command.arg(format!("--architectures={}", architecture.name));
     command.arg(format!("--customize-hook={hook}")).args([SUITE, "-"]);
     let tar = output(MMDEBSTRAP, &mut command)?;

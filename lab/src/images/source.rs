@@ -117,7 +117,9 @@ impl Sources {
 
     fn git(&self, arguments: &[&str], paths: &BTreeSet<String>) -> Result<String, Error> {
         let mut command = Command::new(GIT.name);
+        // A build only looks: it must not be in the way of a commit that happens meanwhile.
         command
+            .arg("--no-optional-locks")
             .arg("-C")
             .arg(&self.root)
             .args(arguments)
