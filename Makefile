@@ -79,3 +79,10 @@ lab-down: ## End the lab and leave nothing of it
 .PHONY: images
 images: deps ## Build the images as OCI archives, with bills of materials and the release catalogue, into IMAGES=<folder>
 	@$(LAB) images --out $(IMAGES)
+
+.PHONY: bench
+bench: ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator; ARGS="--objects 100 --idle-minutes 1" for a short one
+	$(CARGO) build --release --locked -p mim-operator
+	$(CARGO) build --release --locked -p mim-bench
+	@for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
+	  $(CARGO) run --quiet --release --locked -p mim-bench --bin "bench-$$name" -- $(ARGS); done
