@@ -1,15 +1,20 @@
 //! Every file of `examples/` is applied as a user would; `city.yaml` is what all the other tests stand on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use http::{Method, StatusCode};
 use kube::api::Api;
 use mim_crds::ContextBroker;
+use mim_tests::demo::door::Door;
+use mim_tests::demo::http::Broker;
 use mim_tests::demo::install::{apply, example};
 use mim_tests::demo::programs::checkout;
 use mim_tests::demo::ready;
 use mim_tests::demo::say::Say;
 
 use crate::city::{City, EXAMPLES, eventually};
+use crate::foreign_database;
 
 /// Waits until the condition Ready of a ContextBroker is False for this reason; returns its message.
 async fn not_ready_because(city: &City, name: &str, reason: &str) -> String {
@@ -30,7 +35,15 @@ async fn not_ready_because(city: &City, name: &str, reason: &str) -> String {
 
 async fn delete(city: &City, file: &str) {
     let path = example(file).display().to_string();
-    let arguments = ["--namespace", EXAMPLES, "delete", "-f", &path, "--wait=true"];
+    let arguments = [
+        "--namespace",
+        EXAMPLES,
+        "delete",
+        "-f",
+        &path,
+        "--ignore-not-found",
+        "--wait=true",
+    ];
     city.cluster.kubectl(&arguments).await.unwrap();
 }
 
@@ -52,6 +65,8 @@ fn each_example_has_a_test_here() {
 #[tokio::test(flavor = "multi_thread")]
 async fn minimal_becomes_ready() {
     let city = City::new().await;
+    // What a broken-off run left would be taken for this city's data.
+    remove_minimal(&city).await;
     apply(&city.cluster, EXAMPLES, &example("minimal.yaml"))
         .await
         .unwrap();
@@ -59,14 +74,19 @@ async fn minimal_becomes_ready() {
     ready::ready(&city.cluster.client, EXAMPLES, "my-city", waiting)
         .await
         .unwrap();
-    delete(&city, "minimal.yaml").await;
-    // Deleted with Retain: what is left is the test's to clear.
+    remove_minimal(&city).await;
+}
+
+/// Deletes the platform, and then what Retain keeps: volume, credentials, identity.
+async fn remove_minimal(city: &City) {
+    delete(city, "minimal.yaml").await;
+    let label = "--selector=app.kubernetes.io/instance=my-city";
     let arguments = [
         "--namespace",
         EXAMPLES,
         "delete",
-        "pvc,secret",
-        "--all",
+        "pvc,secret,configmap",
+        label,
         "--wait=true",
     ];
     city.cluster.kubectl(&arguments).await.unwrap();
@@ -84,12 +104,37 @@ async fn an_external_broker_that_does_not_exist_is_told_as_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn multi_tenant_waits_for_the_secret_of_its_database_and_names_it() {
+async fn multi_tenant_names_the_secret_it_waits_for_and_goes_on_by_itself_when_the_database_is_there() {
     let city = City::new().await;
     apply(&city.cluster, EXAMPLES, &example("multi-tenant.yaml"))
         .await
         .unwrap();
     let message = not_ready_because(&city, "departments", "DependencyNotFound").await;
     assert!(message.contains("departments-db-app"), "{message}");
+    foreign_database::start(&city).await;
+    let status = eventually("departments is ready", || async {
+        let api: Api<ContextBroker> = Api::namespaced(city.cluster.client.clone(), EXAMPLES);
+        let status = api.get("departments").await.unwrap().status.unwrap();
+        let ready = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready");
+        if ready.is_some_and(|ready| ready.status == "True") {
+            Ok(status)
+        } else {
+            Err(status.conditions)
+        }
+    })
+    .await;
+    assert_eq!(status.ready_replicas, Some(3));
+    assert_eq!(status.tenants, ["air_quality", "parking", "street_lights"]);
+    let cluster = Arc::clone(&city.cluster);
+    let door = Door::open(cluster, EXAMPLES, "departments-broker").await.unwrap();
+    let broker = Broker::new(door);
+    eventually("it answers", || {
+        broker.expect(StatusCode::OK, Method::GET, "/ngsi-ld/v1/types", None)
+    })
+    .await;
     delete(&city, "multi-tenant.yaml").await;
+    foreign_database::remove(&city).await;
 }

@@ -4,6 +4,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test stops at the first surprise"
 )]
 
@@ -12,6 +13,7 @@ mod database;
 mod deletion;
 mod demo;
 mod examples;
+mod foreign_database;
 mod network;
 mod operator;
 mod probe;

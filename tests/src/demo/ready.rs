@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::api::Api;
 use mim_crds::UrbanDataPlatform;
@@ -13,11 +14,14 @@ use super::say::Waiting;
 /// How long a platform may take: images may have to be pulled.
 const LIMIT: Duration = Duration::from_mins(5);
 const INTERVAL: Duration = Duration::from_millis(100);
+/// How long it may be `Stalled`: only a person can heal that.
+const STALLED: Duration = Duration::from_secs(20);
 
 /// Waits until the platform is Ready in its present generation; tells what its conditions say meanwhile.
 pub async fn ready(client: &Client, namespace: &str, name: &str, mut waiting: Waiting) -> Result<()> {
     let api: Api<UrbanDataPlatform> = Api::namespaced(client.clone(), namespace);
     let started = Instant::now();
+    let mut moved = started;
     loop {
         let found = api.get(name).await?;
         let (ready, state) = state(&found);
@@ -25,15 +29,24 @@ pub async fn ready(client: &Client, namespace: &str, name: &str, mut waiting: Wa
             return Ok(());
         }
         waiting.saw(&state);
-        if started.elapsed() > LIMIT {
+        let stalled = condition(&found, "Stalled").is_some_and(|stalled| stalled.status == "True");
+        if !stalled {
+            moved = Instant::now();
+        }
+        if started.elapsed() > LIMIT || moved.elapsed() > STALLED {
             return Err(Error::Timeout {
                 what: format!("UrbanDataPlatform {namespace}/{name} to be Ready"),
-                seconds: LIMIT.as_secs(),
+                seconds: started.elapsed().as_secs(),
                 last: state,
             });
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+fn condition<'a>(platform: &'a UrbanDataPlatform, kind: &str) -> Option<&'a Condition> {
+    let status = platform.status.as_ref()?;
+    status.conditions.iter().find(|condition| condition.type_ == kind)
 }
 
 /// Whether it is Ready, and what it says.
@@ -44,10 +57,7 @@ pub fn state(platform: &UrbanDataPlatform) -> (bool, String) {
     if seen != platform.metadata.generation {
         return (false, "the operator has not looked at it yet".to_owned());
     }
-    let conditions = status
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let of = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind);
+    let of = |kind: &str| condition(platform, kind);
     let told = of("Stalled")
         .or_else(|| of("Ready"))
         .or_else(|| of("Reconciling"));
