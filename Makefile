@@ -51,12 +51,12 @@ generate: ## Write crds/*.yaml, docs/kinds and the CRDs in the chart from the Ru
 .PHONY: binaries
 binaries: deps
 	$(CARGO) build --quiet --locked -p mim-lab
-	target/debug/mim-lab binaries
+	$(TARGET)/mim-lab binaries
 
 .PHONY: test
 test: binaries ## All tests, against real servers
 	$(CARGO) test --locked --workspace
-	target/debug/mim-lab down
+	$(TARGET)/mim-lab down
 
 .PHONY: demo
 demo: $(if $(CONTEXT),,deps) ## One city from sources to answers, in the lab or with CONTEXT=<kube-context> REGISTRY=<prefix>
