@@ -73,9 +73,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [mim.city]
   resources: [contextbrokers]
   verbs: [create, patch, delete]
-- apiGroups: [mim.city]
-  resources: [urbandataplatforms]
-  verbs: [patch]
 # An owner reference that blocks deletion needs this (admission plugin OwnerReferencesPermissionEnforcement).
 - apiGroups: [mim.city]
   resources: [contextbrokers/finalizers, urbandataplatforms/finalizers]
