@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
 const MAX_BODY: usize = 256 * 1024;
 /// An unchanged result is shown with a new time this often: a status is no place for what moves all the time.
-const SHOWN_FOR: SignedDuration = SignedDuration::from_mins(10);
+pub const SHOWN_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// Looks at the same time.
 const CONCURRENT: usize = 16;
 

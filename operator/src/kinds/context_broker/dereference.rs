@@ -10,7 +10,7 @@ use super::probe::{self, Probe};
 use crate::reconcile::child::{ChildKind, Owner};
 use crate::reconcile::context::Settings;
 use crate::reconcile::live::Live;
-use crate::reconcile::probes::Target;
+use crate::reconcile::probes::{SHOWN_FOR, Target};
 use crate::reconcile::reader::Reader;
 use crate::reconcile::trouble::Missing;
 
@@ -45,7 +45,10 @@ pub enum Variant {
 pub async fn read(broker: &ContextBroker, reader: &Reader<'_>) -> Result<Inputs, Missing> {
     let spec = &broker.spec;
     let variant = match (&spec.engine, &spec.external, &spec.storage) {
-        (Engine::External, Some(external), _) => Variant::ExternalBroker(look(external, reader).await?),
+        (Engine::External, Some(external), _) => {
+            let found = look(external, reader).await?;
+            Variant::ExternalBroker(shown(found, recorded(broker)))
+        }
         (Engine::External, None, _) | (Engine::Unknown(_), ..) => Variant::Unknown,
         (Engine::Native, _, Some(storage)) if storage.external.is_some() => {
             let Some(external) = &storage.external else {
@@ -101,6 +104,35 @@ async fn look(external: &External, reader: &Reader<'_>) -> Result<Option<Probe>,
         judge: probe::judge,
     });
     Ok(target.and_then(|target| reader.probe(target)))
+}
+
+/// What the last look found, as the status of this generation has it. A new process has not looked yet.
+fn recorded(broker: &ContextBroker) -> Option<Probe> {
+    let status = broker
+        .status
+        .as_ref()
+        .filter(|status| status.observed_generation == broker.metadata.generation)?;
+    let external = status.external.as_ref()?;
+    Some(Probe {
+        result: external.result?,
+        message: external.message.clone()?,
+        at: external.last_probe_time.as_ref()?.0,
+    })
+}
+
+/// What stays shown: before the first look what was found before, and a finding that has not changed keeps its time for a while, so that looking
+/// is no reason to write.
+fn shown(found: Option<Probe>, recorded: Option<Probe>) -> Option<Probe> {
+    match (found, recorded) {
+        (None, recorded) => recorded,
+        (Some(found), Some(recorded))
+            if (found.result, &found.message) == (recorded.result, &recorded.message)
+                && recorded.at.duration_until(found.at) < SHOWN_FOR =>
+        {
+            Some(recorded)
+        }
+        (found, _) => found,
+    }
 }
 
 /// What is known of the data, from three witnesses: the status, the ConfigMap that outlives the object, and the pod that initialised.
