@@ -5,6 +5,7 @@
 //! tells whose it is. Once the uid is known every apply carries it, so an object of the same name that somebody
 //! else made meanwhile is never touched.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
 
 use super::child::{
@@ -82,28 +83,38 @@ impl Applier<'_> {
             return Ok(Outcome::AsItWas);
         }
         let sent_before = memory.applied.get(&key) == Some(&child.digest);
-        let (uid, outcome) = match seen {
+        let uid = match seen {
+            // Data that is going stays until its last user has gone; what that means is told by the kind, which sees it too.
+            Some(seen) if seen.deleting && child.bond == Bond::Kept => return Ok(Outcome::AsItWas),
             Some(seen) if seen.deleting => return Err(going(child)),
-            Some(seen) => {
-                if child.bond == Bond::Owned && seen.owner_uid.as_deref() != Some(owner.uid.as_str()) {
-                    return Err(self.taken(owner, child).await);
-                }
-                (Some(seen.uid.clone()), "was changed by somebody else: put back")
+            Some(seen) if child.bond == Bond::Owned && is_of_another(seen, owner) => {
+                return Err(self.taken(owner, child).await);
             }
-            None => (None, "was deleted by somebody else: made again"),
+            Some(seen) => Some(seen.uid.clone()),
+            None => None,
         };
-        let object = self.send(owner, child, uid).await?;
+        let (object, was_there) = self.send(owner, child, uid).await?;
         self.index.apply(child.kind, object);
         memory.applied.insert(key, child.digest.clone());
+        let how = if was_there {
+            "was changed by somebody else: put back"
+        } else {
+            "was deleted by somebody else: made again"
+        };
         Ok(if sent_before {
-            Outcome::Repaired(format!("{} {} {outcome}", child.kind.name(), child.name))
+            Outcome::Repaired(format!("{} {} {how}", child.kind.name(), child.name))
         } else {
             Outcome::Changed
         })
     }
 
-    /// Applies with the uid where it is known, else only if the name is free.
-    async fn send(&self, owner: &Owner, child: &Child, uid: Option<String>) -> Result<LiveObject, Trouble> {
+    /// Applies with the uid where it is known, else only if the name is free. Answers with the object, and whether it was there before.
+    async fn send(
+        &self,
+        owner: &Owner,
+        child: &Child,
+        uid: Option<String>,
+    ) -> Result<(LiveObject, bool), Trouble> {
         let mut body = child.body.clone();
         let metadata = body.get_mut("metadata").and_then(Value::as_object_mut);
         let metadata = metadata.ok_or_else(|| Trouble::Bug(format!("{} has no metadata", child.name)))?;
@@ -122,7 +133,7 @@ impl Applier<'_> {
             .apply(&resource, &owner.namespace, &child.name, &body, Purpose::Apply)
             .await
         {
-            Ok(object) => Ok(object),
+            Ok(object) => Ok((object, uid.is_some())),
             Err(kube::Error::Api(status)) if status.code == 409 && uid.is_none() => {
                 let found = self.find(owner, child).await?;
                 // Boxed: this calls itself at most once, now with the uid.
@@ -153,6 +164,8 @@ impl Applier<'_> {
         match found {
             Some(found) if found.metadata.deletion_timestamp.is_some() => Err(going(child)),
             Some(found) if belongs(&found, owner, child.bond) => Ok(found.metadata.uid.unwrap_or_default()),
+            // Garbage collection takes it soon: its owner is no more.
+            Some(found) if is_of_predecessor(&found, owner) => Err(going(child)),
             Some(found) => Err(taken(child, &found)),
             // Gone again meanwhile: the next pass takes the name.
             None => Err(going(child)),
@@ -179,7 +192,7 @@ impl Applier<'_> {
         let owner = children.owner();
         let mut pruned = Vec::new();
         for (kind, name, seen) in live.iter() {
-            let ours = seen.owner_uid.as_deref() == Some(owner.uid.as_str());
+            let ours = seen.labelled && seen.owner_uid.as_deref() == Some(owner.uid.as_str());
             if !ours || seen.deleting || !kinds.contains(&kind) || children.contains(kind, name) {
                 continue;
             }
@@ -271,19 +284,36 @@ fn label<'a>(object: &'a LiveObject, key: &str) -> Option<&'a str> {
     object.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
-/// Whether an object is a child of this owner: by the owner's uid, or, where it outlives its owner, by our labels.
+/// Whether an object is a child of this owner. What goes with its owner: by the owner's uid, whatever has become of the labels; or by
+/// our labels, where nobody controls it (somebody took the reference away, or a backup left it out). What outlives its owner: by our
+/// labels.
 #[must_use]
 pub fn belongs(object: &LiveObject, owner: &Owner, bond: Bond) -> bool {
     let labelled = label(object, MANAGED_BY_LABEL) == Some(MANAGER)
         && label(object, OWNER_KIND_LABEL) == Some(owner.kind)
         && label(object, OWNER_NAME_LABEL) == Some(owner.name.as_str());
-    match bond {
-        Bond::Kept => labelled,
-        Bond::Owned => {
-            let references = object.metadata.owner_references.iter().flatten();
-            labelled && references.into_iter().any(|reference| reference.uid == owner.uid)
-        }
+    match (bond, controller(object)) {
+        (Bond::Owned, Some(of)) => of.uid == owner.uid,
+        (Bond::Owned, None) | (Bond::Kept, _) => labelled,
     }
+}
+
+/// The reference of the object's one controller, if it has one.
+fn controller(object: &LiveObject) -> Option<&OwnerReference> {
+    let mut references = object.metadata.owner_references.iter().flatten();
+    references.find(|reference| reference.controller == Some(true))
+}
+
+/// Whether a child that is known by our labels is controlled by somebody else.
+fn is_of_another(seen: &Seen, owner: &Owner) -> bool {
+    seen.owner_uid.as_ref().is_some_and(|uid| *uid != owner.uid)
+}
+
+/// Whether an object belongs to an earlier object of this owner's kind and name.
+fn is_of_predecessor(object: &LiveObject, owner: &Owner) -> bool {
+    controller(object).is_some_and(|of| {
+        of.kind == owner.kind && of.api_version == owner.api_version && of.name == owner.name
+    })
 }
 
 fn taken(child: &Child, found: &LiveObject) -> Trouble {
@@ -297,13 +327,7 @@ fn taken(child: &Child, found: &LiveObject) -> Trouble {
 /// Whom an object belongs to, in words.
 #[must_use]
 pub fn belongs_to(object: &LiveObject) -> String {
-    let controller = object
-        .metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|of| of.controller == Some(true));
-    match (controller, label(object, MANAGED_BY_LABEL)) {
+    match (controller(object), label(object, MANAGED_BY_LABEL)) {
         (Some(of), _) => format!("{} {}", of.kind, of.name),
         (None, Some(manager)) => format!("whoever manages it ({MANAGED_BY_LABEL}={manager})"),
         (None, None) => {

@@ -184,6 +184,9 @@ pub struct Seen {
     pub fields: Option<Arc<str>>,
     /// Uid of the controlling owner.
     pub owner_uid: Option<String>,
+    /// Whether our labels name an owner. One that lost them is still known by its owner's reference, and is given them back; but only what
+    /// carries them is ever pruned.
+    pub labelled: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// Labels that are not the same for all children.
@@ -226,7 +229,7 @@ impl Index {
     /// Takes in an object that a watch or an answer has shown, and says whose it is. Older versions than the one
     /// held are dropped: a watch may trail our own writes.
     pub fn apply(&self, kind: ChildKind, object: LiveObject) -> Option<OwnerKey> {
-        let owner = owner_of(&object.metadata)?;
+        let owner = owner_of(&object.metadata).or_else(|| self.known(kind, &object.metadata))?;
         let name = object.metadata.name.clone()?;
         let seen = self.slim(object);
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
@@ -282,6 +285,17 @@ impl Index {
         touched
     }
 
+    /// Whose an object was when it was last seen, where it no longer says so itself. Rare: the whole namespace is searched.
+    fn known(&self, kind: ChildKind, metadata: &ObjectMeta) -> Option<OwnerKey> {
+        let (namespace, uid) = (metadata.namespace.as_ref()?, metadata.uid.as_ref()?);
+        let key = (kind, metadata.name.clone()?);
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        let found = owners.iter().find(|(owner, entries)| {
+            owner.namespace == *namespace && entries.get(&key).is_some_and(|seen| seen.uid == *uid)
+        });
+        found.map(|(owner, _)| owner.clone())
+    }
+
     fn slim(&self, object: LiveObject) -> Seen {
         let metadata = object.metadata;
         let fields = metadata.managed_fields.iter().flatten().find_map(|entry| {
@@ -300,6 +314,7 @@ impl Index {
             .annotations
             .as_ref()
             .and_then(|all| all.get(APPLIED_ANNOTATION).cloned());
+        let labelled = by_labels(&metadata).is_some();
         Seen {
             uid: metadata.uid.unwrap_or_default(),
             resource_version: metadata
@@ -315,6 +330,7 @@ impl Index {
                 .flatten()
                 .find(|reference| reference.controller == Some(true))
                 .map(|reference| reference.uid),
+            labelled,
             deleting: metadata.deletion_timestamp.is_some(),
             labels: read(metadata.labels),
             annotations: read(metadata.annotations),
@@ -335,9 +351,25 @@ impl Index {
     }
 }
 
-/// Whose child an object is, by its labels.
+/// Whose child an object is: by the reference of its controller, where that is of our kinds, else by its labels. The reference goes
+/// first, for labels are edited by hand more easily.
 #[must_use]
 pub fn owner_of(metadata: &ObjectMeta) -> Option<OwnerKey> {
+    let mut references = metadata.owner_references.iter().flatten();
+    let controller = references.find(|reference| {
+        reference.controller == Some(true) && reference.api_version.split('/').next() == Some(mim_crds::GROUP)
+    });
+    let by_reference = controller.and_then(|of| {
+        Some(OwnerKey {
+            kind: of.kind.clone(),
+            namespace: metadata.namespace.clone()?,
+            name: of.name.clone(),
+        })
+    });
+    by_reference.or_else(|| by_labels(metadata))
+}
+
+fn by_labels(metadata: &ObjectMeta) -> Option<OwnerKey> {
     let labels = metadata.labels.as_ref()?;
     Some(OwnerKey {
         kind: labels.get(OWNER_KIND_LABEL)?.clone(),
@@ -476,6 +508,26 @@ mod tests {
         assert_eq!(index.delete(ChildKind::Pod, &pod("a", "1", 8)), None);
         assert_eq!(index.delete(ChildKind::Pod, &pod("a", "2", 9)), Some(vienna()));
         assert!(index.of(&vienna()).get(ChildKind::Pod, "a").is_none());
+    }
+
+    #[test]
+    fn a_child_that_lost_its_labels_is_still_its_owners_child() {
+        let index = Index::default();
+        index.apply(ChildKind::Pod, pod("a", "1", 5));
+        let mut bare = pod("a", "1", 6);
+        bare.metadata.labels = None;
+        assert_eq!(index.apply(ChildKind::Pod, bare.clone()), Some(vienna()));
+        assert!(!index.of(&vienna()).get(ChildKind::Pod, "a").unwrap().labelled);
+        // Another object of that name says nothing of whose it is.
+        bare.metadata.uid = Some("2".into());
+        assert_eq!(index.apply(ChildKind::Pod, bare.clone()), None);
+        bare.metadata.owner_references = Some(vec![
+            serde_json::from_value(json!({
+                "apiVersion": "mim.city/v1alpha1", "kind": "ContextBroker", "name": "vienna", "uid": "u", "controller": true
+            }))
+            .unwrap(),
+        ]);
+        assert_eq!(index.apply(ChildKind::Pod, bare), Some(vienna()));
     }
 
     #[test]
