@@ -8,4 +8,17 @@
     reason = "these are tests"
 )]
 
+mod chronicle;
+mod city;
+mod cluster_mode;
+mod crash;
+mod faults;
+mod invariants;
+mod lease;
+mod logs;
+mod meddler;
+mod own;
 mod pass;
+mod rights;
+mod rules;
+mod watches;

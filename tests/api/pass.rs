@@ -1,83 +1,11 @@
 //! From a manifest to Ready and back, with the controllers of Kubernetes and a kubelet of the tests.
 
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams};
-use kube::{Client, ResourceExt};
-use mim_crds::ContextBroker;
-use mim_operator::reconcile::request::Journal;
-use mim_tests::cluster::{self, apply};
 use mim_tests::eventually::eventually;
-use mim_tests::kubelet::Kubelet;
-use mim_tests::operator::{self, Running};
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// A namespace with an operator and a kubelet.
-pub struct City {
-    pub client: Client,
-    pub namespace: String,
-    pub operator: Running,
-    pub kubelet: Kubelet,
-}
-
-impl City {
-    pub async fn new(purpose: &str) -> Self {
-        let cluster = cluster::cluster().await;
-        let (client, namespace) = (cluster.admin().await, cluster.namespace(purpose).await);
-        let kubelet = Kubelet::run(client.clone(), &namespace);
-        let operator = operator::start(
-            operator::options(&namespace),
-            cluster.admin_config().await,
-            Journal::new(),
-        );
-        Self {
-            client,
-            namespace,
-            operator,
-            kubelet,
-        }
-    }
-
-    pub fn brokers(&self) -> Api<ContextBroker> {
-        Api::namespaced(self.client.clone(), &self.namespace)
-    }
-
-    pub async fn apply(&self, object: &Value) {
-        apply(&self.client, &self.namespace, object)
-            .await
-            .expect("the API server takes the manifest");
-    }
-
-    pub async fn broker_says(&self, name: &str, status: &str, reason: &str) -> ContextBroker {
-        eventually(
-            &format!("ContextBroker {name} says {status}/{reason}"),
-            || async {
-                let broker = self
-                    .brokers()
-                    .get(name)
-                    .await
-                    .map_err(|error| error.to_string())?;
-                says(&broker, status, reason).map(|()| broker)
-            },
-        )
-        .await
-    }
-}
-
-pub fn says(broker: &ContextBroker, status: &str, reason: &str) -> Result<(), String> {
-    let held = broker.status.clone().unwrap_or_default();
-    let current = held.observed_generation == broker.metadata.generation;
-    let ready = held
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == "Ready");
-    match ready {
-        Some(ready) if current && ready.status == status && ready.reason == reason => Ok(()),
-        _ => Err(format!("{:?} {:?}", held.observed_generation, held.conditions)),
-    }
-}
-
-pub fn broker(name: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "mim.city/v1alpha1", "kind": "ContextBroker", "metadata": {"name": name}, "spec": spec})
-}
+use crate::city::{City, broker};
 
 #[tokio::test]
 async fn a_broker_becomes_ready_and_its_deletion_leaves_the_data() {
@@ -111,6 +39,4 @@ async fn a_broker_becomes_ready_and_its_deletion_leaves_the_data() {
             .deletion_timestamp
             .is_none()
     );
-    drop(city.kubelet);
-    city.operator.stop().await.expect("it ends as it is told");
 }

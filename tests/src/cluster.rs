@@ -56,7 +56,8 @@ impl Cluster {
             .expect("an administrator's configuration")
     }
 
-    async fn install_definitions(&self) {
+    /// Installs our definitions, and waits until they are served.
+    pub async fn install_definitions(&self) {
         let client = self.admin().await;
         for crd in mim_crds::all() {
             let api: Api<

@@ -3,12 +3,12 @@
 //! Volumes are remembered by the claim's uid: a claim that was made anew is an empty volume, and a database that finds its volume
 //! empty where a ConfigMap names an identity says `DataLost`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ pub struct Kubelet {
     task: JoinHandle<()>,
     /// Images that cannot be run, with the waiting reason and the words.
     pub troubles: Arc<Mutex<HashMap<String, Trouble>>>,
+    /// Claims that nobody binds.
+    pub unbound: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Drop for Kubelet {
@@ -35,15 +37,18 @@ impl Kubelet {
     #[must_use]
     pub fn run(client: Client, namespace: &str) -> Self {
         let troubles: Arc<Mutex<HashMap<String, Trouble>>> = Arc::default();
+        let unbound: Arc<Mutex<HashSet<String>>> = Arc::default();
         let node = Node {
             client,
             namespace: namespace.to_owned(),
             troubles: Arc::clone(&troubles),
+            unbound: Arc::clone(&unbound),
             volumes: Arc::default(),
         };
         Self {
             task: tokio::spawn(async move { Box::pin(node.work()).await }),
             troubles,
+            unbound,
         }
     }
 }
@@ -52,6 +57,7 @@ struct Node {
     client: Client,
     namespace: String,
     troubles: Arc<Mutex<HashMap<String, Trouble>>>,
+    unbound: Arc<Mutex<HashSet<String>>>,
     /// What is on each volume: uid of the claim to the identifier of the database.
     volumes: Arc<Mutex<HashMap<String, String>>>,
 }
@@ -67,16 +73,38 @@ impl Node {
             .default_backoff()
             .applied_objects();
         let (mut pod_events, mut claim_events) = (Box::pin(pod_events), Box::pin(claim_events));
-        let mut again = tokio::time::interval(std::time::Duration::from_millis(500));
+        let mut again = tokio::time::interval(std::time::Duration::from_millis(300));
+        let (mut waiting_pods, mut waiting_claims) = (HashSet::new(), HashSet::new());
         loop {
             tokio::select! {
-                Some(Ok(pod)) = pod_events.next() => self.tend(&pods, pod).await,
-                Some(Ok(claim)) = claim_events.next() => bind(&claims, claim).await,
-                // A pod that waits for something is looked at again, as the real one does.
+                Some(Ok(pod)) = pod_events.next() => {
+                    let name = pod.name_any();
+                    if self.tend(&pods, pod).await {
+                        waiting_pods.remove(&name);
+                    } else {
+                        waiting_pods.insert(name);
+                    }
+                }
+                Some(Ok(claim)) = claim_events.next() => {
+                    let name = claim.name_any();
+                    if !self.bind(&claims, claim).await {
+                        waiting_claims.insert(name);
+                    }
+                }
+                // What waits for something is looked at again, as the real one does.
                 _ = again.tick() => {
-                    for pod in pods.list(&kube::api::ListParams::default()).await.map(|list| list.items).unwrap_or_default() {
-                        if pod.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Running") {
-                            self.tend(&pods, pod).await;
+                    for name in std::mem::take(&mut waiting_claims) {
+                        if let Ok(Some(claim)) = claims.get_opt(&name).await
+                            && !self.bind(&claims, claim).await
+                        {
+                            waiting_claims.insert(name);
+                        }
+                    }
+                    for name in std::mem::take(&mut waiting_pods) {
+                        if let Ok(Some(pod)) = pods.get_opt(&name).await
+                            && !self.tend(&pods, pod).await
+                        {
+                            waiting_pods.insert(name);
                         }
                     }
                 }
@@ -84,13 +112,22 @@ impl Node {
         }
     }
 
-    async fn tend(&self, pods: &Api<Pod>, pod: Pod) {
+    /// Says of the pod what is true, and whether it needs no further look.
+    async fn tend(&self, pods: &Api<Pod>, pod: Pod) -> bool {
         let name = pod.name_any();
         if pod.metadata.deletion_timestamp.is_some() {
-            let _ = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
-            return;
+            // Of this very pod: another of its name may be there by now.
+            let ended = DeleteParams::default()
+                .grace_period(0)
+                .preconditions(Preconditions {
+                    uid: pod.uid(),
+                    resource_version: None,
+                });
+            let _ = pods.delete(&name, &ended).await;
+            return true;
         }
         let wanted = self.status_of(&pod).await;
+        let runs = wanted["phase"] == "Running";
         let held = serde_json::to_value(pod.status.clone().unwrap_or_default()).unwrap();
         if wanted
             .as_object()
@@ -98,15 +135,16 @@ impl Node {
             .iter()
             .all(|(key, value)| held.get(key) == Some(value))
         {
-            return;
+            return runs;
         }
-        let _ = pods
+        let said = pods
             .patch_status(
                 &name,
                 &PatchParams::default(),
-                &Patch::Merge(json!({"status": wanted})),
+                &Patch::Merge(json!({"metadata": {"uid": pod.uid()}, "status": wanted})),
             )
             .await;
+        runs && said.is_ok()
     }
 
     async fn status_of(&self, pod: &Pod) -> Value {
@@ -127,6 +165,7 @@ impl Node {
         }
         match self.volume(pod).await {
             Volume::Missing => json!({"phase": "Pending"}),
+            Volume::Unbound => unschedulable(UNBOUND),
             Volume::None => running(pod, None),
             Volume::Holds(identifier) => {
                 running(pod, Some(&json!({"systemIdentifier": identifier}).to_string()))
@@ -157,6 +196,9 @@ impl Node {
         let Ok(claim) = claims.get(&claim.claim_name).await else {
             return Volume::Missing;
         };
+        if self.unbound.lock().unwrap().contains(&claim.name_any()) {
+            return Volume::Unbound;
+        }
         let uid = claim.uid().unwrap();
         let held = self.volumes.lock().unwrap().get(&uid).cloned();
         let expected = self.expected(volumes).await;
@@ -174,6 +216,49 @@ impl Node {
                 Volume::Holds(identifier)
             }
         }
+    }
+
+    /// Makes the volume of a claim, which the controllers of Kubernetes then bind, or grows it; says whether it needs no further look.
+    async fn bind(&self, claims: &Api<PersistentVolumeClaim>, claim: PersistentVolumeClaim) -> bool {
+        let name = claim.name_any();
+        if self.unbound.lock().unwrap().contains(&name) {
+            return false;
+        }
+        if claim.metadata.deletion_timestamp.is_some() {
+            return true;
+        }
+        let spec = serde_json::to_value(&claim.spec).unwrap();
+        let asked = spec.pointer("/resources/requests/storage").cloned();
+        if spec["volumeName"].is_null() {
+            let volume = json!({
+                "metadata": {"name": format!("volume-{}", claim.uid().unwrap())},
+                "spec": {
+                    "capacity": {"storage": asked}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/nowhere"},
+                    "storageClassName": spec.get("storageClassName").and_then(Value::as_str).unwrap_or_default(),
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": name, "namespace": self.namespace, "uid": claim.uid()},
+                },
+            });
+            let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+            return volumes
+                .create(&PostParams::default(), &serde_json::from_value(volume).unwrap())
+                .await
+                .is_ok();
+        }
+        let status = claim.status.unwrap_or_default();
+        let held = status.capacity.unwrap_or_default();
+        if status.phase.as_deref() != Some("Bound") || serde_json::to_value(held.get("storage")).ok() == asked
+        {
+            return true;
+        }
+        claims
+            .patch_status(
+                &name,
+                &PatchParams::default(),
+                &Patch::Merge(json!({"status": {"capacity": {"storage": asked}}})),
+            )
+            .await
+            .is_ok()
     }
 
     async fn expected(&self, volumes: &[k8s_openapi::api::core::v1::Volume]) -> Option<String> {
@@ -198,6 +283,7 @@ impl Node {
 enum Volume {
     None,
     Missing,
+    Unbound,
     Holds(String),
     Lost(String),
 }
@@ -222,6 +308,15 @@ fn init_containers(pod: &Pod, state: &Value) -> Vec<Value> {
             json!({"name": container.name, "image": container.image, "imageID": "", "ready": true, "restartCount": 0, "state": state})
         })
         .collect()
+}
+
+/// In the scheduler's words.
+const UNBOUND: &str = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found";
+
+fn unschedulable(message: &str) -> Value {
+    json!({"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message, "lastTransitionTime": THEN},
+    ]})
 }
 
 const THEN: &str = "2026-01-01T00:00:00Z";
@@ -267,24 +362,4 @@ fn lost(pod: &Pod, words: &str) -> Value {
         "phase": "Pending", "conditions": conditions("False"),
         "containerStatuses": containers(pod, &waiting, false), "initContainerStatuses": init,
     })
-}
-
-async fn bind(claims: &Api<PersistentVolumeClaim>, claim: PersistentVolumeClaim) {
-    if claim.metadata.deletion_timestamp.is_some()
-        || claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
-    {
-        return;
-    }
-    let size = claim.spec.as_ref().and_then(|spec| {
-        spec.resources
-            .as_ref()?
-            .requests
-            .as_ref()?
-            .get("storage")
-            .cloned()
-    });
-    let status = json!({"status": {"phase": "Bound", "capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}});
-    let _ = claims
-        .patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(status))
-        .await;
 }

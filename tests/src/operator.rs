@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mim_operator::operator::{Fatal, Handle, Operator, Options};
-use mim_operator::reconcile::request::Journal;
+use mim_operator::reconcile::request::{Journal, Observer};
 use mim_operator::reconcile::watch::Scope;
 use mim_operator::release::Releases;
 use tokio::sync::oneshot;
@@ -16,34 +16,38 @@ pub fn digest(of: char) -> String {
     format!("sha256:{}", of.to_string().repeat(64))
 }
 
+/// A release of a catalogue; its images are named by a letter each.
+#[must_use]
+pub fn release(name: &str, postgresql: u32, broker: char, postgis: char) -> String {
+    format!(
+        "- name: \"{name}\"\n  postgresql: {postgresql}\n  images:\n    broker: {{repository: mim/broker, digest: \"{}\"}}\n    postgis: {{repository: mim/postgis, digest: \"{}\"}}\n",
+        digest(broker),
+        digest(postgis)
+    )
+}
+
 /// Two releases that differ in their images only; the second is the default.
 #[must_use]
 pub fn catalogue() -> String {
-    let release = |name: &str, broker: char, postgis: char| {
-        format!(
-            "- name: \"{name}\"\n  postgresql: 15\n  images:\n    broker: {{repository: mim/broker, digest: \"{}\"}}\n    postgis: {{repository: mim/postgis, digest: \"{}\"}}\n",
-            digest(broker),
-            digest(postgis)
-        )
-    };
     format!(
         "releases:\n{}{}",
-        release("0.1.0", 'a', 'b'),
-        release("0.2.0", 'c', 'd')
+        release("0.1.0", 15, 'a', 'b'),
+        release("0.2.0", 15, 'c', 'd')
     )
+}
+
+/// A catalogue, as an operator is given it.
+#[must_use]
+pub fn releases(catalogue: &str) -> Releases {
+    Releases::parse(catalogue, Some("registry.test")).expect("the catalogue of the tests")
 }
 
 /// Options for one namespace, without election.
 #[must_use]
 pub fn options(namespace: &str) -> Options {
-    let releases = Releases::parse(&catalogue(), Some("registry.test")).expect("the catalogue of the tests");
     let scope = Scope::Namespaces(vec![namespace.to_owned()]);
-    let mut options = Options::new(
-        scope,
-        namespace,
-        &format!("test-{:08x}", rand::random::<u32>()),
-        releases,
-    );
+    let identity = format!("test-{:08x}", rand::random::<u32>());
+    let mut options = Options::new(scope, namespace, &identity, releases(&catalogue()));
     options.election = None;
     options.probe_period = Duration::from_secs(1);
     options
@@ -63,7 +67,18 @@ pub struct Running {
 #[must_use]
 pub fn start(options: Options, config: kube::Config, journal: Journal) -> Running {
     let journal = Arc::new(journal);
-    let operator = Operator::new(options, config, Some(Arc::clone(&journal) as _)).expect("an operator");
+    start_observed(options, config, Arc::clone(&journal), journal)
+}
+
+/// Starts one whose requests are seen by an observer, which is to enter them in the journal.
+#[must_use]
+pub fn start_observed(
+    options: Options,
+    config: kube::Config,
+    journal: Arc<Journal>,
+    observer: Arc<dyn Observer>,
+) -> Running {
+    let operator = Operator::new(options, config, Some(observer)).expect("an operator");
     let handle = operator.handle();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(operator.run(async move {
@@ -89,6 +104,11 @@ impl Running {
     /// Ends it as SIGKILL does.
     pub fn kill(self) {
         self.task.abort();
+    }
+
+    /// Waits until it ends by itself, and says why.
+    pub async fn end(mut self) -> Result<(), Fatal> {
+        (&mut self.task).await.expect("the operator does not panic")
     }
 
     /// Whether it has ended by itself.

@@ -1,0 +1,159 @@
+//! One operator for a whole cluster, and objects of a newer definition than the operator knows.
+
+use std::collections::HashSet;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use mim_crds::ContextBroker;
+use mim_operator::reconcile::request::{Journal, Purpose};
+use mim_operator::reconcile::watch::Scope;
+use mim_tests::cluster::apply;
+use mim_tests::eventually::eventually;
+use serde_json::{Value, json};
+
+use crate::city::{City, broker, platform};
+use crate::rights::{self, RELEASE};
+use crate::{invariants, own};
+
+#[tokio::test]
+async fn row_cluster_mode_namespace_not_onboarded_is_stalled_and_goes_on_when_the_role_binding_comes() {
+    let own = own::cluster().await;
+    let mut onboarded = City::without_rights(&own, "onboarded").await;
+    let stranger = City::without_rights(&own, "stranger").await;
+    rights::install(&onboarded.client, &rights::chart().await.cluster).await;
+    let role = format!("{RELEASE}-namespace");
+    rights::bind(
+        &onboarded.client,
+        &onboarded.namespace,
+        RELEASE,
+        "ClusterRole",
+        &role,
+    )
+    .await;
+    let mut options = onboarded.options();
+    options.scope = Scope::Cluster;
+    onboarded.start_with(options, Journal::new());
+
+    stranger.apply(&platform("graz", &json!({"broker": {}}))).await;
+    stranger.apply(&broker("linz", &json!({}))).await;
+    onboarded.apply(&platform("vienna", &json!({"broker": {}}))).await;
+    let words = [stranger.namespace.as_str(), "not onboarded"];
+    stranger
+        .broker_complains("linz", "NamespaceNotOnboarded", true, &words)
+        .await;
+    stranger
+        .platform_says("graz", "False", "NamespaceNotOnboarded")
+        .await;
+    onboarded.platform_says("vienna", "True", "Ready").await;
+    let made: Vec<_> = stranger.children("ContextBroker", "linz").await;
+    assert!(made.is_empty(), "{made:?}");
+
+    rights::bind(
+        &stranger.client,
+        &stranger.namespace,
+        RELEASE,
+        "ClusterRole",
+        &role,
+    )
+    .await;
+    stranger.broker_says("linz", "True", "Ready").await;
+    stranger.platform_says("graz", "True", "Ready").await;
+
+    // Invariant 6, for an operator that may look everywhere: what concerns an object stays in its namespace.
+    let all: Api<ContextBroker> = Api::all(onboarded.client.clone());
+    let objects = all.list(&ListParams::default()).await.unwrap().items;
+    let namespaces: HashSet<_> = objects.iter().filter_map(ResourceExt::namespace).collect();
+    for entry in onboarded.operator().journal.entries() {
+        let record = &entry.record;
+        match (&record.namespace, record.purpose) {
+            (None, Purpose::Watch | Purpose::Discovery) => {}
+            (Some(namespace), _) if namespaces.contains(namespace) => {}
+            _ => panic!("{record}"),
+        }
+        assert_ne!(
+            (record.resource.as_str(), record.purpose),
+            ("secrets", Purpose::Watch)
+        );
+    }
+    onboarded.stop().await;
+}
+
+/// Changes the schema of ContextBroker as a newer version of the definition might.
+async fn relax(client: &kube::Client, patch: &Value) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    definitions
+        .patch(
+            "contextbrokers.mim.city",
+            &PatchParams::default(),
+            &Patch::Json::<()>(serde_json::from_value(patch.clone()).unwrap()),
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn row_unknown_engine_and_an_object_that_cannot_be_read_are_stalled_and_stop_no_other() {
+    let own = own::cluster().await;
+    let mut city = City::of(&own, "newer").await;
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+    relax(
+        &city.client,
+        &json!([
+            {"op": "remove", "path": format!("{spec}/engine/enum")},
+            {"op": "replace", "path": format!("{spec}/suspend"), "value": {"type": "string"}},
+        ]),
+    )
+    .await;
+    city.start(Journal::new());
+    let objects = [
+        broker("engine", &json!({"engine": "Scorpio"})),
+        broker("unreadable", &json!({"suspend": "at night"})),
+    ];
+    for object in &objects {
+        eventually("the newer definition is in force", || {
+            apply(&city.client, &city.namespace, object)
+        })
+        .await;
+    }
+    city.apply(&invariants::app_secret("graz-db")).await;
+    city.apply(&broker(
+        "graz",
+        &json!({"storage": {"external": {"secretRef": {"name": "graz-db"}}}}),
+    ))
+    .await;
+    city.broker_complains(
+        "engine",
+        "InvalidSpec",
+        true,
+        &["spec.engine", "Scorpio", "upgrade the operator"],
+    )
+    .await;
+    eventually("the object that cannot be read says so", || async {
+        let what = broker("unreadable", &json!({}));
+        let api = mim_tests::cluster::api_of(&city.client, &city.namespace, &what);
+        let held = api.get("unreadable").await.unwrap();
+        let conditions = held.data["status"]["conditions"].to_string();
+        if ["Stalled", "InvalidSpec", "upgrade the operator"]
+            .iter()
+            .all(|word| conditions.contains(word))
+        {
+            Ok(())
+        } else {
+            Err(conditions)
+        }
+    })
+    .await;
+    city.broker_says("graz", "True", "Ready").await;
+    // A good spec after it needs no manual step.
+    let what = broker("unreadable", &json!({}));
+    city.patch(&what, "unreadable", &json!({"spec": {"suspend": null}}))
+        .await;
+    city.broker_says("unreadable", "True", "Ready").await;
+    city.brokers()
+        .delete("engine", &DeleteParams::default())
+        .await
+        .unwrap();
+    own.install_definitions().await;
+    city.stop().await;
+}

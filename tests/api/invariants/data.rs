@@ -1,0 +1,333 @@
+//! Invariant 8: data outlives mistakes.
+
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use mim_tests::cluster::api_of;
+use mim_tests::eventually::{eventually, throughout};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+use crate::city::{City, broker, platform};
+
+/// What holds data or opens it.
+const KEPT: &[(&str, &str)] = &[
+    ("PersistentVolumeClaim", "database"),
+    ("ConfigMap", "database-identity"),
+    ("Secret", "database"),
+    ("Secret", "database-ca"),
+    ("Secret", "database-tls"),
+];
+
+fn api(city: &City, kind: &str) -> Api<DynamicObject> {
+    api_of(
+        &city.client,
+        &city.namespace,
+        &json!({"apiVersion": "v1", "kind": kind}),
+    )
+}
+
+/// Uids of what holds data or opens it; `None` where it is gone.
+async fn kept(city: &City, name: &str) -> Vec<Option<String>> {
+    let mut uids = Vec::new();
+    for (kind, component) in KEPT {
+        let found = api(city, kind)
+            .get_opt(&format!("{name}-{component}"))
+            .await
+            .unwrap();
+        uids.push(found.and_then(|object| object.uid()));
+    }
+    uids
+}
+
+async fn identifier(city: &City, name: &str) -> String {
+    let broker = city.broker_says(name, "True", "Ready").await;
+    broker
+        .status
+        .and_then(|status| status.storage?.system_identifier)
+        .expect("the identifier of the data")
+}
+
+/// Waits until nothing that runs is left of a broker.
+async fn nothing_runs(city: &City, name: &str) {
+    eventually(&format!("nothing of {name} runs"), || async {
+        let labels = ListParams::default().labels(&format!("app.kubernetes.io/instance={name}"));
+        let pods = city.pods().list(&labels).await.unwrap().items.len();
+        let deployments = city.deployments().list(&labels).await.unwrap().items.len();
+        let brokers = city.brokers().get_opt(name).await.unwrap().is_some();
+        if (pods, deployments, brokers) == (0, 0, false) {
+            Ok(())
+        } else {
+            Err((pods, deployments, brokers))
+        }
+    })
+    .await;
+}
+
+async fn delete_broker(city: &City, name: &str) {
+    city.brokers()
+        .delete(name, &DeleteParams::default())
+        .await
+        .unwrap();
+}
+
+async fn claim_is_going(city: &City, name: &str) -> bool {
+    city.claims()
+        .get_opt(&format!("{name}-database"))
+        .await
+        .unwrap()
+        .is_none_or(|claim| claim.metadata.deletion_timestamp.is_some())
+}
+
+#[tokio::test]
+async fn invariant_8_volume_and_secrets_carry_no_owner_reference_and_a_new_broker_of_that_name_adopts_them() {
+    let city = City::new("adopt").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    let data = identifier(&city, "vienna").await;
+    let before = kept(&city, "vienna").await;
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    for (kind, component) in KEPT {
+        let object = api(&city, kind)
+            .get(&format!("vienna-{component}"))
+            .await
+            .unwrap();
+        assert!(object.owner_references().is_empty(), "{kind} {component}");
+    }
+    let password = city.secrets().get("vienna-database").await.unwrap().data;
+    delete_broker(&city, "vienna").await;
+    nothing_runs(&city, "vienna").await;
+    assert_eq!(kept(&city, "vienna").await, before);
+    city.apply(&broker("vienna", &json!({}))).await;
+    assert_eq!(identifier(&city, "vienna").await, data, "the same data");
+    assert_eq!(kept(&city, "vienna").await, before, "the same volume and Secrets");
+    assert_eq!(
+        city.secrets().get("vienna-database").await.unwrap().data,
+        password
+    );
+}
+
+#[tokio::test]
+async fn row_platform_deleted_with_retain_the_data_is_kept_and_adopted_with_confirmed_delete_it_is_gone() {
+    let city = City::new("platform-data").await;
+    city.apply(&platform("vienna", &json!({"broker": {}}))).await;
+    city.platform_says("vienna", "True", "Ready").await;
+    let data = identifier(&city, "vienna").await;
+    let before = kept(&city, "vienna").await;
+    city.platforms()
+        .delete("vienna", &DeleteParams::default())
+        .await
+        .unwrap();
+    nothing_runs(&city, "vienna").await;
+    assert_eq!(kept(&city, "vienna").await, before);
+
+    let mut doomed = platform("vienna", &json!({"deletionPolicy": "Delete", "broker": {}}));
+    city.apply(&doomed).await;
+    city.platform_says("vienna", "True", "Ready").await;
+    assert_eq!(
+        identifier(&city, "vienna").await,
+        data,
+        "the new platform has the old data"
+    );
+    doomed["metadata"]["annotations"] = json!({"mim.city/confirm-deletion": "vienna"});
+    city.apply(&doomed).await;
+    eventually("the finalizer is held", || async {
+        let broker = city.brokers().get("vienna").await.unwrap();
+        if broker.finalizers().contains(&"mim.city/data".to_owned()) {
+            Ok(())
+        } else {
+            Err(broker.metadata)
+        }
+    })
+    .await;
+    city.platforms()
+        .delete("vienna", &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("everything is gone", || async {
+        let left = city.children("ContextBroker", "vienna").await;
+        let names: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
+        if names.is_empty() { Ok(()) } else { Err(names) }
+    })
+    .await;
+    nothing_runs(&city, "vienna").await;
+    assert!(kept(&city, "vienna").await.iter().all(Option::is_none));
+}
+
+#[tokio::test]
+async fn invariant_8_data_goes_only_when_the_policy_and_the_annotation_both_say_so() {
+    let city = City::new("unconfirmed").await;
+    let cases = [
+        ("alone", json!({"deletionPolicy": "Delete"}), None),
+        ("wrong", json!({"deletionPolicy": "Delete"}), Some("other")),
+        ("retain", json!({"deletionPolicy": "Retain"}), Some("retain")),
+    ];
+    for (name, spec, confirmed) in &cases {
+        let mut object = broker(name, spec);
+        if let Some(confirmed) = confirmed {
+            object["metadata"]["annotations"] = json!({"mim.city/confirm-deletion": confirmed});
+        }
+        city.apply(&object).await;
+    }
+    for (name, ..) in &cases {
+        city.broker_says(name, "True", "Ready").await;
+        delete_broker(&city, name).await;
+    }
+    for (name, ..) in &cases {
+        nothing_runs(&city, name).await;
+        let left = kept(&city, name).await;
+        assert!(left.iter().all(Option::is_some), "{name}: {left:?}");
+    }
+    throughout("the data stays", Duration::from_secs(2), || async {
+        for (name, ..) in &cases {
+            if claim_is_going(&city, name).await {
+                return Err(*name);
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// A claim is in use as long as a pod on a node mounts it; there are no nodes here, so the test says it.
+async fn hold(city: &City, user: Option<&str>) {
+    let finalizers: Vec<_> = user.into_iter().collect();
+    city.claims()
+        .patch(
+            "vienna-database",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"metadata": {"finalizers": finalizers}})),
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn row_claim_deleted_is_data_lost_never_a_silent_empty_city_until_the_loss_is_accepted() {
+    let mut city = City::new("lost").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    let data = identifier(&city, "vienna").await;
+    hold(&city, Some("tests.mim.city/in-use")).await;
+    city.claims()
+        .delete("vienna-database", &DeleteParams::default())
+        .await
+        .unwrap();
+    // A claim that a pod uses stays until the pod goes; that is said, and the pod is left alone.
+    city.broker_complains(
+        "vienna",
+        "VolumePending",
+        true,
+        &["is being deleted", "Make a dump now"],
+    )
+    .await;
+    city.pods()
+        .delete("vienna-database-0", &DeleteParams::default())
+        .await
+        .unwrap();
+    hold(&city, None).await;
+    eventually("the volume is gone", || async {
+        match city.claims().get_opt("vienna-database").await.unwrap() {
+            None => Ok(()),
+            Some(claim) => Err(claim.metadata.finalizers),
+        }
+    })
+    .await;
+    let accept = format!("mim.city/accept-data-loss={data}");
+    city.broker_complains("vienna", "DataLost", true, &[&data, &accept])
+        .await;
+    // Neither time, nor a restart, nor another broker's acceptance makes an empty database.
+    city.restart().await;
+    city.annotate_broker("vienna", "mim.city/accept-data-loss", "7000")
+        .await;
+    city.annotate_broker("vienna", "mim.city/requestedAt", "1").await;
+    throughout(
+        "no empty volume takes its place",
+        Duration::from_secs(3),
+        || async {
+            match city.claims().get_opt("vienna-database").await.unwrap() {
+                None => Ok(()),
+                Some(_) => Err("a new claim"),
+            }
+        },
+    )
+    .await;
+    city.broker_complains("vienna", "DataLost", true, &[&data]).await;
+    // The object itself made anew knows of the loss, too: the record outlives it.
+    delete_broker(&city, "vienna").await;
+    nothing_runs(&city, "vienna").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_complains("vienna", "DataLost", true, &[&data]).await;
+
+    city.annotate_broker("vienna", "mim.city/accept-data-loss", &data)
+        .await;
+    let new = identifier(&city, "vienna").await;
+    assert_ne!(new, data, "an empty database, as was accepted");
+    city.event_says("ContextBroker", "vienna", &["DataLossAccepted"])
+        .await;
+    // The acceptance stays on the object and means nothing any more.
+    city.quiet().await;
+    city.operator().handle.resync();
+    city.quiet().await;
+    assert_eq!(identifier(&city, "vienna").await, new);
+}
+
+#[tokio::test]
+async fn row_a_larger_size_grows_the_claim_and_restarts_nothing_and_a_refusal_is_told() {
+    let city = City::new("grow").await;
+    let class = |name: &str, grows: bool| {
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
+               "provisioner": "tests.mim.city/none", "allowVolumeExpansion": grows})
+    };
+    let classes: Api<k8s_openapi::api::storage::v1::StorageClass> = Api::all(city.client.clone());
+    let (fixed, growing) = (
+        format!("fixed-{}", city.namespace),
+        format!("growing-{}", city.namespace),
+    );
+    for object in [class(&fixed, false), class(&growing, true)] {
+        classes
+            .create(&PostParams::default(), &serde_json::from_value(object).unwrap())
+            .await
+            .unwrap();
+    }
+    let spec =
+        |class: &str, size: &str| json!({"storage": {"managed": {"size": size, "storageClassName": class}}});
+    city.apply(&broker("vienna", &spec(&growing, "1Gi"))).await;
+    city.apply(&broker("graz", &spec(&fixed, "1Gi"))).await;
+    let graz = identifier(&city, "graz").await;
+    identifier(&city, "vienna").await;
+    let uid = |name: &'static str| {
+        let pods = city.pods();
+        async move { pods.get(&format!("{name}-database-0")).await.unwrap().uid() }
+    };
+    let before = uid("vienna").await;
+    city.apply(&broker("vienna", &spec(&growing, "2Gi"))).await;
+    city.apply(&broker("graz", &spec(&fixed, "2Gi"))).await;
+    let asked = eventually("the claim asks for more", || async {
+        let claim = city.claims().get("vienna-database").await.unwrap();
+        let asked: Value = serde_json::to_value(claim.spec.unwrap().resources).unwrap();
+        if asked["requests"]["storage"] == "2Gi" {
+            Ok(asked)
+        } else {
+            Err(asked)
+        }
+    })
+    .await;
+    assert_eq!(asked["requests"]["storage"], "2Gi");
+    city.broker_says("vienna", "True", "Ready").await;
+    assert_eq!(uid("vienna").await, before, "growing restarts nothing");
+    city.broker_complains(
+        "graz",
+        "VolumeResizeRefused",
+        true,
+        &["graz-database", "cannot grow", "StorageClass"],
+    )
+    .await;
+    // The old size is no smaller size where the claim never grew… but the schema sees specs only: a new object of that name is the way back.
+    let held = city.claims().get("graz-database").await.unwrap();
+    assert_eq!(
+        serde_json::to_value(held.spec.unwrap().resources).unwrap()["requests"]["storage"],
+        "1Gi"
+    );
+    assert!(!graz.is_empty());
+    for name in [fixed, growing] {
+        classes.delete(&name, &DeleteParams::default()).await.unwrap();
+    }
+}

@@ -1,0 +1,159 @@
+//! Invariants 1 and 2: what is settled is left alone, and what is not costs no more requests than it has children.
+
+use std::collections::BTreeMap;
+
+use mim_operator::reconcile::request::{Entry, Journal};
+use mim_tests::eventually::eventually;
+use serde_json::json;
+
+use crate::city::{City, broker, passes, platform, told};
+
+/// Secret of an external database, as CloudNativePG writes it.
+pub fn app_secret(name: &str) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {
+        "host": "db.example.org", "port": "5432", "dbname": "mim", "username": "broker", "password": "not-to-be-told",
+    }})
+}
+
+fn listed(entries: &[Entry]) -> Vec<String> {
+    entries.iter().map(told).collect()
+}
+
+/// One object of each sort: a platform with everything on, a broker on an external database, an external broker that does not answer, one that
+/// is stopped, one that waits for a Secret, one that is refused, one that is suspended.
+async fn all_sorts(city: &City) {
+    city.apply(&app_secret("graz-db")).await;
+    let rich = json!({
+        "tenants": ["north", "south"], "replicas": 3, "service": {"labels": {"team": "air"}},
+        "network": {"clients": [{"podSelector": {}}]}, "podTemplate": {"labels": {"team": "air"}},
+        "resources": {"requests": {"cpu": "0.1"}, "limits": {"memory": "1024Mi"}},
+        "storage": {"managed": {"size": "1024Mi", "resources": {"requests": {"memory": "0.5Gi"}}}},
+    });
+    city.apply(&platform("vienna", &json!({"broker": rich}))).await;
+    let external = |secret: &str| json!({"storage": {"external": {"secretRef": {"name": secret}}}});
+    city.apply(&broker("graz", &external("graz-db"))).await;
+    city.apply(&broker(
+        "linz",
+        &json!({"engine": "External", "external": {"url": "http://broker.invalid"}}),
+    ))
+    .await;
+    city.apply(&broker("wels", &json!({"replicas": 0}))).await;
+    city.apply(&broker("enns", &external("nowhere"))).await;
+    city.apply(&broker("ried", &json!({"release": "9.9.9"}))).await;
+    city.apply(&broker("horn", &json!({"suspend": true}))).await;
+    city.platform_says("vienna", "True", "Ready").await;
+    city.broker_says("graz", "True", "Ready").await;
+    city.broker_says("linz", "False", "ExternalUnreachable").await;
+    city.broker_says("wels", "True", "Stopped").await;
+    city.broker_says("enns", "False", "DependencyNotFound").await;
+    city.broker_says("ried", "False", "ReleaseUnknown").await;
+    city.broker_says("horn", "Unknown", "Suspended").await;
+}
+
+/// Objects of [`all_sorts`], the platform's broker included.
+const OBJECTS: u64 = 8;
+
+#[tokio::test]
+async fn invariant_1_neither_a_second_pass_nor_a_restarted_operator_writes_and_no_body_is_sent_twice() {
+    let mut city = City::new("quiet").await;
+    all_sorts(&city).await;
+    let (before, changes) = (city.quiet().await, city.changes());
+    city.operator().handle.resync();
+    eventually("every object had another pass", || async {
+        let now = passes(&city.operator().handle);
+        if now >= before + OBJECTS { Ok(()) } else { Err(now) }
+    })
+    .await;
+    city.quiet().await;
+    let again = city.changes();
+    assert_eq!(
+        listed(&again[changes.len()..]),
+        Vec::<String>::new(),
+        "a second pass over settled objects writes"
+    );
+
+    let first = city.restart().await;
+    eventually("the new operator has seen every object", || async {
+        let now = passes(&city.operator().handle);
+        if now >= OBJECTS { Ok(()) } else { Err(now) }
+    })
+    .await;
+    // The external broker is looked at once a second here: a look that finds the same writes nothing either.
+    city.quiet().await;
+    assert_eq!(
+        listed(&city.changes()),
+        Vec::<String>::new(),
+        "the first passes of a restarted operator write"
+    );
+
+    let mut sent: BTreeMap<(String, Vec<u8>), u32> = BTreeMap::new();
+    for entry in first.changes().iter().chain(&city.changes()) {
+        // A refused body did not change anything, and may have to be sent with the uid that was not known.
+        if entry.status.is_some_and(|status| status.is_success())
+            && let Some(body) = &entry.record.body
+        {
+            *sent
+                .entry((entry.record.target.clone(), body.to_vec()))
+                .or_default() += 1;
+        }
+    }
+    let twice: Vec<_> = sent
+        .iter()
+        .filter(|(_, count)| **count > 1)
+        .map(|((target, body), count)| format!("{count} × {target} {}", String::from_utf8_lossy(body)))
+        .collect();
+    assert!(sent.len() > 40, "only {} bodies", sent.len());
+    assert_eq!(
+        twice,
+        Vec::<String>::new(),
+        "bodies that were sent more than once"
+    );
+}
+
+#[tokio::test]
+async fn invariant_2_a_broker_costs_its_children_plus_two_requests_a_platform_one_more_object_and_a_finalizer_one_more()
+ {
+    for (purpose, spec, more) in [
+        ("cost", json!({}), 0),
+        ("cost-held", json!({"deletionPolicy": "Delete"}), 1),
+        ("cost-stopped", json!({"replicas": 0}), 0),
+    ] {
+        let mut city = City::without_operator(purpose).await;
+        let mut object = broker("vienna", &spec);
+        if more == 1 {
+            object["metadata"]["annotations"] = json!({"mim.city/confirm-deletion": "vienna"});
+        }
+        city.apply(&object).await;
+        city.start(Journal::new());
+        let reason = if purpose == "cost-stopped" {
+            "Stopped"
+        } else {
+            "Ready"
+        };
+        city.broker_says("vienna", "True", reason).await;
+        city.quiet().await;
+        let children = city.children("ContextBroker", "vienna").await.len();
+        let changes = city.changes();
+        assert!(children > 10, "{children} children");
+        assert!(
+            changes.len() <= children + 2 + more,
+            "{purpose}: {} requests for {children} children:\n{}",
+            changes.len(),
+            listed(&changes).join("\n")
+        );
+    }
+    let mut city = City::without_operator("cost-platform").await;
+    city.apply(&platform("vienna", &json!({"broker": {}}))).await;
+    city.start(Journal::new());
+    city.platform_says("vienna", "True", "Ready").await;
+    city.quiet().await;
+    let children = city.children("ContextBroker", "vienna").await.len();
+    let changes = city.changes();
+    // The platform: its one child, and two of its own; the child: its children, and two of its own.
+    assert!(
+        changes.len() <= (1 + 2) + (children + 2),
+        "{} requests for {children} children:\n{}",
+        changes.len(),
+        listed(&changes).join("\n")
+    );
+}

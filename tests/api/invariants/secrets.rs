@@ -1,0 +1,275 @@
+//! Invariant 7: credentials are made once, read by name, and told to nobody; certificates are renewed without a restart.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use mim_operator::reconcile::request::{Journal, Verb};
+use mim_tests::eventually::eventually;
+use serde_json::{Value, json};
+
+use super::quiet::app_secret;
+use crate::city::{CHILD_KINDS, City, broker, platform};
+use mim_tests::cluster::api_of;
+
+/// What must not be told: passwords and private keys (of those a line, as a whole PEM text is seldom printed on one).
+async fn secrets_of(city: &City) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for secret in city.secrets().list(&ListParams::default()).await.unwrap() {
+        let name = secret.name_any();
+        for (key, value) in secret.data.into_iter().flatten() {
+            let text = String::from_utf8(value.0).unwrap();
+            match key.as_str() {
+                "password" => {
+                    values.insert(format!("{name}/{key}"), text);
+                }
+                "ca.key" | "tls.key" => {
+                    let line = text.lines().nth(1).unwrap().to_owned();
+                    assert!(line.len() > 30, "{name}/{key}");
+                    values.insert(format!("{name}/{key}"), line);
+                }
+                _ => {}
+            }
+        }
+    }
+    values
+}
+
+#[tokio::test]
+async fn invariant_7_secrets_are_used_by_name_only_and_their_values_stand_in_no_log_event_status_or_pod() {
+    let mut city = City::new("untold").await;
+    city.apply(&app_secret("graz-db")).await;
+    let token = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "linz-token"}, "stringData": {"password": "token-not-to-be-told", "token": "token-not-to-be-told"}});
+    city.apply(&token).await;
+    city.apply(&platform("vienna", &json!({"broker": {}}))).await;
+    city.apply(&broker(
+        "graz",
+        &json!({"storage": {"external": {"secretRef": {"name": "graz-db"}}}}),
+    ))
+    .await;
+    let external = json!({"url": "https://broker.invalid", "tokenSecretRef": {"name": "linz-token"}});
+    city.apply(&broker(
+        "linz",
+        &json!({"engine": "External", "external": external}),
+    ))
+    .await;
+    // A Secret that somebody else made under our name is read, and so could be told.
+    city.apply(&app_secret("wels-database")).await;
+    city.apply(&broker("wels", &json!({}))).await;
+    city.platform_says("vienna", "True", "Ready").await;
+    city.broker_says("graz", "True", "Ready").await;
+    city.broker_says("linz", "False", "ExternalUnreachable").await;
+    city.broker_complains("wels", "NameTaken", true, &["Secret wels-database"])
+        .await;
+    city.quiet().await;
+    let first = city.restart().await;
+    city.quiet().await;
+
+    let secrets = secrets_of(&city).await;
+    assert!(secrets.len() >= 6, "{:?}", secrets.keys());
+    let entries: Vec<_> = first
+        .entries()
+        .into_iter()
+        .chain(city.operator().journal.entries())
+        .collect();
+    let of_secrets: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.record.resource == "secrets")
+        .collect();
+    assert!(of_secrets.len() >= 8);
+    for entry in &of_secrets {
+        let record = &entry.record;
+        let by_name = match record.verb {
+            Verb::Get | Verb::Update | Verb::Delete => record.name.is_some(),
+            Verb::Create => true,
+            _ => false,
+        };
+        assert!(by_name, "{record}");
+    }
+
+    let mut told: Vec<(String, String)> = vec![("a log line".to_owned(), crate::logs::text())];
+    assert!(told[0].1.contains(&city.namespace), "logs are kept");
+    for entry in entries.iter().filter(|entry| entry.record.resource != "secrets") {
+        let body = entry
+            .record
+            .body
+            .as_ref()
+            .map(|body| String::from_utf8_lossy(body).into_owned());
+        told.push((
+            entry.record.to_string(),
+            body.unwrap_or_default() + &entry.record.target,
+        ));
+    }
+    for (api_version, kind) in CHILD_KINDS
+        .iter()
+        .chain(&[
+            ("events.k8s.io/v1", "Event"),
+            ("mim.city/v1alpha1", "UrbanDataPlatform"),
+        ])
+        .filter(|(_, kind)| *kind != "Secret")
+    {
+        let api = api_of(
+            &city.client,
+            &city.namespace,
+            &json!({"apiVersion": api_version, "kind": kind}),
+        );
+        for object in api.list(&ListParams::default()).await.unwrap() {
+            told.push((
+                format!("{kind} {}", object.name_any()),
+                serde_json::to_string(&object).unwrap(),
+            ));
+        }
+    }
+    let metrics = city.operator().handle.metrics.render().unwrap();
+    told.push(("the metrics".to_owned(), metrics));
+    assert!(told.len() > 60, "{}", told.len());
+    for (what, value) in &secrets {
+        for (place, text) in &told {
+            assert!(!text.contains(value), "{what} stands in {place}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn invariant_7_a_certificate_is_renewed_at_two_thirds_of_its_life_over_the_version_that_was_read_and_restarts_nothing()
+ {
+    let mut city = City::without_operator("renewal").await;
+    let mut options = city.options();
+    options.settings.certificate_lifetime = Some(Duration::from_secs(15));
+    city.start_with(options, Journal::new());
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    let read = || async {
+        let secret = city.secrets().get("vienna-database-tls").await.unwrap();
+        let data = secret.data.unwrap();
+        (data["tls.crt"].0.clone(), data["ca.crt"].0.clone())
+    };
+    let uids = || async {
+        let listed = city.pods().list(&ListParams::default()).await.unwrap();
+        let mut uids: Vec<_> = listed.items.iter().filter_map(ResourceExt::uid).collect();
+        uids.sort();
+        uids
+    };
+    let (pods, (leaf, authority)) = (uids().await, read().await);
+    let (renewed, same) = eventually("the certificate is renewed", || async {
+        let (now, authority_now) = read().await;
+        if now == leaf {
+            Err("the old one")
+        } else {
+            Ok((now, authority_now == authority))
+        }
+    })
+    .await;
+    assert_ne!(renewed, leaf);
+    assert!(same, "the authority lives on");
+    assert_eq!(uids().await, pods, "nothing restarts");
+    let updates: Vec<_> = city
+        .changes()
+        .into_iter()
+        .filter(|entry| entry.record.resource == "secrets" && entry.record.verb == Verb::Update)
+        .collect();
+    assert!(!updates.is_empty());
+    for update in &updates {
+        let body: Value = serde_json::from_slice(update.record.body.as_ref().unwrap()).unwrap();
+        assert!(
+            body["metadata"]["resourceVersion"].is_string() && body["metadata"]["uid"].is_string(),
+            "the precondition of {}",
+            update.record
+        );
+    }
+    city.broker_says("vienna", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn row_secret_of_credentials_deleted_it_is_made_anew_at_the_next_pass_and_no_pod_restarts() {
+    let city = City::new("credentials").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    let pods = city.pods().list(&ListParams::default()).await.unwrap();
+    let before: Vec<_> = pods.items.iter().map(|pod| (pod.name_any(), pod.uid())).collect();
+    let names = ["vienna-database", "vienna-database-ca", "vienna-database-tls"];
+    for name in names {
+        city.secrets()
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+    city.annotate_broker("vienna", "mim.city/requestedAt", "now")
+        .await;
+    for name in names {
+        eventually(&format!("Secret {name} is back"), || async {
+            city.secrets()
+                .get(name)
+                .await
+                .map(drop)
+                .map_err(|error| error.to_string())
+        })
+        .await;
+    }
+    eventually("the request is answered", || async {
+        let held = city.brokers().get("vienna").await.unwrap().status.unwrap();
+        match held.last_handled_requested_at.as_deref() {
+            Some("now") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let secret = city.secrets().get("vienna-database").await.unwrap();
+    let data = secret.data.unwrap();
+    for key in ["host", "port", "dbname", "username", "password", "uri"] {
+        assert!(data.contains_key(key), "{key}");
+    }
+    let certificate = city
+        .secrets()
+        .get("vienna-database-tls")
+        .await
+        .unwrap()
+        .data
+        .unwrap();
+    let authority = city
+        .secrets()
+        .get("vienna-database-ca")
+        .await
+        .unwrap()
+        .data
+        .unwrap();
+    assert_eq!(
+        certificate["ca.crt"], authority["ca.crt"],
+        "the certificate is of the new authority"
+    );
+    city.broker_says("vienna", "True", "Ready").await;
+    let pods = city.pods().list(&ListParams::default()).await.unwrap();
+    let after: Vec<_> = pods.items.iter().map(|pod| (pod.name_any(), pod.uid())).collect();
+    assert_eq!(
+        after, before,
+        "what mounts them sees the new ones; nothing restarts"
+    );
+    // A half-written Secret of ours is no lock-out either: what is missing in it is made.
+    city.secrets()
+        .patch(
+            "vienna-database-tls",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"data": {"tls.key": "", "tls.crt": "bm90IGEgY2VydGlmaWNhdGU="}})),
+        )
+        .await
+        .unwrap();
+    city.annotate_broker("vienna", "mim.city/requestedAt", "again")
+        .await;
+    eventually("the certificate is whole again", || async {
+        let data = city
+            .secrets()
+            .get("vienna-database-tls")
+            .await
+            .unwrap()
+            .data
+            .unwrap();
+        let text = String::from_utf8_lossy(&data["tls.crt"].0).into_owned();
+        if text.starts_with("-----BEGIN CERTIFICATE") && !data["tls.key"].0.is_empty() {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+}
