@@ -76,13 +76,12 @@ impl Applier<'_> {
         live: &Live,
         memory: &mut Memory,
     ) -> Result<Outcome, Trouble> {
-        let key = (child.kind, child.name.clone());
         let seen = live.get(child.kind, &child.name);
         if seen.is_some_and(|seen| !seen.deleting && seen.is_as_applied(&child.body, &child.digest)) {
-            memory.applied.insert(key, child.digest.clone());
+            memory.applied.set(child.kind, &child.name, &child.digest);
             return Ok(Outcome::AsItWas);
         }
-        let sent_before = memory.applied.get(&key) == Some(&child.digest);
+        let sent_before = memory.applied.is(child.kind, &child.name, &child.digest);
         let uid = match seen {
             // Data that is going stays until its last user has gone; what that means is told by the kind, which sees it too.
             Some(seen) if seen.deleting && child.bond == Bond::Kept => return Ok(Outcome::AsItWas),
@@ -95,7 +94,7 @@ impl Applier<'_> {
         };
         let (object, was_there) = self.send(owner, child, uid).await?;
         self.index.apply(child.kind, object);
-        memory.applied.insert(key, child.digest.clone());
+        memory.applied.set(child.kind, &child.name, &child.digest);
         let how = if was_there {
             "was changed by somebody else: put back"
         } else {
@@ -306,7 +305,7 @@ fn controller(object: &LiveObject) -> Option<&OwnerReference> {
 
 /// Whether a child that is known by our labels is controlled by somebody else.
 fn is_of_another(seen: &Seen, owner: &Owner) -> bool {
-    seen.owner_uid.as_ref().is_some_and(|uid| *uid != owner.uid)
+    seen.owner_uid.as_deref().is_some_and(|uid| uid != owner.uid)
 }
 
 /// Whether an object belongs to an earlier object of this owner's kind and name.

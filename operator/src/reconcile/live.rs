@@ -6,15 +6,17 @@
 //! from it is a pure function.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 use kube::api::ApiResource;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER, OWNER_KIND_LABEL, OWNER_NAME_LABEL};
+use super::child::{ChildKind, OWNER_KIND_LABEL, OWNER_NAME_LABEL};
+use super::seen::Slimmer;
+
+pub use super::seen::{Few, Seen, SeenStatus};
 
 /// The object that entries belong to: kind, namespace, name, as the labels of the child say.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -169,43 +171,6 @@ pub struct Terminated {
     pub message: Option<String>,
 }
 
-/// One entry of the index.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// Uid: the precondition of every delete.
-    pub uid: String,
-    /// Version of the object, for the order of what is seen.
-    pub resource_version: u64,
-    /// Generation of the spec; 0 where the kind has none.
-    pub generation: i64,
-    /// Digest of the body that we applied last, from the annotation.
-    pub applied: Option<String>,
-    /// Our entry of `managedFields`; equal entries share one allocation.
-    pub fields: Option<Arc<str>>,
-    /// Uid of the controlling owner.
-    pub owner_uid: Option<String>,
-    /// Whether our labels name an owner. One that lost them is still known by its owner's reference, and is given them back; but only what
-    /// carries them is ever pruned.
-    pub labelled: bool,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-    /// Labels that are not the same for all children.
-    pub labels: BTreeMap<String, String>,
-    /// Annotations of ours.
-    pub annotations: BTreeMap<String, String>,
-    /// Status, where the kind is watched with it.
-    pub status: LiveStatus,
-}
-
-/// Annotations and labels that are read from children; all others are dropped on arrival.
-fn is_read(key: &str) -> bool {
-    (key.starts_with("mim.city/")
-        && key != APPLIED_ANNOTATION
-        && key != OWNER_KIND_LABEL
-        && key != OWNER_NAME_LABEL)
-        || matches!(key, "app.kubernetes.io/component" | "controller-revision-hash")
-}
-
 /// Entries of one owner, by kind and name.
 pub type Entries = BTreeMap<(ChildKind, String), Arc<Seen>>;
 
@@ -213,7 +178,7 @@ pub type Entries = BTreeMap<(ChildKind, String), Arc<Seen>>;
 #[derive(Debug, Default)]
 pub struct Index {
     owners: RwLock<HashMap<OwnerKey, Entries>>,
-    fields: Mutex<HashSet<Arc<str>>>,
+    slimmer: Slimmer,
 }
 
 impl Index {
@@ -231,7 +196,7 @@ impl Index {
     pub fn apply(&self, kind: ChildKind, object: LiveObject) -> Option<OwnerKey> {
         let owner = owner_of(&object.metadata).or_else(|| self.known(kind, &object.metadata))?;
         let name = object.metadata.name.clone()?;
-        let seen = self.slim(object);
+        let seen = self.slimmer.slim(kind, object);
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
         let entries = owners.entry(owner.clone()).or_default();
         match entries.get(&(kind, name.clone())) {
@@ -295,60 +260,6 @@ impl Index {
         });
         found.map(|(owner, _)| owner.clone())
     }
-
-    fn slim(&self, object: LiveObject) -> Seen {
-        let metadata = object.metadata;
-        let fields = metadata.managed_fields.iter().flatten().find_map(|entry| {
-            let ours = entry.manager.as_deref() == Some(MANAGER)
-                && entry.operation.as_deref() == Some("Apply")
-                && entry.subresource.as_deref().is_none_or(str::is_empty);
-            ours.then(|| entry.fields_v1.as_ref().map(|fields| fields.0.to_string()))?
-        });
-        let read = |map: Option<BTreeMap<String, String>>| -> BTreeMap<String, String> {
-            map.into_iter()
-                .flatten()
-                .filter(|(key, _)| is_read(key))
-                .collect()
-        };
-        let applied = metadata
-            .annotations
-            .as_ref()
-            .and_then(|all| all.get(APPLIED_ANNOTATION).cloned());
-        let labelled = by_labels(&metadata).is_some();
-        Seen {
-            uid: metadata.uid.unwrap_or_default(),
-            resource_version: metadata
-                .resource_version
-                .and_then(|version| version.parse().ok())
-                .unwrap_or(0),
-            generation: metadata.generation.unwrap_or(0),
-            applied,
-            fields: fields.map(|fields| self.intern(&fields)),
-            owner_uid: metadata
-                .owner_references
-                .into_iter()
-                .flatten()
-                .find(|reference| reference.controller == Some(true))
-                .map(|reference| reference.uid),
-            labelled,
-            deleting: metadata.deletion_timestamp.is_some(),
-            labels: read(metadata.labels),
-            annotations: read(metadata.annotations),
-            status: object.status.unwrap_or_default(),
-        }
-    }
-
-    /// Children of a thousand objects of one shape have equal entries; one copy of each is kept.
-    fn intern(&self, fields: &str) -> Arc<str> {
-        let mut held = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = held.get(fields) {
-            return Arc::clone(known);
-        }
-        held.retain(|known| Arc::strong_count(known) > 1);
-        let fields: Arc<str> = fields.into();
-        held.insert(Arc::clone(&fields));
-        fields
-    }
 }
 
 /// Whose child an object is: by the reference of its controller, where that is of our kinds, else by its labels. The reference goes
@@ -369,7 +280,8 @@ pub fn owner_of(metadata: &ObjectMeta) -> Option<OwnerKey> {
     by_reference.or_else(|| by_labels(metadata))
 }
 
-fn by_labels(metadata: &ObjectMeta) -> Option<OwnerKey> {
+/// Whose child an object is, by our labels alone.
+pub(super) fn by_labels(metadata: &ObjectMeta) -> Option<OwnerKey> {
     let labels = metadata.labels.as_ref()?;
     Some(OwnerKey {
         kind: labels.get(OWNER_KIND_LABEL)?.clone(),
@@ -416,40 +328,10 @@ impl Live {
     }
 }
 
-impl Seen {
-    /// Whether the object is as our body left it: same digest, and every field still ours.
-    #[must_use]
-    pub fn is_as_applied(&self, body: &Value, digest: &str) -> bool {
-        self.applied.as_deref() == Some(digest)
-            && self
-                .fields
-                .as_deref()
-                .and_then(|fields| serde_json::from_str(fields).ok())
-                .is_some_and(|fields: Value| super::ownership::owns_all(body, &fields))
-    }
-
-    /// A condition of that type.
-    #[must_use]
-    pub fn condition(&self, r#type: &str) -> Option<&LiveCondition> {
-        self.status
-            .conditions
-            .iter()
-            .find(|condition| condition.r#type == r#type)
-    }
-
-    /// Pod: whether it is ready.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        !self.deleting
-            && self
-                .condition("Ready")
-                .is_some_and(|ready| ready.status == "True")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::child::MANAGER;
     use serde_json::json;
 
     fn pod(name: &str, uid: &str, version: u64) -> LiveObject {
@@ -550,18 +432,5 @@ mod tests {
             [vienna()]
         );
         assert!(index.of(&vienna()).get(ChildKind::Pod, "b").is_none());
-    }
-
-    #[test]
-    fn equal_field_sets_share_one_allocation() {
-        let index = Index::default();
-        index.apply(ChildKind::Pod, pod("a", "1", 1));
-        index.apply(ChildKind::Pod, pod("b", "2", 1));
-        let live = index.of(&vienna());
-        let fields: Vec<_> = live
-            .iter()
-            .filter_map(|(_, _, seen)| seen.fields.clone())
-            .collect();
-        assert!(Arc::ptr_eq(&fields[0], &fields[1]));
     }
 }

@@ -2,6 +2,7 @@
 //! have, it only looks once more.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -14,16 +15,45 @@ use super::child::ChildKind;
 pub struct Memory {
     /// Since when passes have needed a remedy.
     pub unsettled_since: Option<Instant>,
-    /// The status that was sent last: the store may still show an older one, and the same body is never sent twice.
+    /// The status that was sent last, until the store shows it: the same body is never sent twice.
     pub status: Option<SentStatus>,
     /// Digests of the bodies that were applied: one that has to be sent again was changed by somebody else.
-    pub applied: HashMap<(ChildKind, String), String>,
+    pub applied: Digests,
     /// Secrets were seen to be in order, for this generation.
     pub secrets_in_order: Option<SecretsInOrder>,
     /// Since when the object is not ready.
     pub not_ready_since: Option<Instant>,
     /// What its last event said.
     pub last_event: Option<(String, String)>,
+}
+
+/// The digest that was applied last to each child. Names and digests are kept as hashes of 64 bits: a thousand objects have fifteen
+/// thousand of them, and a collision costs no more than a wrong word in an event.
+#[derive(Clone, Debug, Default)]
+pub struct Digests(Vec<(u64, u64)>);
+
+impl Digests {
+    /// Whether this digest was the last.
+    #[must_use]
+    pub fn is(&self, kind: ChildKind, name: &str, digest: &str) -> bool {
+        self.0.contains(&(hash(&(kind, name)), hash(&digest)))
+    }
+
+    /// Remembers it.
+    pub fn set(&mut self, kind: ChildKind, name: &str, digest: &str) {
+        let (child, digest) = (hash(&(kind, name)), hash(&digest));
+        if let Some((_, held)) = self.0.iter_mut().find(|(of, _)| *of == child) {
+            *held = digest;
+        } else {
+            self.0.push((child, digest));
+        }
+    }
+}
+
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A status that was sent.
@@ -80,5 +110,22 @@ impl Memories {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Memory>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_digest_of_a_child_counts() {
+        let mut digests = Digests::default();
+        digests.set(ChildKind::Service, "a", "1");
+        digests.set(ChildKind::ConfigMap, "a", "2");
+        digests.set(ChildKind::Service, "a", "3");
+        let is = |kind, digest| digests.is(kind, "a", digest);
+        assert!(is(ChildKind::Service, "3") && is(ChildKind::ConfigMap, "2"));
+        assert!(!is(ChildKind::Service, "1") && !is(ChildKind::ConfigMap, "3"));
+        assert!(!digests.is(ChildKind::Service, "b", "3"));
     }
 }

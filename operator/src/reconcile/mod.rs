@@ -23,6 +23,7 @@ pub mod reader;
 pub mod request;
 pub mod retry;
 pub mod secret;
+pub mod seen;
 pub mod status;
 pub mod suspects;
 pub mod trigger;

@@ -23,16 +23,17 @@ pub fn owns_all(body: &Value, fields: &Value) -> bool {
                 matches!(key.as_str(), "name" | "namespace" | "uid" | "resourceVersion")
                     || fields
                         .get("f:metadata")
+                        .and_then(Value::as_object)
                         .is_some_and(|fields| member_is_owned(key, value, fields))
             })
         }),
-        _ => member_is_owned(key, value, &Value::Object(fields.clone())),
+        _ => member_is_owned(key, value, fields),
     })
 }
 
-fn member_is_owned(key: &str, value: &Value, fields: &Value) -> bool {
+fn member_is_owned(key: &str, value: &Value, fields: &Map<String, Value>) -> bool {
     fields
-        .get(format!("f:{key}"))
+        .get(&format!("f:{key}"))
         .is_some_and(|fields| is_owned(value, fields))
 }
 
@@ -47,7 +48,7 @@ fn is_owned(value: &Value, fields: &Value) -> bool {
     match value {
         Value::Object(members) => members
             .iter()
-            .all(|(key, value)| member_is_owned(key, value, fields)),
+            .all(|(key, value)| member_is_owned(key, value, fields_map)),
         Value::Array(items) => items.iter().all(|item| item_is_owned(item, fields_map)),
         _ => true,
     }

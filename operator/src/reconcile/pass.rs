@@ -141,6 +141,8 @@ async fn one<K: Kind>(
         }
         Err(_) => Ok(None),
         Ok(typed) => {
+            let shown = version(meta.resource_version.as_deref());
+            memory.status = memory.status.take().filter(|sent| sent.resource_version > shown);
             let mut pass = Pass {
                 cx,
                 object: typed,

@@ -289,13 +289,15 @@ async fn follow_objects<K: Kind>(
 }
 
 impl Sinks {
-    fn seen<K: Kind>(&self, store: &Objects<K>, object: DeserializeGuard<K>) {
+    fn seen<K: Kind>(&self, store: &Objects<K>, mut object: DeserializeGuard<K>) {
         let key = OwnerKey {
             kind: K::KIND.to_owned(),
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
         };
         let owner = K::AS_CHILD.and_then(|kind| self.index.apply(kind, as_child(&object)));
+        // From here on only the index reads them, and they are larger than the rest of the object.
+        object.meta_mut().managed_fields = None;
         store.write(&Event::Apply(object));
         self.triggers.fire(key);
         self.fire(owner);
@@ -312,11 +314,8 @@ impl Sinks {
     }
 }
 
-/// Managed fields of others are half of an object's metadata and are never read; ours are, where the object is a child.
+/// Annotations that are large and never read.
 fn prune<K: Kind>(mut object: DeserializeGuard<K>) -> DeserializeGuard<K> {
-    if let Some(fields) = &mut object.meta_mut().managed_fields {
-        fields.retain(|entry| K::AS_CHILD.is_some() && entry.manager.as_deref() == Some(MANAGER));
-    }
     if let Some(annotations) = &mut object.meta_mut().annotations {
         annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }

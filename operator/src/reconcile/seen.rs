@@ -1,0 +1,348 @@
+//! What is kept of a child: a slim copy, as a thousand objects have sixteen thousand children and pods.
+//!
+//! What is equal for many is kept once: keys, uids of owners, and our entries of `managedFields`, which differ between objects by
+//! the owner's uid alone. Children without a status have no room for one. Conditions that nobody reads are dropped.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER, OWNER_KIND_LABEL, OWNER_NAME_LABEL};
+use super::live::{LiveCondition, LiveObject, LiveStatus, by_labels};
+use super::ownership;
+
+/// The conditions of children that anybody reads.
+const READ_CONDITIONS: [&str; 7] = [
+    "Ready",
+    "Reconciling",
+    "Stalled",
+    "PodScheduled",
+    "ReplicaFailure",
+    "ControllerResizeError",
+    "NodeResizeError",
+];
+
+/// One entry of the index.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Uid: the precondition of every delete.
+    pub uid: String,
+    /// Version of the object, for the order of what is seen.
+    pub resource_version: u64,
+    /// Generation of the spec; 0 where the kind has none.
+    pub generation: i64,
+    /// Digest of the body that we applied last, from the annotation.
+    pub applied: Option<String>,
+    /// Our entry of `managedFields`, with [`ANY_KEY`] in place of the owner's uid; equal entries share one allocation.
+    pub fields: Option<Arc<Value>>,
+    /// Uid of the controlling owner.
+    pub owner_uid: Option<Arc<str>>,
+    /// Whether our labels name an owner. One that lost them is still known by its owner's reference, and is given them back; but only what
+    /// carries them is ever pruned.
+    pub labelled: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Labels that are read: those of pods that are not the same for all.
+    pub labels: Few,
+    /// Annotations of ours.
+    pub annotations: Few,
+    /// Status, where the kind is watched with it.
+    pub status: SeenStatus,
+}
+
+/// The key of an item of `managedFields` that every item has.
+const ANY_KEY: &str = "k:{}";
+
+impl Seen {
+    /// Whether the object is as our body left it: same digest, same owner, and every field still ours.
+    #[must_use]
+    pub fn is_as_applied(&self, body: &Value, digest: &str) -> bool {
+        let owner = body
+            .pointer("/metadata/ownerReferences/0/uid")
+            .and_then(Value::as_str);
+        self.applied.as_deref() == Some(digest)
+            && owner.is_none_or(|owner| self.owner_uid.as_deref() == Some(owner))
+            && self
+                .fields
+                .as_deref()
+                .is_some_and(|fields| ownership::owns_all(body, fields))
+    }
+
+    /// A condition of that type, which must be one of those that are kept.
+    #[must_use]
+    pub fn condition(&self, r#type: &str) -> Option<&LiveCondition> {
+        debug_assert!(
+            READ_CONDITIONS.contains(&r#type),
+            "{type} is dropped on arrival: name it in READ_CONDITIONS"
+        );
+        self.status
+            .conditions
+            .iter()
+            .find(|condition| condition.r#type == r#type)
+    }
+
+    /// Pod: whether it is ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.deleting
+            && self
+                .condition("Ready")
+                .is_some_and(|ready| ready.status == "True")
+    }
+}
+
+/// A status that takes no room where there is none.
+#[derive(Clone, Debug, Default)]
+pub struct SeenStatus(Option<Box<LiveStatus>>);
+
+impl Deref for SeenStatus {
+    type Target = LiveStatus;
+
+    fn deref(&self) -> &LiveStatus {
+        static NONE: LazyLock<LiveStatus> = LazyLock::new(LiveStatus::default);
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl SeenStatus {
+    /// Keeps what is read, in no more room than it needs.
+    fn slim(status: Option<LiveStatus>) -> Self {
+        Self(status.map(|mut status| {
+            status
+                .conditions
+                .retain(|condition| READ_CONDITIONS.contains(&&*condition.r#type));
+            status.conditions.shrink_to_fit();
+            status.container_statuses.shrink_to_fit();
+            status.init_container_statuses.shrink_to_fit();
+            Box::new(status)
+        }))
+    }
+}
+
+/// A map of a few entries, in no more room than they need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Few(Box<[(Arc<str>, String)]>);
+
+impl Few {
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&String> {
+        self.0
+            .iter()
+            .find_map(|(of, value)| (**of == *key).then_some(value))
+    }
+
+    /// Whether there is such a key.
+    #[must_use]
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+}
+
+/// Makes entries slim.
+#[derive(Debug, Default)]
+pub struct Slimmer {
+    fields: Shared<Value>,
+    words: Shared<str>,
+}
+
+impl Slimmer {
+    /// The entry of an object.
+    pub fn slim(&self, kind: ChildKind, object: LiveObject) -> Seen {
+        let mut metadata = object.metadata;
+        let owner_uid = metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|reference| reference.controller == Some(true))
+            .map(|reference| self.words.one(reference.uid.as_str()));
+        let fields = our_fields(&mut metadata).map(|mut fields| {
+            if let Some(uid) = &owner_uid {
+                forget_uid(&mut fields, uid);
+            }
+            self.fields.one(fields)
+        });
+        let applied = metadata
+            .annotations
+            .as_mut()
+            .and_then(|all| all.remove(APPLIED_ANNOTATION));
+        let labelled = by_labels(&metadata).is_some();
+        let labels = metadata.labels.filter(|_| kind == ChildKind::Pod);
+        Seen {
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata
+                .resource_version
+                .and_then(|version| version.parse().ok())
+                .unwrap_or(0),
+            generation: metadata.generation.unwrap_or(0),
+            applied,
+            fields,
+            owner_uid,
+            labelled,
+            deleting: metadata.deletion_timestamp.is_some(),
+            labels: self.few(labels),
+            annotations: self.few(metadata.annotations),
+            status: SeenStatus::slim(object.status),
+        }
+    }
+
+    fn few(&self, map: Option<BTreeMap<String, String>>) -> Few {
+        let read = map.into_iter().flatten().filter(|(key, _)| is_read(key));
+        Few(read
+            .map(|(key, value)| (self.words.one(key.as_str()), value))
+            .collect())
+    }
+}
+
+/// Annotations and labels that are read from children; all others are dropped on arrival.
+fn is_read(key: &str) -> bool {
+    (key.starts_with("mim.city/") && key != OWNER_KIND_LABEL && key != OWNER_NAME_LABEL)
+        || matches!(key, "app.kubernetes.io/component" | "controller-revision-hash")
+}
+
+/// Our entry of `managedFields`, for the object itself.
+fn our_fields(metadata: &mut ObjectMeta) -> Option<Value> {
+    metadata.managed_fields.take()?.into_iter().find_map(|entry| {
+        let ours = entry.manager.as_deref() == Some(MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref().is_none_or(str::is_empty);
+        entry.fields_v1.filter(|_| ours).map(|fields| fields.0)
+    })
+}
+
+/// The owner's uid is in the key of its reference, and nothing else in the entry differs between objects of one shape.
+fn forget_uid(fields: &mut Value, uid: &str) {
+    let references = fields
+        .pointer_mut("/f:metadata/f:ownerReferences")
+        .and_then(Value::as_object_mut);
+    if let Some(references) = references
+        && let Some(owned) = references.remove(&format!("k:{{\"uid\":\"{uid}\"}}"))
+    {
+        references.insert(ANY_KEY.to_owned(), owned);
+    }
+}
+
+/// One allocation for all that is equal.
+#[derive(Debug)]
+struct Shared<T: ?Sized>(Mutex<Held<T>>);
+
+#[derive(Debug)]
+struct Held<T: ?Sized> {
+    values: HashSet<Arc<T>>,
+    /// With so many, what nobody holds any more is looked for.
+    full_at: usize,
+}
+
+impl<T: ?Sized> Default for Shared<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Held {
+            values: HashSet::new(),
+            full_at: 64,
+        }))
+    }
+}
+
+impl<T: Eq + Hash + ?Sized> Shared<T> {
+    fn one(&self, value: impl Into<Arc<T>>) -> Arc<T> {
+        let value = value.into();
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = held.values.get(&value) {
+            return Arc::clone(known);
+        }
+        if held.values.len() >= held.full_at {
+            held.values.retain(|known| Arc::strong_count(known) > 1);
+            held.full_at = (held.values.len() * 2).max(64);
+        }
+        held.values.insert(Arc::clone(&value));
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn child(owner: &str, digest: &str) -> LiveObject {
+        serde_json::from_value(json!({
+            "metadata": {
+                "name": "a", "namespace": "city", "uid": "1", "resourceVersion": "1",
+                "labels": {"app.kubernetes.io/component": "broker"},
+                "annotations": {APPLIED_ANNOTATION: digest, "mim.city/parts": "x", "other": "y"},
+                "ownerReferences": [{"apiVersion": "v", "kind": "K", "name": "n", "uid": owner, "controller": true}],
+                "managedFields": [
+                    {"manager": MANAGER, "operation": "Apply", "subresource": "status", "fieldsV1": {"f:status": {}}},
+                    {"manager": MANAGER, "operation": "Apply", "fieldsV1": {
+                        "f:metadata": {"f:ownerReferences": {(format!("k:{{\"uid\":\"{owner}\"}}")): {}}}, "f:spec": {"f:a": {}}}},
+                ],
+            }
+        }))
+        .unwrap()
+    }
+
+    fn body(owner: &str) -> Value {
+        json!({"metadata": {"name": "a", "ownerReferences": [{"uid": owner, "kind": "K"}]}, "spec": {"a": 1}})
+    }
+
+    #[test]
+    fn children_of_different_owners_share_one_entry_of_fields_and_are_still_told_apart() {
+        let slimmer = Slimmer::default();
+        let one = slimmer.slim(ChildKind::Service, child("u-1", "d"));
+        let other = slimmer.slim(ChildKind::Service, child("u-2", "d"));
+        assert!(Arc::ptr_eq(
+            one.fields.as_ref().unwrap(),
+            other.fields.as_ref().unwrap()
+        ));
+        assert!(one.is_as_applied(&body("u-1"), "d"));
+        assert!(!one.is_as_applied(&body("u-2"), "d"), "another owner");
+        assert!(!one.is_as_applied(&body("u-1"), "e"), "another body");
+    }
+
+    #[test]
+    fn a_reference_that_somebody_else_took_is_missed() {
+        let slimmer = Slimmer::default();
+        let mut taken = child("u-1", "d");
+        let fields = taken.metadata.managed_fields.as_mut().unwrap();
+        fields[1].fields_v1.as_mut().unwrap().0["f:metadata"] =
+            json!({"f:ownerReferences": {"k:{\"uid\":\"u-3\"}": {}}});
+        let seen = slimmer.slim(ChildKind::Service, taken);
+        assert!(!seen.is_as_applied(&body("u-1"), "d"));
+    }
+
+    #[test]
+    fn only_what_is_read_is_kept() {
+        let slimmer = Slimmer::default();
+        let seen = slimmer.slim(ChildKind::Service, child("u-1", "d"));
+        assert_eq!(
+            seen.annotations.get("mim.city/parts").map(String::as_str),
+            Some("x")
+        );
+        assert!(
+            !seen.annotations.contains_key("other") && !seen.annotations.contains_key(APPLIED_ANNOTATION)
+        );
+        assert_eq!(seen.labels, Few::default(), "only pods are told apart by labels");
+        let mut pod = child("u-1", "d");
+        pod.status = serde_json::from_value(json!({"conditions": [
+            {"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"},
+        ]}))
+        .unwrap();
+        let seen = slimmer.slim(ChildKind::Pod, pod);
+        assert!(seen.labels.contains_key("app.kubernetes.io/component") && seen.is_ready());
+        assert_eq!(seen.status.conditions.len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_holds_any_more_is_given_up() {
+        let shared = Shared::<str>::default();
+        let kept = shared.one("kept");
+        for number in 0..1000 {
+            drop(shared.one(format!("word {number}")));
+        }
+        assert!(shared.0.lock().unwrap().values.len() <= 128);
+        assert!(Arc::ptr_eq(&kept, &shared.one("kept")));
+    }
+}
