@@ -214,7 +214,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::TooSlow => Self::unavailable(error.to_string()),
-            StoreError::Data(_) | StoreError::Pattern(_) => Self::bad_data(error.to_string()),
+            StoreError::Data(_) | StoreError::TooLarge(_) | StoreError::Pattern(_) => {
+                Self::bad_data(error.to_string())
+            }
             StoreError::Internal(_) => {
                 tracing::error!(%error, "the store failed");
                 Self::new(ErrorType::InternalError, "the broker failed; its log says why")

@@ -17,8 +17,9 @@ pub const MAX_STORED_DEPTH: usize = 4 * MAX_DEPTH;
 const FREE_VALUES: usize = 20_000;
 const BYTES_PER_VALUE: usize = 6;
 const MAX_VALUES: usize = 500_000;
-/// The longest number that is taken, in characters.
-const MAX_NUMBER: usize = 400;
+/// The longest number that is taken, in digits once its exponent is written out, as the database writes it. A double
+/// needs fewer than 350, from the least to the greatest.
+const MAX_DIGITS: usize = 400;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,18 +66,31 @@ impl Json {
             at: e.valid_up_to(),
             what: "bytes that are not UTF-8",
         })?;
-        Self::parse_within(text, MAX_DEPTH)
+        Self::parse_within(
+            text,
+            Limits {
+                depth: MAX_DEPTH,
+                values: (FREE_VALUES + text.len() / BYTES_PER_VALUE).min(MAX_VALUES),
+                digits: MAX_DIGITS,
+            },
+        )
     }
 
-    /// Parses with another depth limit.
-    pub fn parse_within(text: &str, max_depth: usize) -> Result<Self, Malformed> {
-        let values = (FREE_VALUES + text.len() / BYTES_PER_VALUE).min(MAX_VALUES);
-        let mut parser = Parser {
+    /// Parses what the database keeps. It was bounded when it was written, and is longer than what the client sent;
+    /// only the depth, which is the parser's own stack, is bounded again.
+    pub fn parse_stored(text: &str) -> Result<Self, Malformed> {
+        Self::parse_within(
             text,
-            at: 0,
-            room: max_depth,
-            values,
-        };
+            Limits {
+                depth: MAX_STORED_DEPTH,
+                values: usize::MAX,
+                digits: usize::MAX,
+            },
+        )
+    }
+
+    fn parse_within(text: &str, limits: Limits) -> Result<Self, Malformed> {
+        let mut parser = Parser { text, at: 0, limits };
         parser.blanks();
         let value = parser.value()?;
         parser.blanks();
@@ -206,13 +220,20 @@ pub fn write_string(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// What a document may still have.
+struct Limits {
+    /// Levels that may be opened.
+    depth: usize,
+    /// Values that may come.
+    values: usize,
+    /// Digits of a number.
+    digits: usize,
+}
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
-    /// How many levels may still be opened.
-    room: usize,
-    /// How many values may still come.
-    values: usize,
+    limits: Limits,
 }
 
 impl Parser<'_> {
@@ -235,7 +256,8 @@ impl Parser<'_> {
     }
 
     fn value(&mut self) -> Result<Json, Malformed> {
-        self.values = self
+        self.limits.values = self
+            .limits
             .values
             .checked_sub(1)
             .ok_or_else(|| self.refused("too many values for one document"))?;
@@ -253,14 +275,15 @@ impl Parser<'_> {
     }
 
     fn nested(&mut self, inner: fn(&mut Self) -> Result<Json, Malformed>) -> Result<Json, Malformed> {
-        self.room = self
-            .room
+        self.limits.depth = self
+            .limits
+            .depth
             .checked_sub(1)
             .ok_or_else(|| self.refused("nested too deep: at most 64 levels"))?;
         self.at += 1;
         self.blanks();
         let value = inner(self)?;
-        self.room += 1;
+        self.limits.depth += 1;
         Ok(value)
     }
 
@@ -377,16 +400,20 @@ impl Parser<'_> {
             .text
             .get(start..mantissa_end)
             .is_some_and(|m| !m.bytes().any(|b| b.is_ascii_digit() && b != b'0'));
+        // 0e99999 is zero, but its text would still be written out digit by digit.
+        let text = if is_zero && mantissa_end < self.at {
+            "0"
+        } else {
+            text
+        };
+        if digits_written_out(text) > self.limits.digits {
+            return Err(Malformed::Refused {
+                at: start,
+                what: "a number of more than 400 digits",
+            });
+        }
         match text.parse::<f64>() {
-            // A number that a double cannot hold becomes thousands of digits in PostgreSQL's numeric.
-            Ok(value) if text.len() <= MAX_NUMBER && value.is_finite() && (value != 0.0 || is_zero) => {
-                // 0e99999 is zero, but its text would still be written out digit by digit.
-                Ok(Json::Number(if is_zero && mantissa_end < self.at {
-                    "0".into()
-                } else {
-                    text.into()
-                }))
-            }
+            Ok(value) if value.is_finite() && (value != 0.0 || is_zero) => Ok(Json::Number(text.into())),
             _ => Err(Malformed::Refused {
                 at: start,
                 what: "a number outside the range of a 64-bit float",
@@ -470,6 +497,25 @@ impl Parser<'_> {
         self.at += 5;
         Ok(code)
     }
+}
+
+/// How many digits a number of JSON has without an exponent, as PostgreSQL's `numeric` is written: every digit that was
+/// sent counts, zeros too. Not fewer, at most a few more.
+#[must_use]
+pub fn digits_written_out(number: &str) -> usize {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    // An exponent beyond this type is far beyond every limit.
+    let exponent: isize = exponent.parse().unwrap_or(isize::MAX);
+    let shift = exponent.unsigned_abs();
+    let (grows, shrinks) = if exponent < 0 {
+        (fraction.len(), whole.len())
+    } else {
+        (whole.len(), fraction.len())
+    };
+    grows
+        .saturating_add(shift)
+        .saturating_add(shrinks.saturating_sub(shift))
 }
 
 fn has_twins(members: &[(String, Json)]) -> bool {

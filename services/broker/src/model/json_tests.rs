@@ -29,6 +29,28 @@ fn numbers_that_no_double_holds_are_refused() {
 }
 
 #[test]
+fn numbers_that_become_long_when_they_are_written_out_are_refused() {
+    let long = format!("1.{}e-300", "1".repeat(389));
+    assert!(matches!(text(&long), Err(Malformed::Refused { .. })));
+    for (number, digits) in [
+        ("5", 1),
+        ("1e300", 301),
+        ("1.5E+2", 3),
+        ("12.5e-1", 3),
+        ("5e-324", 324),
+        ("2.2250738585072014e-308", 324),
+    ] {
+        assert_eq!(digits_written_out(number), digits, "{number}");
+    }
+    let stored = format!("[{}]", "1.5,".repeat(600_000) + &"7".repeat(700));
+    assert!(matches!(
+        Json::parse(stored.as_bytes()),
+        Err(Malformed::Refused { .. })
+    ));
+    assert_eq!(Json::parse_stored(&stored).unwrap().to_text(), stored);
+}
+
+#[test]
 fn what_is_not_json_is_a_syntax_error() {
     for source in [
         "",

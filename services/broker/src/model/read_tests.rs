@@ -222,7 +222,7 @@ proptest! {
             }
         };
         let mut entity = create(fragment.clone(), Timestamp::UNIX_EPOCH);
-        entity.attributes = stored::read(&stored::write(&entity.attributes)).unwrap();
+        entity.attributes = stored::read(&stored::write(&entity.attributes).unwrap()).unwrap();
         let view = |representation| View { context: &context, representation, sys_attrs: false, only: None, with_context: false };
         let mut shown = String::new();
         view(Representation::Normalized).entity(&entity, &mut shown);

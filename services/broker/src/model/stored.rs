@@ -6,20 +6,73 @@
 //! only where an instance is younger than what holds it, `modifiedAt` only once it was changed.
 
 use crate::model::entity::{Attributes, Instance, Kind};
-use crate::model::json::{Json, MAX_STORED_DEPTH, write_string};
+use crate::model::json::{Json, digits_written_out, write_string};
 
 /// The stored text is not what [`write`] writes: somebody else changed the database.
 #[derive(Debug, thiserror::Error)]
 #[error("the stored entity cannot be read: {0}")]
 pub struct Damaged(String);
 
-/// Writes attributes.
-#[must_use]
-pub fn write(attributes: &Attributes) -> String {
+/// The most that is kept of one entity: bytes of its text as the database writes it, and JSON values in it. An entity
+/// grows by many requests, and whoever reads it, or a page with it, holds it in memory whole.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// See [`MAX_BYTES`].
+pub const MAX_VALUES: usize = 500_000;
+
+/// The entity would be larger than what is kept of one.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the entity would be too large: at most {MAX_BYTES} bytes and {MAX_VALUES} values as it is stored; split it into several"
+)]
+pub struct TooLarge;
+
+/// Writes attributes; what it writes, [`read`] reads.
+pub fn write(attributes: &Attributes) -> Result<String, TooLarge> {
     let mut out = String::with_capacity(256);
     write_attributes(&mut out, attributes, "{");
     out.push('}');
-    out
+    let size = Size::of(attributes);
+    if size.values > MAX_VALUES || out.len() + size.values + size.digits > MAX_BYTES {
+        return Err(TooLarge);
+    }
+    Ok(out)
+}
+
+/// What the text does not show of the size of what is stored.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    /// JSON values. The database writes a blank after each comma and colon, about one for each value.
+    values: usize,
+    /// Digits that exponents become when the database writes them out.
+    digits: usize,
+}
+
+impl Size {
+    fn of(attributes: &Attributes) -> Self {
+        let mut size = Self { values: 1, digits: 0 };
+        for instances in attributes.values() {
+            size.values += 1;
+            for instance in instances {
+                // The instance, its type, at most five plain members, its types of targets.
+                size.values += 8 + instance.object_type.len();
+                size.add(&instance.value);
+                let subs = Self::of(&instance.subs);
+                size.values += subs.values;
+                size.digits += subs.digits;
+            }
+        }
+        size
+    }
+
+    fn add(&mut self, value: &Json) {
+        self.values += 1;
+        match value {
+            Json::Number(text) => self.digits += digits_written_out(text).saturating_sub(text.len()),
+            Json::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Json::Object(members) => members.iter().for_each(|(_, value)| self.add(value)),
+            _ => {}
+        }
+    }
 }
 
 fn write_attributes(out: &mut String, attributes: &Attributes, before_first: &str) {
@@ -74,7 +127,7 @@ fn write_instance(out: &mut String, instance: &Instance) {
 
 /// Reads what [`write`] wrote, or what PostgreSQL made of it.
 pub fn read(text: &str) -> Result<Attributes, Damaged> {
-    let json = Json::parse_within(text, MAX_STORED_DEPTH).map_err(|e| Damaged(e.to_string()))?;
+    let json = Json::parse_stored(text).map_err(|e| Damaged(e.to_string()))?;
     match json {
         Json::Object(members) => members
             .into_iter()
@@ -141,7 +194,7 @@ mod tests {
     #[test]
     fn everything_of_an_instance_is_kept() {
         let text = r#"{"urn:a":[{"type":"Relationship","value":"urn:b","datasetId":"urn:d","observedAt":"2024-01-01T00:00:00Z","unitCode":"C","createdAt":"x","modifiedAt":"y","objectType":["urn:t"],"urn:sub":[{"type":"Property","value":5.0}]}]}"#;
-        assert_eq!(write(&read(text).unwrap()), text);
+        assert_eq!(write(&read(text).unwrap()).unwrap(), text);
     }
 
     proptest! {

@@ -45,7 +45,9 @@ impl Store {
         ids.sort_unstable();
         ids.dedup();
         match self.write_together(tenant, &ids, decide).await {
-            Err(StoreError::Data(_)) => self.write_singly(tenant, &ids, decide).await,
+            Err(StoreError::Data(_) | StoreError::TooLarge(_)) => {
+                self.write_singly(tenant, &ids, decide).await
+            }
             outcome => outcome,
         }
     }
@@ -102,23 +104,17 @@ async fn attempt(
         .iter()
         .map(|row| rows::entity(row).map(|e| (e.id.clone(), e)))
         .collect::<Result<BTreeMap<_, _>, _>>()?;
-    let (mut new, mut changed) = (Columns::default(), Columns::default());
-    let mut outcome = BatchOutcome::default();
-    for id in ids {
-        let before = there.get(id);
-        match (decide.decide(id, before), before) {
-            (Some(after), None) => {
-                new.add_new(tenant, &after);
-                outcome.created.insert(id.clone());
-            }
-            (Some(after), Some(before)) => {
-                changed.add_changed(tenant, before, &after);
-                outcome.existed.insert(id.clone());
-            }
-            (None, Some(_)) => drop(outcome.existed.insert(id.clone())),
-            (None, None) => {}
+    let Decided {
+        new,
+        changed,
+        outcome,
+    } = match decided(tenant, ids, &there, decide) {
+        Ok(decided) => decided,
+        Err(error) => {
+            lease.rollback().await;
+            return Err(error);
         }
-    }
+    };
     if !new.ids.is_empty() {
         let inserted = lease.within(rows::INSERT, columns!(tenant, new)).await?;
         if inserted.len() < new.ids.len() {
@@ -139,4 +135,37 @@ async fn attempt(
         )
         .await?;
     Ok(Some(outcome))
+}
+
+/// What is to be written, and what is then told of it.
+#[derive(Default)]
+struct Decided {
+    new: Columns,
+    changed: Columns,
+    outcome: BatchOutcome,
+}
+
+fn decided(
+    tenant: TenantId,
+    ids: &[String],
+    there: &BTreeMap<String, Entity>,
+    decide: &impl Decide,
+) -> Result<Decided, StoreError> {
+    let mut decided = Decided::default();
+    for id in ids {
+        let before = there.get(id);
+        match (decide.decide(id, before), before) {
+            (Some(after), None) => {
+                decided.new.add_new(tenant, &after)?;
+                decided.outcome.created.insert(id.clone());
+            }
+            (Some(after), Some(before)) => {
+                decided.changed.add_changed(tenant, before, &after)?;
+                decided.outcome.existed.insert(id.clone());
+            }
+            (None, Some(_)) => drop(decided.outcome.existed.insert(id.clone())),
+            (None, None) => {}
+        }
+    }
+    Ok(decided)
 }

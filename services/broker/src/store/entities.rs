@@ -27,7 +27,7 @@ impl Store {
     /// Keeps a new entity; false when its id is in use.
     pub async fn create(&self, tenant: TenantId, entity: &Entity) -> Result<bool, StoreError> {
         let mut new = Columns::default();
-        new.add_new(tenant, entity);
+        new.add_new(tenant, entity)?;
         let mut lease = self.pool.lease().await?;
         let inserted = lease.query(rows::INSERT, columns!(tenant, new)).await?;
         Ok(!inserted.is_empty())
@@ -57,7 +57,10 @@ impl Store {
             }
         };
         let mut changed = Columns::default();
-        changed.add_changed(tenant, &before, &after);
+        if let Err(error) = changed.add_changed(tenant, &before, &after) {
+            lease.rollback().await;
+            return Err(error);
+        }
         lease
             .commit(
                 rows::UPDATE,

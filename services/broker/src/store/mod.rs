@@ -41,6 +41,9 @@ pub enum StoreError {
     /// PostgreSQL refuses this data.
     #[error("the database cannot take this: {0}")]
     Data(String),
+    /// The entity would be larger than what is kept of one.
+    #[error("{0}")]
+    TooLarge(String),
     /// PostgreSQL refuses this regular expression.
     #[error("not a regular expression: {0}")]
     Pattern(String),

@@ -55,15 +55,21 @@ pub struct Columns {
 
 impl Columns {
     /// Adds an entity that is new.
-    pub fn add_new(&mut self, tenant: TenantId, entity: &Entity) {
-        self.add(tenant, entity);
+    pub fn add_new(&mut self, tenant: TenantId, entity: &Entity) -> Result<(), StoreError> {
+        self.add(tenant, entity)?;
         self.add_types(entity, &[]);
         self.add_places(entity);
+        Ok(())
     }
 
     /// Adds an entity that takes the place of another.
-    pub fn add_changed(&mut self, tenant: TenantId, before: &Entity, entity: &Entity) {
-        self.add(tenant, entity);
+    pub fn add_changed(
+        &mut self,
+        tenant: TenantId,
+        before: &Entity,
+        entity: &Entity,
+    ) -> Result<(), StoreError> {
+        self.add(tenant, entity)?;
         self.add_types(entity, &before.types);
         for gone in before.types.iter().filter(|t| !entity.types.contains(t)) {
             self.untyped.0.push(gone.clone());
@@ -73,13 +79,15 @@ impl Columns {
             self.moved.push(entity.id.clone());
             self.add_places(entity);
         }
+        Ok(())
     }
 
-    fn add(&mut self, tenant: TenantId, entity: &Entity) {
+    fn add(&mut self, tenant: TenantId, entity: &Entity) -> Result<(), StoreError> {
+        let attrs = stored::write(&entity.attributes).map_err(|e| StoreError::TooLarge(e.to_string()))?;
         self.ids.push(entity.id.clone());
         self.types.push(entity.types.join(SEPARATOR));
         self.scopes.push(entity.scope.join(SEPARATOR));
-        self.attrs.push(stored::write(&entity.attributes));
+        self.attrs.push(attrs);
         let terms: Vec<String> = terms::of_attributes(tenant.0, &entity.attributes)
             .iter()
             .map(i64::to_string)
@@ -87,6 +95,7 @@ impl Columns {
         self.terms.push(format!("{{{}}}", terms.join(",")));
         self.created.push(entity.created);
         self.modified.push(entity.modified);
+        Ok(())
     }
 
     fn add_types(&mut self, entity: &Entity, before: &[String]) {
