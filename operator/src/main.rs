@@ -10,7 +10,7 @@ use futures::FutureExt;
 use ipnet::IpNet;
 use mim_operator::operator::{Fatal, Handle, Operator, Options};
 use mim_operator::reconcile::context::Settings;
-use mim_operator::reconcile::lease::Timing;
+use mim_operator::reconcile::lease::{LEASE_NAME, Timing};
 use mim_operator::reconcile::watch::Scope;
 use mim_operator::release::Releases;
 use mim_operator::{health, telemetry};
@@ -31,6 +31,9 @@ struct Args {
     /// The operator's own namespace, for the lease.
     #[arg(long, env = "MIM_NAMESPACE", default_value = "default")]
     namespace: String,
+    /// Name of the lease: the same for all replicas of one installation.
+    #[arg(long, env = "MIM_LEASE", default_value = LEASE_NAME)]
+    lease: String,
     /// Name of this process in the lease and in events; absent: the host name and a random part.
     #[arg(long, env = "MIM_POD_NAME", default_value = "mim-operator")]
     identity: String,
@@ -154,6 +157,7 @@ fn options(args: Args, releases: Releases) -> Options {
     // The pod's name alone is the same after a restart of the container.
     let identity = format!("{}-{:08x}", args.identity, rand::random::<u32>());
     let mut options = Options::new(scope, &args.namespace, &identity, releases);
+    options.lease = args.lease;
     options.election = args.leader_election.then(Timing::default);
     options.concurrency = args.concurrency;
     options.settings = Settings {

@@ -18,7 +18,7 @@ use crate::reconcile::client::{self, ConnectError, Requests};
 use crate::reconcile::context::{Context, Settings};
 use crate::reconcile::controller;
 use crate::reconcile::kind::Kind;
-use crate::reconcile::lease::{Election, Ended, LeaseClock, Timing};
+use crate::reconcile::lease::{Election, Ended, LEASE_NAME, LeaseClock, Timing};
 use crate::reconcile::probes::{self, Probes};
 use crate::reconcile::request::{Limits, Observer, RequestLayer};
 use crate::reconcile::trigger::Triggers;
@@ -44,6 +44,8 @@ pub struct Options {
     pub scope: Scope,
     /// The operator's own namespace, for the lease.
     pub namespace: String,
+    /// Name of the lease: two installations in one namespace have two.
+    pub lease: String,
     /// Unique for every start of a process.
     pub identity: String,
     /// The times of the election; `None`: no election, somebody else sees to it that there is one operator.
@@ -65,6 +67,7 @@ impl Options {
         Self {
             scope,
             namespace: namespace.to_owned(),
+            lease: LEASE_NAME.to_owned(),
             identity: identity.to_owned(),
             election: Some(Timing::default()),
             concurrency: 32,
@@ -297,6 +300,7 @@ impl Operator {
         let election = Election {
             requests: self.requests.clone(),
             namespace: self.options.namespace.clone(),
+            lease: self.options.lease.clone(),
             identity: self.options.identity.clone(),
             timing,
             clock: self.clock.clone(),

@@ -20,7 +20,7 @@ use kube::runtime::watcher;
 use mim_lab::{Audit, ControlPlane, Options};
 use mim_operator::metrics::Metrics;
 use mim_operator::reconcile::client::{ONLY_IF_ABSENT, Requests, USER_AGENT_VALUE, connect};
-use mim_operator::reconcile::lease::{Election, Ended, LeaseClock, Timing};
+use mim_operator::reconcile::lease::{Election, Ended, LEASE_NAME, LeaseClock, Timing};
 use mim_operator::reconcile::request::{Interrupted, Journal, Limits, Observer, Purpose, RequestLayer};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -319,6 +319,7 @@ async fn candidate(plane: &ControlPlane, identity: &str) -> Candidate {
     let election = Election {
         requests: requests(plane, clock.clone(), None).await,
         namespace: NAMESPACE.to_owned(),
+        lease: LEASE_NAME.to_owned(),
         identity: identity.to_owned(),
         timing: Timing::new(seconds(6), seconds(4), Duration::from_millis(500)).unwrap(),
         clock: clock.clone(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams};
@@ -15,6 +15,7 @@ use mim_tests::demo::pods::Pods;
 use mim_tests::demo::programs::checkout;
 use mim_tests::demo::say::Say;
 use mim_tests::demo::{self, CITY, Options, install};
+use mim_tests::eventually::within;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Namespaces that the operator watches beside the city's own.
@@ -141,16 +142,7 @@ fn run_demo() -> Result<String, String> {
 /// Asks until the answer is `Ok`, and gives it.
 pub async fn eventually<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
-    mut ask: impl FnMut() -> F,
+    ask: impl FnMut() -> F,
 ) -> T {
-    let started = Instant::now();
-    loop {
-        match ask().await {
-            Ok(answer) => return answer,
-            Err(not_yet) if started.elapsed() > PATIENCE => {
-                panic!("{what}: still {not_yet:?} after {PATIENCE:?}")
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    }
+    within(what, PATIENCE, ask).await
 }

@@ -110,11 +110,16 @@ impl Cluster {
 /// An API for any object, by its manifest's type.
 #[must_use]
 pub fn api_of(client: &Client, namespace: &str, object: &Value) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &resource_of(object))
+}
+
+/// The resource of a manifest's kind, by the rule that English plurals follow.
+#[must_use]
+pub fn resource_of(object: &Value) -> ApiResource {
     let api_version = object["apiVersion"].as_str().expect("an apiVersion");
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let kind = object["kind"].as_str().expect("a kind");
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::namespaced_with(client.clone(), namespace, &resource)
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 /// Applies a manifest as a user does.

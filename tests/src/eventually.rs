@@ -9,14 +9,23 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// Asks until the answer is `Ok`, and gives it; after [`PATIENCE`] the last `Err` is the failure.
 pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
+    ask: impl FnMut() -> F,
+) -> T {
+    within(what, PATIENCE, ask).await
+}
+
+/// As [`eventually`], for what may take `patience`.
+pub async fn within<T, E: Debug, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    patience: Duration,
     mut ask: impl FnMut() -> F,
 ) -> T {
     let started = Instant::now();
     loop {
         match ask().await {
             Ok(answer) => return answer,
-            Err(not_yet) if started.elapsed() > PATIENCE => {
-                panic!("{what}: still {not_yet:?} after {PATIENCE:?}")
+            Err(not_yet) if started.elapsed() > patience => {
+                panic!("{what}: still {not_yet:?} after {patience:?}")
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }

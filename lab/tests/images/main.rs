@@ -1,6 +1,6 @@
 //! The images as their users see them: archives, what stands in them, and that they start.
 //!
-//! `make test` has built the programs before (`make images`); without that the first of these tests builds them.
+//! The first of these tests builds the programs where they are not built yet.
 //! `MIM_IMAGES_PROFILE` names another cargo profile than `release`.
 #![expect(
     clippy::unwrap_used,

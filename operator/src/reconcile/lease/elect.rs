@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::reconcile::client::Requests;
 use crate::reconcile::request::Purpose;
 
-/// Name of the lease in the operator's own namespace.
+/// Name of the lease in the operator's own namespace, unless told otherwise.
 pub const LEASE_NAME: &str = "mim-operator";
 
 /// How long giving the lease back may take. Longer, and the next one takes it by expiry.
@@ -31,6 +31,8 @@ pub struct Election {
     pub requests: Requests,
     /// The operator's own namespace.
     pub namespace: String,
+    /// Name of the lease in it: the same for all that may take each other's place, and for nobody else.
+    pub lease: String,
     /// Who this process is: unique for every start of a process, or two could believe that they hold the same lease.
     pub identity: String,
     /// The times.
@@ -187,11 +189,12 @@ impl Candidate {
     /// Reads the lease. The clock of an unchanged spec runs on.
     async fn read(&mut self) -> Result<(), kube::Error> {
         let Election {
-            requests, namespace, ..
+            requests,
+            namespace,
+            lease: name,
+            ..
         } = &self.election;
-        let found: Option<Lease> = requests
-            .get(&leases(), namespace, LEASE_NAME, Purpose::Lease)
-            .await?;
+        let found: Option<Lease> = requests.get(&leases(), namespace, name, Purpose::Lease).await?;
         self.seen = found.map(|lease| {
             let spec = lease.spec.clone().unwrap_or_default();
             let since = self
@@ -211,7 +214,10 @@ impl Candidate {
     /// Writes the lease as a new object, or over exactly the version that was read, so that of two who try one fails.
     async fn write(&mut self, spec: LeaseSpec) -> Result<(), kube::Error> {
         let Election {
-            requests, namespace, ..
+            requests,
+            namespace,
+            lease: name,
+            ..
         } = &self.election;
         let written: Result<Lease, kube::Error> = if let Some((lease, _)) = &self.seen {
             let lease = Lease {
@@ -219,11 +225,11 @@ impl Candidate {
                 ..lease.clone()
             };
             requests
-                .update(&leases(), namespace, LEASE_NAME, &lease, Purpose::Lease)
+                .update(&leases(), namespace, name, &lease, Purpose::Lease)
                 .await
         } else {
             let metadata = ObjectMeta {
-                name: Some(LEASE_NAME.to_owned()),
+                name: Some(name.clone()),
                 ..ObjectMeta::default()
             };
             let lease = Lease {
@@ -334,7 +340,7 @@ fn report(election: &Election, failure: &AttemptError) {
     match failure {
         AttemptError::Api(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => error!(
             namespace = election.namespace,
-            lease = LEASE_NAME,
+            lease = election.lease,
             error = status.message,
             "the lease may not be read or written; the Role must allow get, create and update of leases \
              (coordination.k8s.io) in this namespace"

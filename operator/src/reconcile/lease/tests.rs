@@ -98,6 +98,7 @@ fn start(server: &Server, identity: &str, jitter: fn() -> f64) -> Operator {
     let election = Election {
         requests: Requests::new(client),
         namespace: "mim".into(),
+        lease: LEASE_NAME.into(),
         identity: identity.into(),
         timing: Timing::default(),
         clock: clock.clone(),
