@@ -4,17 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use kube::core::GroupVersionKind;
-use kube::discovery::ApiResource;
 use serde_json::{Map, Value, json};
 
 const REFERENCE: &str = "#/definitions/";
-
-/// The resource of a kind, by the rule that English plurals follow.
-pub fn resource(api_version: &str, kind: &str) -> ApiResource {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
-}
 
 /// Writes `schemas/<kind>-<group>-<version>.json` into `folder`, strict: an unknown field is an error.
 pub fn write(openapi: &Value, folder: &Path) {

@@ -18,6 +18,7 @@ pub const MATRIX: &[&[&str]] = &[
     &["ci/single.yaml"],
     &["ci/cluster.yaml"],
     &["ci/single.yaml", "ci/cluster-bare.yaml"],
+    &["ci/cluster.yaml", "ci/digits.yaml"],
 ];
 /// The chart of the definitions, which has no values.
 pub const CRDS: &[&str] = &[];
@@ -33,11 +34,6 @@ pub fn chart_of(values: &[&str]) -> &'static str {
 
 fn charts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts")
-}
-
-/// A file of a chart.
-pub fn file(chart: &str, path: &str) -> String {
-    std::fs::read_to_string(charts().join(chart).join(path)).unwrap()
 }
 
 /// Every template of a chart with its name, generated definitions left out.
@@ -63,6 +59,16 @@ pub fn objects(text: &str) -> Vec<Value> {
         .collect()
 }
 
+/// What helm rendered; a test ends where it did not.
+fn rendered(chart: &str, output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{chart}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
 /// The two programs.
 pub struct Helm {
     helm: PathBuf,
@@ -86,19 +92,18 @@ impl Helm {
 
     /// As [`Self::template`], with single values on top.
     pub fn template_with(&self, chart: &str, values: &[&str], set: &[&str]) -> String {
-        let output = self.render(chart, values, set);
-        assert!(
-            output.status.success(),
-            "{chart} {values:?} {set:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
+        rendered(chart, &self.render(RELEASE, chart, values, set))
+    }
+
+    /// As [`Self::template`], for a release of another name.
+    pub fn template_of(&self, release: &str, chart: &str, values: &[&str]) -> String {
+        rendered(chart, &self.render(release, chart, values, &[]))
     }
 
     /// What helm says when it does not render.
     pub fn refused(&self, chart: &str, values: &[&str], set: &str) -> String {
         let set = if set.is_empty() { Vec::new() } else { vec![set] };
-        let output = self.render(chart, values, &set);
+        let output = self.render(RELEASE, chart, values, &set);
         assert!(
             !output.status.success(),
             "{chart} {values:?} {set:?} was rendered"
@@ -106,12 +111,12 @@ impl Helm {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    fn render(&self, chart: &str, values: &[&str], set: &[&str]) -> Output {
+    fn render(&self, release: &str, chart: &str, values: &[&str], set: &[&str]) -> Output {
         let chart = charts().join(chart);
         let mut command = self.helm();
         command
             .arg("template")
-            .arg(RELEASE)
+            .arg(release)
             .arg(&chart)
             .args(["--namespace", NAMESPACE]);
         for file in values {

@@ -10,6 +10,7 @@
 
 mod api_schemas;
 mod helm;
+mod monitoring;
 mod rights;
 
 use std::collections::BTreeSet;
@@ -20,7 +21,7 @@ use mim_lab::{ControlPlane, Options};
 use serde_json::{Value, json};
 
 use helm::{Helm, MATRIX, NAMESPACE, RELEASE};
-use mim_tests::cluster::api_of;
+use mim_tests::cluster::{api_of, resource_of};
 
 /// Kinds of the Prometheus operator, whose schemas no API server of ours has. They are looked at by hand below.
 const FOREIGN: &str = "monitoring.coreos.com/v1";
@@ -86,11 +87,10 @@ async fn what_is_rendered_is_valid_and_let_in_by_an_api_server() {
         .await
         .unwrap();
     api_schemas::write(&serde_json::from_str(&openapi).unwrap(), plane.folder());
-    for name in [NAMESPACE, "city-north", "city-south", "city-a", "city-b"] {
+    for name in [NAMESPACE, "city-north", "city-south", "city-a", "city-b", "123"] {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name,
             "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
-        let resource = api_schemas::resource("v1", "Namespace");
-        Api::<DynamicObject>::all_with(client.clone(), &resource)
+        Api::<DynamicObject>::all_with(client.clone(), &resource_of(&namespace))
             .patch(name, &PatchParams::apply("tests"), &Patch::Apply(&namespace))
             .await
             .unwrap();
@@ -133,13 +133,10 @@ async fn what_is_rendered_is_valid_and_let_in_by_an_api_server() {
 
 /// Server-side apply that changes nothing; PodSecurity `restricted` decides about pods.
 async fn dry_run(client: &kube::Client, object: &Value) {
-    let (version, kind) = (
-        object["apiVersion"].as_str().unwrap(),
-        object["kind"].as_str().unwrap(),
-    );
+    let kind = object["kind"].as_str().unwrap();
     let api = match object["metadata"]["namespace"].as_str() {
         Some(namespace) => api_of(client, namespace, object),
-        None => Api::all_with(client.clone(), &api_schemas::resource(version, kind)),
+        None => Api::all_with(client.clone(), &resource_of(object)),
     };
     let name = object["metadata"]["name"].as_str().unwrap();
     let params = PatchParams {
@@ -231,6 +228,85 @@ fn a_new_catalogue_restarts_the_operator_and_nothing_else_does() {
     assert_ne!(digest(&[]), digest(&["releases[0].name=0.2.0"]));
 }
 
+/// The operator reads these values at its start: what the schema lets in must not make it crash there.
+#[test]
+fn what_the_schema_lets_in_is_read_by_the_operator() {
+    let helm = helm();
+    for cidr in [
+        "10.20.0.0/16",
+        "255.255.255.255/32",
+        "::/0",
+        "fd00:20::/32",
+        "2001:db8::1:2:3/128",
+        "1:2:3:4:5:6:7:8/64",
+    ] {
+        assert!(cidr.parse::<ipnet::IpNet>().is_ok(), "{cidr}");
+        helm.template_with(
+            "mim-operator",
+            &["ci/namespaced.yaml"],
+            &[&format!("egress.allowedPrivateCidrs[0]={cidr}")],
+        );
+    }
+    for level in [
+        "off",
+        "info",
+        "mim_operator=debug",
+        "mim_operator::reconcile=trace",
+    ] {
+        helm.template_with(
+            "mim-operator",
+            &["ci/namespaced.yaml"],
+            &[&format!("log.level={level}")],
+        );
+    }
+}
+
+/// YAML reads `123` as a number where nothing says that it is a name.
+#[test]
+fn names_of_digits_stay_names() {
+    let helm = helm();
+    let text = helm.template("mim-operator", &["ci/cluster.yaml", "ci/digits.yaml"]);
+    assert_eq!(
+        text.matches("mim.city/releases:").count(),
+        1,
+        "an annotation is written twice"
+    );
+    let objects = helm::objects(&text);
+    let binding = objects
+        .iter()
+        .find(|object| object["kind"] == "RoleBinding" && object["metadata"]["namespace"] == "123");
+    assert!(binding.is_some(), "no RoleBinding in the namespace 123:\n{text}");
+    let deployment = objects
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .unwrap();
+    let template = &deployment["spec"]["template"];
+    assert_eq!(template["spec"]["imagePullSecrets"], json!([{"name": "456"}]));
+    assert_eq!(template["spec"]["priorityClassName"], "789");
+    assert_ne!(template["metadata"]["annotations"]["mim.city/releases"], "mine");
+}
+
+#[test]
+fn two_releases_in_one_namespace_have_two_leases() {
+    let helm = helm();
+    let lease = |release: &str| {
+        let objects = helm::objects(&helm.template_of(release, "mim-operator", &["ci/namespaced.yaml"]));
+        let text = serde_json::to_string(&objects).unwrap();
+        let role = objects
+            .iter()
+            .find(|object| object["rules"][1]["resources"] == json!(["leases"]))
+            .unwrap();
+        let name = role["rules"][1]["resourceNames"][0].as_str().unwrap().to_owned();
+        assert!(
+            text.contains(&format!("\"--lease={name}\"")),
+            "the operator is not told its lease {name}"
+        );
+        name
+    };
+    assert_eq!(lease(RELEASE), RELEASE);
+    assert_ne!(lease("north"), lease("south"));
+}
+
 #[test]
 fn wrong_values_are_refused_with_words() {
     let helm = helm();
@@ -247,6 +323,30 @@ fn wrong_values_are_refused_with_words() {
         (&["ci/cluster.yaml"], "watchNamespaces[0]=city", "watchNamespaces"),
         (
             &["ci/namespaced.yaml"],
+            "egress.allowedPrivateCidrs[0]=999.9.9.9/999",
+            "allowedPrivateCidrs",
+        ),
+        (
+            &["ci/namespaced.yaml"],
+            "egress.allowedPrivateCidrs[0]=fd00::1::/64",
+            "allowedPrivateCidrs",
+        ),
+        (&["ci/namespaced.yaml"], "log.level=loud", "level"),
+        (&["ci/namespaced.yaml"], "log.level=mim_operator=loud", "level"),
+        (&["ci/namespaced.yaml"], "networkPolicy=null", "networkPolicy"),
+        (&["ci/namespaced.yaml"], "metrics=null", "metrics"),
+        (
+            &["ci/namespaced.yaml"],
+            "metrics.serviceMonitor=null",
+            "serviceMonitor",
+        ),
+        (
+            &["ci/namespaced.yaml"],
+            "metrics.prometheusRule.enabled=true",
+            "metrics.prometheusRule.enabled needs metrics.serviceMonitor.enabled",
+        ),
+        (
+            &["ci/namespaced.yaml"],
             "images.registry=https://registry.example.org",
             "registry",
         ),
@@ -255,45 +355,6 @@ fn wrong_values_are_refused_with_words() {
         assert!(refusal.contains(words), "{set}: {refusal}");
     }
     assert!(helm.refused("mim-crds", &[], "keep=false").contains("keep"));
-}
-
-#[test]
-fn alerts_and_dashboards_name_metrics_and_kinds_that_there_are() {
-    let metrics = mim_operator::metrics::Metrics::new();
-    metrics.set_objects("ContextBroker", "Stalled", 1);
-    metrics.pass("ContextBroker", "Settled", std::time::Duration::ZERO);
-    metrics.request(
-        &mim_operator::metrics::RequestLabels {
-            verb: "get",
-            resource: String::new(),
-            purpose: "Watch",
-            code: "200".to_owned(),
-        },
-        None,
-    );
-    let known = metrics.render().unwrap();
-    let alerts = helm::file("mim-operator", "files/alerts.yaml");
-    let mut tried = 0;
-    for (start, _) in alerts.match_indices("mim_") {
-        let name: String = alerts[start..]
-            .chars()
-            .take_while(|c| c.is_ascii_lowercase() || *c == '_')
-            .collect();
-        assert!(
-            known.contains(&format!("{name}{{")) || known.contains(&format!("{name} ")),
-            "no metric {name}"
-        );
-        tried += 1;
-    }
-    assert!(tried >= 5);
-    let config = helm::file("mim-operator", "files/kube-state-metrics.yaml");
-    for crd in mim_crds::all() {
-        assert!(
-            config.contains(&format!("kind: {}}}", crd.spec.names.kind)),
-            "{}",
-            crd.spec.names.kind
-        );
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

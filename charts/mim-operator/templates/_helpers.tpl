@@ -9,7 +9,7 @@
 
 {{- define "mim-operator.selector" -}}
 app.kubernetes.io/name: mim-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
