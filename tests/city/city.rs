@@ -109,7 +109,8 @@ pub async fn upgrade_operator(cluster: &Cluster) {
         .unwrap();
 }
 
-fn images() -> Images {
+/// The images that all tests use.
+pub fn images() -> Images {
     let given = std::env::var_os("MIM_IMAGES").map(PathBuf::from);
     let folder = given.clone().unwrap_or_else(|| checkout().join("dist/images"));
     Images {

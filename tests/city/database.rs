@@ -15,7 +15,7 @@ use crate::city::{City, eventually};
 const TYPES: &str = "/ngsi-ld/v1/types";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_killed_under_load_loses_nothing_accepted_and_the_broker_says_503_until_it_is_back() {
+async fn row_database_killed_under_load_loses_nothing_accepted_and_the_broker_says_503_until_it_is_back() {
     let city = City::new().await;
     let traffic = Traffic::start(&city.broker, &format!("database-{:08x}", rand::random::<u32>()));
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -46,7 +46,7 @@ async fn delete_platform(city: &City) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_platform_deleted_with_retain_and_made_again_finds_its_data() {
+async fn row_platform_deleted_with_retain_and_made_again_finds_its_data() {
     let city = City::new().await;
     let entity = observation(
         &format!("retained-{:08x}", rand::random::<u32>()),
@@ -83,7 +83,7 @@ async fn a_platform_deleted_with_retain_and_made_again_finds_its_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_confirmed_delete_removes_the_data_and_the_next_platform_is_empty() {
+async fn row_platform_deleted_with_confirmed_delete_removes_the_data_and_the_next_platform_is_empty() {
     let city = City::new().await;
     let identifier = system_identifier(&city).await;
     let policy = r#"{"spec": {"deletionPolicy": "Delete"}}"#;

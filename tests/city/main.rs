@@ -17,3 +17,4 @@ mod foreign_database;
 mod network;
 mod operator;
 mod probe;
+mod rollout;

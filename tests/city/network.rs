@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use mim_tests::demo::CITY;
 use mim_tests::demo::door::{Door, PORT};
 use mim_tests::demo::http::Broker;
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 use crate::city::City;
@@ -73,4 +74,46 @@ async fn only_the_broker_reaches_the_database() {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_and_the_database_reach_nothing_that_no_edge_allows() {
+    let city = City::new().await;
+    city.namespace("city-strangers").await;
+    let pod = city.brokers().one().await.unwrap();
+    let numbers = format!("http://{}:8081/metrics", pod.status.unwrap().pod_ip.unwrap());
+    let api_server = "https://kubernetes.default.svc.cluster.local/version";
+    let database = "http://city-database.city.svc.cluster.local:5432/";
+    // Both answer whom no policy holds.
+    let free = Probe::start(&city.cluster, "city-strangers").await;
+    free.reaches(&numbers).await;
+    free.is_answered(api_server).await;
+    free.end().await;
+
+    for (policy, reaches_database) in [("city-broker", true), ("city-database", false)] {
+        let held = Probe::start_as(&city.cluster, CITY, &selected_by(&city, policy).await).await;
+        if reaches_database {
+            held.is_answered(database).await;
+        }
+        held.is_kept_from(&numbers).await;
+        held.is_kept_from(api_server).await;
+        held.end().await;
+    }
+    city.remove_namespace("city-strangers").await;
+}
+
+/// Labels of a pod that a policy selects.
+async fn selected_by(city: &City, policy: &str) -> Value {
+    let path = "jsonpath={.spec.podSelector}";
+    let policy = format!("networkpolicy/{policy}");
+    let selector = city.kubectl(&["get", &policy, "--output", path]).await;
+    let selector: Value = serde_json::from_str(&selector).unwrap();
+    let mut labels = selector["matchLabels"].clone();
+    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        assert_eq!(expression["operator"], "In");
+        // The last: of the database and its preflight that is the one that no Service leads to.
+        let values = expression["values"].as_array().unwrap();
+        labels[expression["key"].as_str().unwrap()] = values.last().unwrap().clone();
+    }
+    labels
 }

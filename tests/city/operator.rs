@@ -76,7 +76,7 @@ async fn another_operator_has_passed(city: &City, before: Option<&str>, request:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_of_the_operator_restarts_no_operand() {
+async fn invariant_9_an_upgrade_of_the_operator_restarts_no_operand() {
     let city = City::new().await;
     let (before, led) = (operands(&city).await, leader(&city).await);
     assert!(led.is_some());
@@ -105,7 +105,7 @@ async fn an_upgrade_of_the_operator_restarts_no_operand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operators_that_are_killed_restart_no_operand() {
+async fn invariant_9_operators_that_are_killed_restart_no_operand() {
     let city = City::new().await;
     let (before, led) = (operands(&city).await, leader(&city).await);
     let pods: KubeApi<k8s_openapi::api::core::v1::Pod> = Api::namespaced(city.cluster.client.clone(), SYSTEM);

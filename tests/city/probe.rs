@@ -2,7 +2,7 @@
 
 use mim_lab::PROBE_IMAGE;
 use mim_tests::demo::cluster::Cluster;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::city::eventually;
 
@@ -17,10 +17,15 @@ const NAME: &str = "probe";
 impl<'a> Probe<'a> {
     /// Starts one in a namespace.
     pub async fn start(cluster: &'a Cluster, namespace: &str) -> Self {
+        Self::start_as(cluster, namespace, &json!({})).await
+    }
+
+    /// Starts one with these labels: what selects pods by them takes it for one of those.
+    pub async fn start_as(cluster: &'a Cluster, namespace: &str, labels: &Value) -> Self {
         let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": NAME},
+            "metadata": {"name": NAME, "labels": labels},
             "spec": {
                 "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
                 "terminationGracePeriodSeconds": 0,
@@ -62,11 +67,24 @@ impl<'a> Probe<'a> {
         eventually(&format!("{} reaches {url}", self.namespace), || self.get(url)).await
     }
 
+    /// Asks a URL until somebody is there who answers, be it in words that are no HTTP or with a certificate that nobody trusts.
+    pub async fn is_answered(&self, url: &str) {
+        eventually(&format!("{} is answered by {url}", self.namespace), || async {
+            match self.get(url).await {
+                Err(words) if is_silence(&words) || words.contains("lookup") || words.contains("refused") => {
+                    Err(words)
+                }
+                _ => Ok(()),
+            }
+        })
+        .await;
+    }
+
     /// Asks a URL, and expects that the packets are dropped: neither an answer nor a refusal.
     pub async fn is_kept_from(&self, url: &str) {
         let words = self.get(url).await.unwrap_err();
         assert!(
-            words.contains("deadline exceeded") || words.contains("timeout"),
+            is_silence(&words),
             "{} to {url} fails in another way: {words}",
             self.namespace
         );
@@ -86,4 +104,9 @@ impl<'a> Probe<'a> {
             .await
             .map_err(|problem| problem.to_string())
     }
+}
+
+/// Whether the probe has heard nothing at all.
+fn is_silence(words: &str) -> bool {
+    words.contains("deadline exceeded") || words.contains("timeout")
 }
