@@ -3,6 +3,7 @@
 
 use crate::context::{ContextError, core, core_iri};
 use crate::model::json::Json;
+use crate::model::names::is_uri;
 use std::collections::HashMap;
 
 /// How long a chain of terms that are defined by terms may be.
@@ -38,6 +39,10 @@ impl Terms {
         let mut resolved = Vec::with_capacity(layer.len());
         for (term, definition) in &layer {
             if let Some(iri) = self.resolve(&layer, definition.iri, term, 0)? {
+                // A term is an IRI or, as a prefix, the beginning of one: `tel:`.
+                if !is_uri(&iri) && !is_uri(&format!("{iri}x")) {
+                    return invalid(format!("the term {term} means {iri:?}, which is no absolute IRI"));
+                }
                 let ends_like_a_prefix = iri.ends_with([':', '/', '?', '#', '[', ']', '@']);
                 if definition
                     .prefix
@@ -54,7 +59,10 @@ impl Terms {
 
     fn keyword(&mut self, keyword: &str, value: &Json) -> Result<(), ContextError> {
         match (keyword, value) {
-            ("@vocab", Json::String(text)) => self.vocabulary = Some(text.clone()),
+            ("@vocab", Json::String(text)) if is_uri(text) => self.vocabulary = Some(text.clone()),
+            ("@vocab", Json::String(text)) => {
+                return invalid(format!("@vocab is {text:?}, which is no absolute IRI"));
+            }
             ("@vocab", Json::Null) => self.vocabulary = None,
             (
                 "@version" | "@base" | "@language" | "@direction" | "@protected",
@@ -191,7 +199,7 @@ mod tests {
 
     #[test]
     fn terms_are_resolved_through_prefixes_terms_and_the_vocabulary() {
-        let terms = compile(&[r#"{"schema":"https://schema.org/","name":"schema:name","label":"name","own":"thing","x":{"@id":"ngsi-ld:x","@type":"@id"},"self":{"@type":"@id"},"id":"@id"}"#]).unwrap();
+        let terms = compile(&[r#"{"schema":"https://schema.org/","name":"schema:name","label":"name","own":"thing","x":{"@id":"ngsi-ld:x","@type":"@id"},"self":{"@type":"@id"},"phone":"tel:","id":"@id"}"#]).unwrap();
         assert_eq!(terms.iris["name"], "https://schema.org/name");
         assert_eq!(terms.iris["label"], "https://schema.org/name");
         assert_eq!(
@@ -203,7 +211,9 @@ mod tests {
             terms.iris["self"],
             "https://uri.etsi.org/ngsi-ld/default-context/self"
         );
-        assert_eq!(terms.prefixes, ["schema"]);
+        let mut prefixes = terms.prefixes.clone();
+        prefixes.sort_unstable();
+        assert_eq!(prefixes, ["phone", "schema"]);
         assert!(!terms.iris.contains_key("id"));
     }
 
@@ -228,6 +238,11 @@ mod tests {
             r#"{"a":"b","b":"a"}"#,
             r#"{"@import":"urn:x"}"#,
             r#"{"a":{"@unknown":1}}"#,
+            r#"{"@vocab":""}"#,
+            r#"{"@vocab":"vocabulary/"}"#,
+            r#"{"@vocab":"urn:a b"}"#,
+            r#"{"a":"urn:a\u001furn:b"}"#,
+            r#"{"a":"name with blanks"}"#,
         ] {
             assert!(matches!(compile(&[bad]), Err(ContextError::Invalid(_))), "{bad}");
         }

@@ -45,6 +45,18 @@ pub fn core_iri(term: &str) -> Option<&'static str> {
     CORE.iris.get(term).map(String::as_str)
 }
 
+/// The core term that stands for this IRI.
+#[must_use]
+pub fn core_term(iri: &str) -> Option<&'static str> {
+    CORE.terms.get(iri).copied()
+}
+
+/// Names that have their meaning from JSON-LD itself, whatever a context says of them.
+#[must_use]
+pub fn keeps_its_name(member: &str) -> bool {
+    member.starts_with('@') || matches!(member, "type" | "id")
+}
+
 /// The terms a client gave, on top of which the core terms always win (clause 5.5.7).
 #[derive(Debug, Default)]
 pub struct Context {
@@ -71,7 +83,7 @@ impl Context {
     pub fn new(iris: HashMap<String, String>, prefixes: &[String], link: Option<String>) -> Self {
         let iris: HashMap<_, _> = iris
             .into_iter()
-            .filter(|(term, _)| core_iri(term).is_none())
+            .filter(|(term, _)| core_iri(term).is_none() && !keeps_its_name(term))
             .collect();
         let mut terms: HashMap<String, String> = HashMap::with_capacity(iris.len());
         for (term, iri) in &iris {
@@ -129,11 +141,17 @@ impl Context {
         of_core.or_else(|| self.iris.get(name).map(String::as_str))
     }
 
+    /// Whether the IRI, read as a name in this context, would mean another one: `ex:a` where `ex` is a prefix.
+    #[must_use]
+    pub fn is_misread(&self, iri: &str) -> bool {
+        self.expand(iri) != iri
+    }
+
     /// The shortest name that means this IRI in this context: its term; else what follows the default vocabulary,
     /// where that means nothing else; else a compact IRI; else the IRI itself.
     #[must_use]
     pub fn compact<'a>(&'a self, iri: &'a str) -> Cow<'a, str> {
-        if let Some(term) = CORE.terms.get(iri) {
+        if let Some(term) = core_term(iri) {
             return Cow::Borrowed(term);
         }
         if let Some(term) = self.terms.get(iri) {
@@ -141,7 +159,7 @@ impl Context {
         }
         if let Some(name) = iri.strip_prefix(core::DEFAULT_VOCABULARY)
             && self.expand(name) == iri
-            && !name.starts_with('@')
+            && !keeps_its_name(name)
         {
             return Cow::Borrowed(name);
         }

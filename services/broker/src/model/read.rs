@@ -1,6 +1,6 @@
 //! From what a client sends to the model: normalized, concise and simplified, in any mix (clauses 4.5.0 to 4.5.24).
 
-use crate::context::Context;
+use crate::context::{Context, core_iri, core_term, keeps_its_name};
 use crate::model::entity::{
     Attributes, Fragment, Instance, Kind, LOCATION, OBSERVATION_SPACE, OPERATION_SPACE,
 };
@@ -26,6 +26,26 @@ const MAX_TEXTS: usize = 1000;
 /// Members of an entity that clients may send and the broker keeps itself.
 const SYSTEM: [&str; 3] = ["createdAt", "modifiedAt", "deletedAt"];
 
+/// Whether the core term names a member of entities that is no attribute.
+fn is_of_entities(term: &str) -> bool {
+    matches!(term, "scope" | "expiresAt") || SYSTEM.contains(&term)
+}
+
+/// Whether the core term names a member of attributes that is no attribute of theirs.
+fn is_of_attributes(term: &str) -> bool {
+    matches!(
+        term,
+        "observedAt" | "datasetId" | "unitCode" | "objectType" | "instanceId"
+    ) || SYSTEM.contains(&term)
+        || is_of_the_past(term)
+        || Kind::ALL.iter().any(|kind| kind.member() == term)
+}
+
+/// Whether the name is one of those under which notifications show what was before; clients may send them back.
+fn is_of_the_past(name: &str) -> bool {
+    name.starts_with("previous") && core_iri(name).is_some()
+}
+
 /// Reads one client's document in its context.
 pub struct Reader<'a> {
     /// What names mean.
@@ -49,7 +69,7 @@ impl Reader<'_> {
                 "expiresAt" => return refuse("expiresAt is not supported"),
                 "@context" => {}
                 name if SYSTEM.contains(&name) => {}
-                name => self.attribute_into(&mut found.attributes, name, value)?,
+                name => self.attribute_into(&mut found.attributes, name, value, is_of_entities)?,
             }
         }
         Ok(found)
@@ -91,8 +111,20 @@ impl Reader<'_> {
         Ok(types)
     }
 
-    fn attribute_into(&self, attributes: &mut Attributes, name: &str, value: &Json) -> Result<(), Refusal> {
+    fn attribute_into(
+        &self,
+        attributes: &mut Attributes,
+        name: &str,
+        value: &Json,
+        is_member: fn(&str) -> bool,
+    ) -> Result<(), Refusal> {
         let (iri, instances) = self.attribute(name, value)?;
+        // A member of that name, sent as itself, does not come here: this one would be shown beside it.
+        if let Some(term) = core_term(&iri).filter(|term| is_member(term)) {
+            return refuse(format!(
+                "the name {name:?} means {iri}, which is the member {term:?} and no attribute here"
+            ));
+        }
         if attributes.insert(iri, instances).is_some() {
             return refuse(format!("two members mean the attribute {name:?}"));
         }
@@ -169,12 +201,12 @@ impl Reader<'_> {
             "objectType" => instance.object_type = self.types(value)?,
             "@context" => return refuse("an @context inside an attribute is not allowed"),
             "type" | "@type" | "instanceId" => {}
-            name if SYSTEM.contains(&name) || name.starts_with("previous") => {}
+            name if SYSTEM.contains(&name) || is_of_the_past(name) => {}
             name if name == instance.kind.member() => {}
             name if Kind::ALL.iter().any(|kind| kind.member() == name) => {
                 return refuse(format!("a {} has no member {name:?}", instance.kind.name()));
             }
-            name => self.attribute_into(&mut instance.subs, name, value)?,
+            name => self.attribute_into(&mut instance.subs, name, value, is_of_attributes)?,
         }
         Ok(())
     }
@@ -251,7 +283,7 @@ impl Reader<'_> {
     }
 }
 
-/// Expands the name of a type or an attribute.
+/// Expands the name of a type or an attribute. The result is an absolute IRI, short enough to be a key.
 pub fn expanded_name(context: &Context, name: &str) -> Result<String, Refusal> {
     if !is_name(name) {
         return refuse(format!(
@@ -259,16 +291,13 @@ pub fn expanded_name(context: &Context, name: &str) -> Result<String, Refusal> {
         ));
     }
     let iri = context.expand(name).into_owned();
-    if iri.len() > MAX_IRI {
-        return refuse(format!("the IRI of {name:?} is longer than {MAX_IRI} bytes"));
+    if !is_uri(&iri) {
+        return refuse(format!(
+            "{name:?} means {:?}, which is no absolute IRI of at most {MAX_IRI} bytes",
+            shortened(&iri)
+        ));
     }
     Ok(iri)
-}
-
-/// Members of values that have their meaning from JSON-LD itself.
-#[must_use]
-pub fn keeps_its_name(member: &str) -> bool {
-    member.starts_with('@') || matches!(member, "type" | "id")
 }
 
 enum Form<'a> {

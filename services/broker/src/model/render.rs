@@ -1,12 +1,12 @@
 //! From an entity to what a client asked for: normalized, concise or simplified, as JSON or as a GeoJSON Feature
 //! (clauses 4.5.0 to 4.5.24), with the names of the client's context.
 
-use crate::context::Context;
+use crate::context::{Context, keeps_its_name};
 use crate::model::entity::{Attributes, Entity, Instance, Kind};
 use crate::model::geometry::{is_geometry_type, looks_like_geometry};
 use crate::model::json::{Json, write_string};
 use crate::model::names::{NONE, time_text};
-use crate::model::read::keeps_its_name;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// The representations of clauses 4.5.2, 4.5.24 and 4.5.4.
@@ -70,7 +70,7 @@ impl<'o> Members<'o> {
 }
 
 /// Texts: one as a string, several as an array.
-fn write_texts<'t>(out: &mut String, texts: impl ExactSizeIterator<Item = std::borrow::Cow<'t, str>>) {
+fn write_texts<'t>(out: &mut String, texts: impl ExactSizeIterator<Item = Cow<'t, str>>) {
     let several = texts.len() != 1;
     if several {
         out.push('[');
@@ -105,6 +105,26 @@ impl<'t> Times<'t> {
                 created: created.as_deref().unwrap_or(holder.created),
                 modified,
             },
+        }
+    }
+}
+
+/// How the members of one object are called, so that no two have the same name.
+#[derive(Clone, Copy)]
+struct Naming<'n> {
+    context: &'n Context,
+    /// One of the IRIs looks like a compact IRI of this context and is none (`ex:a`, where `ex` is a prefix): it might be
+    /// what another one becomes. So here no IRI becomes a compact one; terms, which have no colon, still are used.
+    whole: bool,
+}
+
+impl<'n> Naming<'n> {
+    fn name(&self, iri: &'n str) -> Cow<'n, str> {
+        let name = self.context.compact(iri);
+        if self.whole && name.contains(':') {
+            Cow::Borrowed(iri)
+        } else {
+            name
         }
     }
 }
@@ -170,9 +190,10 @@ impl View<'_> {
             created: &created,
             modified: &created,
         };
+        let naming = self.naming(entity.attributes.keys());
         for (iri, instances) in &entity.attributes {
             if self.only.is_none_or(|only| only.contains(iri)) {
-                self.attribute(members.name(&self.context.compact(iri)), instances, times);
+                self.attribute(members.name(&naming.name(iri)), instances, times);
             }
         }
         if self.sys_attrs {
@@ -258,8 +279,16 @@ impl View<'_> {
     }
 
     fn subs(&self, members: &mut Members<'_>, subs: &Attributes, times: Times<'_>) {
+        let naming = self.naming(subs.keys());
         for (iri, instances) in subs {
-            self.attribute(members.name(&self.context.compact(iri)), instances, times);
+            self.attribute(members.name(&naming.name(iri)), instances, times);
+        }
+    }
+
+    fn naming<'n>(&'n self, mut iris: impl Iterator<Item = &'n String>) -> Naming<'n> {
+        Naming {
+            context: self.context,
+            whole: iris.any(|iri| self.context.is_misread(iri)),
         }
     }
 
@@ -297,11 +326,12 @@ impl View<'_> {
         match value {
             Json::Object(values) => {
                 let mut members = Members::open(out);
+                let naming = self.naming(values.iter().map(|(name, _)| name));
                 for (name, value) in values {
                     let shown = if keeps_its_name(name) {
                         name.into()
                     } else {
-                        self.context.compact(name)
+                        naming.name(name)
                     };
                     let out = members.name(&shown);
                     self.compacted(out, value);

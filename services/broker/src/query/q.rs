@@ -304,7 +304,7 @@ impl<'a> Parser<'a> {
             return refuse("q: a path in brackets that is too long or has an empty name");
         }
         let expand = |name: &String| {
-            if crate::model::read::keeps_its_name(name) {
+            if crate::context::keeps_its_name(name) {
                 name.clone()
             } else {
                 self.context.expand(name).into_owned()

@@ -134,3 +134,58 @@ async fn the_deepest_attributes_that_are_accepted_read_back() {
         is_gone(&broker, "urn:x:deep").await;
     }
 }
+
+/// Sends an entity with a context of its own.
+async fn with_context(broker: &Broker, context: &str, members: &str) -> (u16, String) {
+    let body = format!(r#"{{"@context":{context},"id":"urn:x:1",{members}}}"#);
+    let answer = broker
+        .send(
+            "POST",
+            "/entities",
+            &[("content-type", "application/ld+json")],
+            Some(&body),
+        )
+        .await;
+    (answer.status, answer.text())
+}
+
+#[tokio::test]
+async fn names_that_mean_a_core_member_or_no_iri_are_refused() {
+    let broker = Broker::ready().await;
+    for (context, members) in [
+        (r#"{"@vocab":"","x":"id"}"#, r#""type":"T","x":"urn:victim""#),
+        (r#"{"@vocab":"","x":"type"}"#, r#""type":"T","x":"Victim""#),
+        (r#"{"@vocab":"@","x":"context"}"#, r#""type":"T","x":1"#),
+        ("{}", r#""type":"T","https://uri.etsi.org/ngsi-ld/scope":"/a""#),
+        ("{}", r#""type":"T","ngsi-ld:createdAt":"2000-01-01T00:00:00Z""#),
+        (
+            "{}",
+            r#""type":"T","p":{"value":1,"https://uri.etsi.org/ngsi-ld/unitCode":"X"}"#,
+        ),
+        ("{}", r#""type":"T","p":{"value":1,"ngsi-ld:hasValue":2}"#),
+        (
+            r#"{"x":"nocolon","@vocab":""}"#,
+            r#""type":"T","p":{"value":1,"x":2}"#,
+        ),
+        (r#"{"T":"urn:a\u001furn:b"}"#, r#""type":"T""#),
+    ] {
+        let (status, text) = with_context(&broker, context, members).await;
+        assert!(
+            status == 400 && text.contains("BadRequestData"),
+            "{context} {members}: {status} {text}"
+        );
+    }
+    assert_eq!(broker.database.psql("select count(*) from mim.entity_types"), "0");
+    // What a context says of id and type is not heard; an attribute that is called so is shown by its IRI.
+    let context = r#"{"id":"https://a.example/id","type":"https://a.example/type"}"#;
+    let members =
+        r#""type":"T","https://a.example/id":1,"https://uri.etsi.org/ngsi-ld/default-context/id":2"#;
+    let (status, text) = with_context(&broker, context, members).await;
+    assert_eq!(status, 201, "{text}");
+    let read = broker.get("/entities/urn:x:1?options=keyValues").await.text();
+    assert_eq!(read.matches("\"id\":").count(), 1, "{read}");
+    assert!(
+        read.contains("\"https://a.example/id\":1") && read.contains("\"ngsi-ld:default-context/id\":2"),
+        "{read}"
+    );
+}
