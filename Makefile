@@ -58,6 +58,10 @@ test: binaries ## All tests, against real servers
 	$(CARGO) test --locked --workspace
 	$(TARGET)/mim-lab down
 
+.PHONY: proof
+proof: binaries ## The tests at an API server with all waits as long as in use: ten idle minutes, one look a minute
+	MIM_PROOF=true $(CARGO) test --locked -p mim-tests --test api
+
 .PHONY: demo
 demo: $(if $(CONTEXT),,deps) ## One city from sources to answers, in the lab or with CONTEXT=<kube-context> REGISTRY=<prefix>
 	$(CARGO) build --locked -p mim-lab -p mim-tests --bins

@@ -3,15 +3,19 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+use crate::pace;
+
 /// How long a condition may take on a busy machine of two cores.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How much longer where it takes a wait that is counted in minutes: two looks at an external broker.
+const LOOKS: Duration = Duration::from_mins(2);
 
-/// Asks until the answer is `Ok`, and gives it; after [`PATIENCE`] the last `Err` is the failure.
+/// Asks until the answer is `Ok`, and gives it; after a minute (`make proof`: three) the last `Err` is the failure.
 pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
     ask: impl FnMut() -> F,
 ) -> T {
-    within(what, PATIENCE, ask).await
+    within(what, PATIENCE + pace::wait(LOOKS), ask).await
 }
 
 /// As [`eventually`], for what may take `patience`.

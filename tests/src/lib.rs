@@ -14,3 +14,4 @@ pub mod demo;
 pub mod eventually;
 pub mod kubelet;
 pub mod operator;
+pub mod pace;

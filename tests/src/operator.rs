@@ -1,14 +1,16 @@
 //! An operator in this process, for one namespace, with its requests written down.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mim_operator::operator::{Fatal, Handle, Operator, Options};
+use mim_operator::reconcile::probes;
 use mim_operator::reconcile::request::{Journal, Observer};
 use mim_operator::reconcile::watch::Scope;
 use mim_operator::release::Releases;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::pace;
 
 /// Digest of an image that does not exist; the kubelet of the tests does not pull.
 #[must_use]
@@ -49,7 +51,7 @@ pub fn options(namespace: &str) -> Options {
     let identity = format!("test-{:08x}", rand::random::<u32>());
     let mut options = Options::new(scope, namespace, &identity, releases(&catalogue()));
     options.election = None;
-    options.probe_period = Duration::from_secs(1);
+    options.probe_period = pace::wait(probes::PERIOD);
     options
 }
 
