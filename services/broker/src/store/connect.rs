@@ -7,6 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -71,8 +72,56 @@ const SESSION: &str = "select set_config('search_path', $1, false), \
     set_config('idle_in_transaction_session_timeout', '15s', false), set_config('client_connection_check_interval', '2s', false), \
     set_config('timezone', 'UTC', false), set_config('jit', 'off', false)";
 
+/// How often the server looks whether the client of a running statement is still there; as in [`SESSION`].
+const SERVER_LOOKS: Duration = Duration::from_secs(2);
+/// How long the server may take to cancel a statement and end its session.
+const END: Duration = Duration::from_secs(3);
+
+/// A session of the server. Dropped, it is closed at once; a statement that is under way then still runs until the
+/// server notices, so a session in the middle of something is to be ended with [`Session::end`].
+pub struct Session {
+    /// What statements are sent with.
+    pub client: Client,
+    driver: Driver,
+    tls: MakeRustlsConnect,
+}
+
+/// The task that moves bytes between a client and its socket. By itself it would keep the socket until the last answer
+/// has come, whoever still waits for it.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Session {
+    /// Cancels what is under way and closes the session. Returns when the server has let go of it, so that who holds a
+    /// place for it until then never has more sessions than places.
+    pub async fn end(self) {
+        let Self {
+            client,
+            mut driver,
+            tls,
+        } = self;
+        let ended = tokio::time::timeout(END, async {
+            if let Err(error) = client.cancel_token().cancel_query(tls).await {
+                tracing::debug!(%error, "an abandoned statement could not be cancelled");
+            }
+            drop(client);
+            // The cancelled statement answers; then the driver says goodbye and ends.
+            let _ = (&mut driver.0).await;
+        });
+        if ended.await.is_err() {
+            drop(driver);
+            tokio::time::sleep(SERVER_LOOKS).await;
+        }
+    }
+}
+
 /// Connects, logs in and sets the session up.
-pub async fn connect(target: &Target) -> Result<Client, Trouble> {
+pub async fn connect(target: &Target) -> Result<Session, Trouble> {
     let settings = &target.settings;
     let mut config = Config::new();
     config
@@ -90,18 +139,19 @@ pub async fn connect(target: &Target) -> Result<Client, Trouble> {
         .tcp_user_timeout(Duration::from_secs(10));
     let tls = MakeRustlsConnect::new(ClientConfig::clone(&target.tls));
     let place = || format!("{}:{}", settings.host, settings.port);
-    let login = tokio::time::timeout(CONNECT, config.connect(tls)).await;
+    let login = tokio::time::timeout(CONNECT, config.connect(tls.clone())).await;
     let login = login.map_err(|_| Trouble::Unreachable {
         place: place(),
         why: "no answer within 5 s".to_owned(),
     })?;
     let (client, connection) = login.map_err(|e| Trouble::of(&e, settings))?;
-    tokio::spawn(async move {
+    let driver = tokio::spawn(async move {
         // Ends when the client is dropped or the server hangs up; who uses the client learns of it there.
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to the database ended");
         }
     });
+    let driver = Driver(driver);
     let params: [(&(dyn ToSql + Sync), Type); 1] = [(&target.search_path, Type::TEXT)];
     let set = tokio::time::timeout(CONNECT, client.query_typed(SESSION, &params));
     let set = set.await.map_err(|_| Trouble::Unreachable {
@@ -109,5 +159,5 @@ pub async fn connect(target: &Target) -> Result<Client, Trouble> {
         why: "no answer within 5 s".to_owned(),
     })?;
     set.map_err(|e| Trouble::of(&e, settings))?;
-    Ok(client)
+    Ok(Session { client, driver, tls })
 }

@@ -1,21 +1,22 @@
 //! Keeps the way to the database open: connects, brings the schema up to date, notices loss within a second, comes back
 //! by itself, and follows the mounted files and the list of tenants.
 
-use crate::store::connect::{Target, connect};
+use crate::store::connect::{Session, Target, connect};
 use crate::store::migrate::migrate;
 use crate::store::pool::State;
 use crate::store::settings::{Places, Settings};
 use crate::store::tenants::Tenants;
-use crate::store::trouble::Trouble;
+use crate::store::trouble::{Trouble, answered};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::Client;
 
 /// How often the database is asked whether it is still there, and the files are looked at.
 const WATCH: Duration = Duration::from_secs(1);
 /// How long it may take to say so.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long it may take for a list of tenants, which may wait for another broker's.
+const LONGER: Duration = Duration::from_secs(15);
 /// How long to wait between attempts to come back.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -38,9 +39,9 @@ impl Keeper {
     pub async fn run(mut self) {
         loop {
             match self.come_up().await {
-                Ok((client, target)) => {
+                Ok((session, target)) => {
                     tracing::info!(database = ?target.settings, "the database serves");
-                    let trouble = self.stay_up(client, target).await;
+                    let trouble = self.stay_up(session, target).await;
                     self.go_down(trouble);
                 }
                 Err(trouble) => self.go_down(trouble),
@@ -57,28 +58,30 @@ impl Keeper {
         }
     }
 
-    async fn come_up(&mut self) -> Result<(Client, Arc<Target>), Trouble> {
+    async fn come_up(&mut self) -> Result<(Session, Arc<Target>), Trouble> {
         let settings = Settings::read(&self.places).await?;
         let mut target = Target::new(settings)?;
-        let client = connect(&target).await?;
-        target.search_path = migrate(&client, &target.settings).await?;
-        let tenants = self.configured.borrow_and_update().clone();
-        self.tenants
-            .sync(&client, &tenants)
-            .await
-            .map_err(|e| Trouble::of(&e, &target.settings))?;
+        let session = connect(&target).await?;
+        target.search_path = migrate(&session.client, &target.settings).await?;
+        self.sync_tenants(&session, &target).await?;
         // Undo what was set for migrations.
-        client
-            .batch_execute("set statement_timeout = '10s'; set lock_timeout = '5s'")
-            .await
-            .map_err(|e| Trouble::of(&e, &target.settings))?;
+        let limits = session
+            .client
+            .batch_execute("set statement_timeout = '10s'; set lock_timeout = '5s'");
+        answered(PATIENCE, &target.settings, limits).await?;
         let target = Arc::new(target);
         self.state.send_replace(State::Up(Arc::clone(&target)));
-        Ok((client, target))
+        Ok((session, target))
+    }
+
+    async fn sync_tenants(&mut self, session: &Session, target: &Target) -> Result<(), Trouble> {
+        let tenants = self.configured.borrow_and_update().clone();
+        let sync = self.tenants.sync(&session.client, &tenants);
+        answered(LONGER, &target.settings, sync).await
     }
 
     /// Returns when the database does not serve any more.
-    async fn stay_up(&mut self, mut client: Client, mut target: Arc<Target>) -> Trouble {
+    async fn stay_up(&mut self, mut session: Session, mut target: Arc<Target>) -> Trouble {
         let mut told = None;
         loop {
             let changed = tokio::select! {
@@ -86,21 +89,17 @@ impl Keeper {
                 () = self.doubt.notified() => false,
                 changed = self.configured.changed() => changed.is_ok(),
             };
-            if changed {
-                let tenants = self.configured.borrow_and_update().clone();
-                if let Err(error) = self.tenants.sync(&client, &tenants).await {
-                    return Trouble::of(&error, &target.settings);
-                }
+            if changed && let Err(trouble) = self.sync_tenants(&session, &target).await {
+                return trouble;
             }
-            match tokio::time::timeout(PATIENCE, client.simple_query("select 1")).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Trouble::of(&error, &target.settings),
-                Err(_) => return Trouble::NotServing("no answer within 3 s".to_owned()),
+            let still_there = session.client.simple_query("select 1");
+            if let Err(trouble) = answered(PATIENCE, &target.settings, still_there).await {
+                return trouble;
             }
             match Settings::read(&self.places).await {
                 Ok(settings) if settings != target.settings => match self.come_up().await {
                     // New settings that work are used at once; others are tried again below.
-                    Ok(fresh) => (client, target) = fresh,
+                    Ok(fresh) => (session, target) = fresh,
                     Err(trouble) => {
                         // Half-written files and a password that the database is yet to learn: what works goes on.
                         if told.as_ref() != Some(&trouble) {

@@ -6,25 +6,33 @@
 //! only ever add (expand, migrate, contract), so the broker before still serves.
 
 use crate::store::settings::Settings;
-use crate::store::trouble::Trouble;
+use crate::store::trouble::{Trouble, answered};
+use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 /// The oldest server that is taken, as `server_version_num`.
 const OLDEST_SERVER: i32 = 150_000;
 /// The key of the lock: "mim" in ASCII.
 const LOCK: i64 = 0x006d_696d;
 
+/// What the server is: its version as a number and as a text, and whether it keeps what it has acknowledged.
+const SERVER: &str = "select current_setting('server_version_num')::int, current_setting('server_version'), \
+    current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on'";
+
 /// The migrations in order; the version is the position, from 1.
 const MIGRATIONS: [(&str, &str); 1] = [("entities", include_str!("../../migrations/0001_entities.sql"))];
 
+/// How long the server may take for what takes no time, for the lock (its `lock_timeout` and some), and for a migration or
+/// an extension (its `statement_timeout` and some). Beyond that it does not answer at all.
+const QUICK: Duration = Duration::from_secs(15);
+const LOCKED: Duration = Duration::from_secs(40);
+const MIGRATED: Duration = Duration::from_secs(610);
+
 /// Checks the server, makes what is missing, and returns the search path for sessions.
 pub async fn migrate(client: &Client, settings: &Settings) -> Result<String, Trouble> {
-    let trouble = |e: &tokio_postgres::Error| Trouble::of(e, settings);
-    let row = client
-        .query_one("select current_setting('server_version_num')::int, current_setting('server_version'), current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on'", &[])
-        .await
-        .map_err(|e| trouble(&e))?;
+    let row = answered(QUICK, settings, client.query_one(SERVER, &[])).await?;
     let (number, version, durable): (i32, String, bool) = (row.get(0), row.get(1), row.get(2));
     if number < OLDEST_SERVER {
         return Err(Trouble::TooOld(version));
@@ -35,42 +43,30 @@ pub async fn migrate(client: &Client, settings: &Settings) -> Result<String, Tro
         );
     }
     // A first start may wait for another replica's migration; statements of a migration may take long.
-    client
-        .batch_execute("set statement_timeout = '10min'; set lock_timeout = '30s'")
-        .await
-        .map_err(|e| trouble(&e))?;
-    client
-        .execute("select pg_advisory_lock($1)", &[&LOCK])
-        .await
-        .map_err(|e| trouble(&e))?;
+    let limits = client.batch_execute("set statement_timeout = '10min'; set lock_timeout = '30s'");
+    answered(QUICK, settings, limits).await?;
+    let lock = client.execute("select pg_advisory_lock($1)", &[&LOCK]);
+    answered(LOCKED, settings, lock).await?;
     let outcome = migrate_alone(client, settings).await;
     // The lock ends with the session too, if this does not reach the server.
-    let _ = client.execute("select pg_advisory_unlock($1)", &[&LOCK]).await;
+    let unlock = client.execute("select pg_advisory_unlock($1)", &[&LOCK]);
+    let _ = answered(QUICK, settings, unlock).await;
     outcome
 }
 
 async fn migrate_alone(client: &Client, settings: &Settings) -> Result<String, Trouble> {
-    let trouble = |e: &tokio_postgres::Error| Trouble::of(e, settings);
     let postgis = postgis_schema(client, settings).await?;
     let search_path = format!("mim, {postgis}");
-    client
-        .execute("select set_config('search_path', $1, false)", &[&search_path])
-        .await
-        .map_err(|e| trouble(&e))?;
-    let known = client
-        .query_one("select to_regclass('mim.migrations') is not null", &[])
-        .await
-        .map_err(|e| trouble(&e))?;
-    if !known.get::<_, bool>(0) {
-        client
-            .batch_execute("create schema if not exists mim; create table if not exists mim.migrations (version integer primary key, name text not null, applied timestamptz not null default now())")
-            .await
-            .map_err(|e| trouble(&e))?;
+    let parameters: [&(dyn ToSql + Sync); 1] = [&search_path];
+    let set = client.execute("select set_config('search_path', $1, false)", &parameters);
+    answered(QUICK, settings, set).await?;
+    let known = client.query_one("select to_regclass('mim.migrations') is not null", &[]);
+    if !answered(QUICK, settings, known).await?.get::<_, bool>(0) {
+        let first = client.batch_execute("create schema if not exists mim; create table if not exists mim.migrations (version integer primary key, name text not null, applied timestamptz not null default now())");
+        answered(QUICK, settings, first).await?;
     }
-    let row = client
-        .query_one("select coalesce(max(version), 0) from mim.migrations", &[])
-        .await
-        .map_err(|e| trouble(&e))?;
+    let current = client.query_one("select coalesce(max(version), 0) from mim.migrations", &[]);
+    let row = answered(QUICK, settings, current).await?;
     let current: i32 = row.get(0);
     for ((name, sql), version) in MIGRATIONS.iter().zip(1..) {
         if version > current {
@@ -90,8 +86,13 @@ async fn apply(
     let whole = format!(
         "begin; {sql}; insert into mim.migrations (version, name) values ({version}, '{name}'); commit"
     );
-    if let Err(error) = client.batch_execute(&whole).await {
-        let _ = client.batch_execute("rollback").await;
+    let applied = tokio::time::timeout(MIGRATED, client.batch_execute(&whole)).await;
+    let applied = applied.map_err(|_| Trouble::Migration {
+        version,
+        why: "the database did not answer within 10 minutes".to_owned(),
+    })?;
+    if let Err(error) = applied {
+        let _ = answered(QUICK, settings, client.batch_execute("rollback")).await;
         return Err(match error.as_db_error() {
             Some(db) if *db.code() != SqlState::INSUFFICIENT_PRIVILEGE => Trouble::Migration {
                 version,
@@ -107,23 +108,21 @@ async fn apply(
 /// The schema PostGIS is in, quoted; makes the extension where it is missing.
 async fn postgis_schema(client: &Client, settings: &Settings) -> Result<String, Trouble> {
     const WHERE: &str = "select quote_ident(n.nspname) from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'postgis'";
-    let trouble = |e: &tokio_postgres::Error| Trouble::of(e, settings);
-    if let Some(row) = client.query_opt(WHERE, &[]).await.map_err(|e| trouble(&e))? {
+    if let Some(row) = answered(QUICK, settings, client.query_opt(WHERE, &[])).await? {
         return Ok(row.get(0));
     }
     // The session looks up `mim` first, which may not be there yet; the extension belongs in public.
-    if let Err(error) = client
-        .batch_execute("create extension if not exists postgis schema public")
-        .await
-    {
+    let extension = client.batch_execute("create extension if not exists postgis schema public");
+    let made = answered(MIGRATED, settings, async { Ok(extension.await) }).await?;
+    if let Err(error) = made {
         let Some(db) = error.as_db_error() else {
-            return Err(trouble(&error));
+            return Err(Trouble::of(&error, settings));
         };
         return Err(Trouble::NoPostgis {
             role: settings.username.clone(),
             why: db.message().to_owned(),
         });
     }
-    let row = client.query_one(WHERE, &[]).await.map_err(|e| trouble(&e))?;
+    let row = answered(QUICK, settings, client.query_one(WHERE, &[])).await?;
     Ok(row.get(0))
 }

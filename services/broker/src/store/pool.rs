@@ -1,22 +1,30 @@
 //! A bounded number of connections, made when they are needed.
 //!
-//! A connection that was left in the middle of something (its request was given up) is closed, not reused: the server
-//! then rolls back. Connections of older settings are closed when they come back.
+//! A connection that was left in the middle of something (its request was given up, or the server did not answer in
+//! time) is closed, not reused: the server cancels the statement and rolls back. Its place is free again only when the
+//! server has let go of it, so the server never sees more connections than the pool has. Connections of older settings
+//! are closed when they come back.
 
 use crate::store::StoreError;
-use crate::store::connect::{Target, connect};
+use crate::store::connect::{Session, Target, connect};
 use crate::store::trouble::Trouble;
 use futures::TryStreamExt as _;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Error, Row, Statement};
 
 /// How long a request waits for a connection.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long a request has with the database in all: the wait for a connection, its making, and every statement. A
+/// statement may take 10 s (the session's `statement_timeout`); beyond that the server is not answering at all.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the keeper last found.
 #[derive(Clone)]
@@ -38,10 +46,10 @@ pub struct Pool {
 }
 
 struct Connection {
-    client: Client,
+    session: Session,
     statements: HashMap<&'static str, Statement>,
     target: Arc<Target>,
-    _counted: Counted,
+    counted: Counted,
 }
 
 /// Counts open connections.
@@ -85,6 +93,7 @@ impl Pool {
 
     /// A connection, when one is free.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
+        let deadline = Instant::now() + PATIENCE;
         let State::Up(target) = self.state.borrow().clone() else {
             return Err(StoreError::Unavailable(
                 self.trouble().map_or_else(String::new, |t| t.to_string()),
@@ -97,7 +106,8 @@ impl Pool {
         let idle = loop {
             match self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
                 Some(connection)
-                    if connection.client.is_closed() || !Arc::ptr_eq(&connection.target, &target) => {}
+                    if connection.session.client.is_closed() || !Arc::ptr_eq(&connection.target, &target) => {
+                }
                 other => break other,
             }
         };
@@ -108,20 +118,21 @@ impl Pool {
         Ok(Lease {
             connection: Some(connection),
             pool: Arc::clone(self),
-            _permit: permit,
+            permit: Some(permit),
+            deadline,
             busy: false,
         })
     }
 
     async fn open(&self, target: Arc<Target>) -> Result<Connection, StoreError> {
         match connect(&target).await {
-            Ok(client) => {
+            Ok(session) => {
                 self.open.fetch_add(1, Ordering::Relaxed);
                 Ok(Connection {
-                    client,
+                    session,
                     statements: HashMap::new(),
                     target,
-                    _counted: Counted(Arc::clone(&self.open)),
+                    counted: Counted(Arc::clone(&self.open)),
                 })
             }
             Err(trouble) => {
@@ -139,29 +150,47 @@ pub type TypedParam<'a> = (&'a (dyn ToSql + Sync), Type);
 pub struct Lease {
     connection: Option<Connection>,
     pool: Arc<Pool>,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
+    /// When the request has had its time with the database.
+    deadline: Instant,
     /// Whether a statement or a transaction is under way.
     busy: bool,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            if self.busy || connection.client.is_closed() {
-                self.pool.doubt.notify_one();
-                return;
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        if connection.session.client.is_closed() {
+            self.pool.doubt.notify_one();
+        } else if self.busy {
+            self.pool.doubt.notify_one();
+            // Without a runtime the process is at its end, and its sockets close with it.
+            if let Ok(runtime) = Handle::try_current() {
+                let permit = self.permit.take();
+                runtime.spawn(async move {
+                    let Connection { session, counted, .. } = connection;
+                    session.end().await;
+                    drop((counted, permit));
+                });
             }
-            self.pool
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+        } else {
+            let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push(connection);
         }
     }
 }
 
 fn lost() -> StoreError {
     StoreError::Unavailable("the connection was lost".to_owned())
+}
+
+/// What is said when the deadline has passed. The answer to a commit may be what did not come.
+fn unanswered() -> StoreError {
+    StoreError::Unavailable(
+        "it does not answer; whether the last write of this request was kept is not known".to_owned(),
+    )
 }
 
 impl Lease {
@@ -172,8 +201,9 @@ impl Lease {
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
         let statement = self.prepared(sql).await?;
-        let client = self.client()?;
-        let result = client.query(&statement, params).await;
+        self.busy = true;
+        let query = self.client()?.query(&statement, params);
+        let result = timeout_at(self.deadline, query).await;
         self.settle(result)
     }
 
@@ -184,7 +214,8 @@ impl Lease {
         params: &[TypedParam<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         self.busy = true;
-        let result = self.client()?.query_typed(sql, params).await;
+        let query = self.client()?.query_typed(sql, params);
+        let result = timeout_at(self.deadline, query).await;
         self.settle(result)
     }
 
@@ -221,7 +252,10 @@ impl Lease {
                     .map_err(StoreError::from),
             }
         };
-        let (whole, also) = futures::try_join!(read, also)?;
+        let both = async { futures::try_join!(read, also) };
+        let (whole, also) = timeout_at(self.deadline, both)
+            .await
+            .map_err(|_| unanswered())??;
         self.busy = !whole;
         Ok(also)
     }
@@ -236,16 +270,11 @@ impl Lease {
         let statement = self.prepared(sql).await?;
         self.busy = true;
         let client = self.client()?;
-        let (begun, rows) = futures::join!(client.batch_execute("begin"), client.query(&statement, params));
+        let both = async { futures::join!(client.batch_execute("begin"), client.query(&statement, params)) };
+        let both = timeout_at(self.deadline, both).await;
+        let (begun, rows) = both.map_err(|_| unanswered())?;
         begun?;
-        match rows {
-            Ok(rows) => Ok(rows),
-            Err(error) => {
-                let error = StoreError::of(&error);
-                self.rollback().await;
-                Err(error)
-            }
-        }
+        self.or_rolled_back(rows).await
     }
 
     /// Runs a prepared statement inside the transaction.
@@ -256,17 +285,20 @@ impl Lease {
     ) -> Result<Vec<Row>, StoreError> {
         let statement = self.prepared(sql).await?;
         self.busy = true;
-        match self.client()?.query(&statement, params).await {
-            Ok(rows) => Ok(rows),
-            Err(error) => {
-                let error = StoreError::of(&error);
-                self.rollback().await;
-                Err(error)
-            }
-        }
+        let query = timeout_at(self.deadline, self.client()?.query(&statement, params)).await;
+        let rows = query.map_err(|_| unanswered())?;
+        self.or_rolled_back(rows).await
     }
 
-    /// Runs a last prepared statement and commits, in one round trip. `Ok` means that it is on disk.
+    async fn or_rolled_back(&mut self, rows: Result<Vec<Row>, Error>) -> Result<Vec<Row>, StoreError> {
+        if rows.is_err() {
+            self.rollback().await;
+        }
+        rows.map_err(StoreError::from)
+    }
+
+    /// Runs a last prepared statement and commits, in one round trip. `Ok` means that it is on disk. `Unavailable` may
+    /// come after the server has committed: it must not be told as success, and not tried again unseen.
     pub async fn commit(
         &mut self,
         sql: &'static str,
@@ -276,41 +308,49 @@ impl Lease {
         self.busy = true;
         let client = self.client()?;
         // After a failed statement the server turns this commit into a rollback.
-        let (rows, committed) =
-            futures::join!(client.query(&statement, params), client.batch_execute("commit"));
-        let result = rows.and_then(|rows| committed.map(|()| rows));
+        let both = async {
+            let (rows, committed) =
+                futures::join!(client.query(&statement, params), client.batch_execute("commit"));
+            rows.and_then(|rows| committed.map(|()| rows))
+        };
+        let result = timeout_at(self.deadline, both).await;
         self.settle(result)
     }
 
     /// Ends the transaction; nothing of it is kept.
     pub async fn rollback(&mut self) {
-        if let Ok(client) = self.client()
-            && client.batch_execute("rollback").await.is_ok()
-        {
+        let Ok(client) = self.client() else { return };
+        let ended = timeout_at(self.deadline, client.batch_execute("rollback")).await;
+        if matches!(ended, Ok(Ok(()))) {
             self.busy = false;
         }
     }
 
     fn client(&self) -> Result<&Client, StoreError> {
-        self.connection.as_ref().map(|c| &c.client).ok_or_else(lost)
+        self.connection
+            .as_ref()
+            .map(|c| &c.session.client)
+            .ok_or_else(lost)
     }
 
-    /// After a statement outside a transaction: the connection is free again, unless it is lost.
-    fn settle<T>(&mut self, result: Result<T, tokio_postgres::Error>) -> Result<T, StoreError> {
+    /// After a statement outside a transaction: the connection is free again, unless it is lost or still waits.
+    fn settle<T>(&mut self, result: Result<Result<T, Error>, Elapsed>) -> Result<T, StoreError> {
+        let result = result.map_err(|_| unanswered())?;
         self.busy = match &result {
             Ok(_) => false,
             Err(error) => error.as_db_error().is_none(),
         };
-        result.map_err(|e| StoreError::of(&e))
+        result.map_err(StoreError::from)
     }
 
     async fn prepared(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
-        let busy = std::mem::replace(&mut self.busy, true);
+        let (busy, deadline) = (std::mem::replace(&mut self.busy, true), self.deadline);
         let connection = self.connection.as_mut().ok_or_else(lost)?;
         let statement = if let Some(statement) = connection.statements.get(sql) {
             statement.clone()
         } else {
-            let statement = connection.client.prepare(sql).await?;
+            let prepared = timeout_at(deadline, connection.session.client.prepare(sql)).await;
+            let statement = prepared.map_err(|_| unanswered())??;
             connection.statements.insert(sql, statement.clone());
             statement
         };

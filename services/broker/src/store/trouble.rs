@@ -2,6 +2,7 @@
 
 use crate::store::settings::Settings;
 use std::error::Error as _;
+use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 /// Why the database cannot be used.
@@ -109,6 +110,21 @@ impl Trouble {
         }
         let why = error.source().map_or(text, ToString::to_string);
         Self::Unreachable { place, why }
+    }
+}
+
+/// What a statement outside a request gave; no answer within the time is trouble too. The session is then to be dropped.
+pub async fn answered<T>(
+    within: Duration,
+    settings: &Settings,
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Trouble> {
+    match tokio::time::timeout(within, statement).await {
+        Ok(result) => result.map_err(|e| Trouble::of(&e, settings)),
+        Err(_) => Err(Trouble::NotServing(format!(
+            "no answer within {} s",
+            within.as_secs()
+        ))),
     }
 }
 

@@ -16,5 +16,6 @@
 mod support;
 
 mod database;
+mod late;
 mod process;
 mod words;

@@ -3,6 +3,7 @@
 use crate::support::{Broker, Postgres};
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -134,9 +135,10 @@ async fn slow_clients_do_not_hold_others_up() {
 async fn a_broker_killed_under_load_loses_no_accepted_write() {
     let mut broker = Broker::ready().await;
     let (client, api) = (broker.client.clone(), broker.api);
+    let so_far = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..8)
         .map(|writer| {
-            let client = client.clone();
+            let (client, so_far) = (client.clone(), Arc::clone(&so_far));
             tokio::spawn(async move {
                 let mut accepted = Vec::new();
                 for n in 0.. {
@@ -146,7 +148,10 @@ async fn a_broker_killed_under_load_loses_no_accepted_write() {
                         .try_send(api, "POST", "/ngsi-ld/v1/entities", &[], Some(body))
                         .await
                     {
-                        Ok(answer) if answer.status == 201 => accepted.push(id),
+                        Ok(answer) if answer.status == 201 => {
+                            accepted.push(id);
+                            so_far.fetch_add(1, Ordering::Relaxed);
+                        }
                         Ok(answer) => panic!("{}", answer.text()),
                         Err(_) => break,
                     }
@@ -155,7 +160,10 @@ async fn a_broker_killed_under_load_loses_no_accepted_write() {
             })
         })
         .collect();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    crate::support::eventually(30, "all writers are at work", async || {
+        so_far.load(Ordering::Relaxed) > 100
+    })
+    .await;
     broker.signal("-KILL");
     broker.process.wait().unwrap();
     let again = Broker::start_with(Arc::clone(&broker.database), Arc::clone(&broker.config));
@@ -175,7 +183,7 @@ async fn a_broker_killed_under_load_loses_no_accepted_write() {
             accepted += 1;
         }
     }
-    assert!(accepted > 50, "{accepted}");
+    assert!(accepted > 100, "{accepted}");
 }
 
 /// Resident memory of the broker at its highest, in KiB.

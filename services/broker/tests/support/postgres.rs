@@ -198,6 +198,20 @@ impl Postgres {
         std::thread::sleep(Duration::from_millis(200));
     }
 
+    /// Stops every process of the server where it is, as a hung disk would, until the value is dropped.
+    pub fn freeze(&self) -> Frozen {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let postmaster = pid.lines().next().unwrap().to_owned();
+        // First the one that would start new ones.
+        run(Command::new("kill").args(["-STOP", &postmaster]));
+        let children =
+            std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
+        let children = children.split_whitespace().map(str::to_owned);
+        let pids: Vec<String> = std::iter::once(postmaster.clone()).chain(children).collect();
+        run(Command::new("kill").arg("-STOP").args(&pids));
+        Frozen(pids)
+    }
+
     fn command(&self, database: &str, sql: &str) -> Command {
         let mut command = as_postgres(binary("psql"));
         command
@@ -265,6 +279,16 @@ impl Database {
     /// Runs SQL in this database as superuser.
     pub fn psql(&self, sql: &str) -> String {
         self.postgres.psql(&self.name, sql)
+    }
+}
+
+/// See [`Postgres::freeze`].
+pub struct Frozen(Vec<String>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // One that has ended meanwhile is no reason to leave the others stopped.
+        let _ = Command::new("kill").arg("-CONT").args(&self.0).output();
     }
 }
 
