@@ -55,6 +55,24 @@ struct Body {
     spec: Value,
 }
 
+/// A rule of an embedded type, and the places where that type stands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbeddedCases {
+    places: Vec<Place>,
+    rule: String,
+    path: String,
+    good: Vec<Value>,
+    bad: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    path: String,
+    spec: Value,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SchemaCase {
@@ -67,9 +85,15 @@ fn city() -> String {
     "city".to_owned()
 }
 
-/// All cases: of both kinds, each of ContextBroker also as a platform's section, and those of the schema alone.
+/// All cases: of both kinds, each of ContextBroker also as a platform's section, each of a shape that stands at two places at both, and
+/// those of the schema alone.
 pub fn all() -> Result<Vec<Case>, serde_yaml::Error> {
-    let broker: Vec<RuleCases> = serde_yaml::from_str(include_str!("../tests/rules/context-broker.yaml"))?;
+    let mut broker: Vec<RuleCases> =
+        serde_yaml::from_str(include_str!("../tests/rules/context-broker.yaml"))?;
+    let embedded: Vec<EmbeddedCases> = serde_yaml::from_str(include_str!("../tests/rules/selectors.yaml"))?;
+    broker.extend(embedded.iter().flat_map(at_its_places));
+    let twins: Vec<_> = broker.iter().filter_map(at_the_second_place).collect();
+    broker.extend(twins);
     let platform: Vec<RuleCases> =
         serde_yaml::from_str(include_str!("../tests/rules/urban-data-platform.yaml"))?;
     let schema: Vec<SchemaCase> = serde_yaml::from_str(include_str!("../tests/rules/schema.yaml"))?;
@@ -114,21 +138,86 @@ fn of_rule(rule: &RuleCases, kind: &str, cases: &mut Vec<Case>) {
 }
 
 fn as_section(rule: &RuleCases, section: &str) -> RuleCases {
-    let wrap = |bodies: &[Body]| {
+    moved(
+        rule,
+        "spec",
+        &format!("spec.{section}"),
+        |spec| json!({section: spec}),
+    )
+}
+
+/// The rule where its shape stands a second time: the database's pod has the fields of the broker's, and where a broker may go is written
+/// as who may come in.
+fn at_the_second_place(rule: &RuleCases) -> Option<RuleCases> {
+    if rule.path.starts_with("spec.podTemplate") || rule.path.starts_with("spec.resources") {
+        let managed = |spec: &Value| json!({"storage": {"managed": spec}});
+        Some(moved(rule, "spec", "spec.storage.managed", managed))
+    } else if rule.path.starts_with("spec.network.clients[0]") {
+        let egress =
+            |spec: &Value| json!({"network": {"egress": [{"to": spec.pointer("/network/clients")}]}});
+        Some(moved(
+            rule,
+            "spec.network.clients[0]",
+            "spec.network.egress[0].to[0]",
+            egress,
+        ))
+    } else {
+        None
+    }
+}
+
+fn moved(rule: &RuleCases, from: &str, to: &str, spec: impl Fn(&Value) -> Value) -> RuleCases {
+    let bodies = |bodies: &[Body]| {
         bodies
             .iter()
             .map(|body| Body {
                 name: body.name.clone(),
-                old: body.old.as_ref().map(|spec| json!({section: spec})),
-                spec: json!({section: body.spec}),
+                old: body.old.as_ref().map(&spec),
+                spec: spec(&body.spec),
             })
             .collect()
     };
     RuleCases {
         rule: rule.rule.clone(),
-        path: rule.path.replacen("spec", &format!("spec.{section}"), 1),
-        good: wrap(&rule.good),
-        bad: wrap(&rule.bad),
+        path: rule.path.replacen(from, to, 1),
+        good: bodies(&rule.good),
+        bad: bodies(&rule.bad),
+    }
+}
+
+fn at_its_places(cases: &EmbeddedCases) -> Vec<RuleCases> {
+    let bodies = |place: &Place, bodies: &[Value]| {
+        bodies
+            .iter()
+            .map(|body| Body {
+                name: city(),
+                old: None,
+                spec: with(&place.spec, body),
+            })
+            .collect()
+    };
+    cases
+        .places
+        .iter()
+        .map(|place| RuleCases {
+            rule: cases.rule.clone(),
+            path: format!("{}{}", place.path, cases.path),
+            good: bodies(place, &cases.good),
+            bad: bodies(place, &cases.bad),
+        })
+        .collect()
+}
+
+/// `spec` with the body in the place of the word `SELECTOR`.
+fn with(spec: &Value, body: &Value) -> Value {
+    match spec {
+        Value::String(word) if word == "SELECTOR" => body.clone(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, field)| (name.clone(), with(field, body)))
+            .collect(),
+        Value::Array(items) => items.iter().map(|item| with(item, body)).collect(),
+        other => other.clone(),
     }
 }
 

@@ -20,6 +20,34 @@ pub(crate) fn name_is_dns_1035() -> Rule {
     )
 }
 
+/// A qualified name, as keys of labels, annotations and taints are (`k8s.io/apimachinery`, `IsQualifiedName`), without the bound of 253
+/// characters for the prefix. `[.]` and not `\.`: it stands in CEL strings too, where a backslash is doubled.
+macro_rules! qualified {
+    () => {
+        "([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+    };
+}
+
+/// Pattern of the value of a label.
+pub(crate) const LABEL_VALUE: &str = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
+
+/// A map with a key that Kubernetes would refuse is refused; a schema has no pattern for keys.
+pub(crate) fn keys_are_qualified() -> Rule {
+    Rule::new(concat!("self.all(k, k.matches('^", qualified!(), "$') && k.indexOf('/') <= 253)")).message(
+        "a key is a name of at most 63 letters, digits, '-', '_' and '.', with a DNS domain before it or not: team, example.org/team",
+    )
+}
+
+/// A map of resources with a name that no container can ask for is refused.
+pub(crate) fn resources_have_names() -> Rule {
+    Rule::new(concat!(
+        "self.all(k, k in ['cpu', 'memory', 'ephemeral-storage'] || k.startsWith('hugepages-') || (k.contains('/') && k.matches('^",
+        qualified!(),
+        "$') && k.indexOf('/') <= 253))"
+    ))
+    .message("a resource is cpu, memory, ephemeral-storage, hugepages-<size> or a name with a domain, for example example.org/gpu")
+}
+
 /// A Secret in the namespace of the object.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]

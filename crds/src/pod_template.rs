@@ -11,7 +11,10 @@ use k8s_openapi::{
 use kube::{KubeSchema, core::Rule};
 use serde::{Deserialize, Serialize};
 
-use crate::schema;
+use crate::{
+    names::{keys_are_qualified, resources_have_names},
+    schema,
+};
 
 /// A label or annotation key that selects, or that is ours, is refused.
 fn reserved_keys() -> Rule {
@@ -32,15 +35,18 @@ pub struct PodTemplate {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     #[x_kube(validation = reserved_keys())]
+    #[x_kube(validation = keys_are_qualified())]
     pub labels: BTreeMap<String, String>,
     /// Annotations added to the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::annotations")]
     #[x_kube(validation = reserved_keys())]
+    #[x_kube(validation = keys_are_qualified())]
     pub annotations: BTreeMap<String, String>,
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
+    #[x_kube(validation = keys_are_qualified())]
     pub node_selector: BTreeMap<String, String>,
     /// Taints of nodes that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -77,10 +83,12 @@ pub struct Resources {
     /// What is reserved for the container, for example `cpu: 250m` and `memory: 256Mi`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
+    #[x_kube(validation = resources_have_names())]
     pub requests: BTreeMap<String, Quantity>,
     /// What the container may use at most.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
+    #[x_kube(validation = resources_have_names())]
     pub limits: BTreeMap<String, Quantity>,
 }
 
@@ -103,10 +111,12 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     #[x_kube(validation = reserved_keys())]
+    #[x_kube(validation = keys_are_qualified())]
     pub labels: BTreeMap<String, String>,
     /// Annotations added to the Service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::annotations")]
     #[x_kube(validation = reserved_keys())]
+    #[x_kube(validation = keys_are_qualified())]
     pub annotations: BTreeMap<String, String>,
 }

@@ -16,7 +16,7 @@ use k8s_openapi::{
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use crate::kubernetes;
+use crate::{kubernetes, names};
 
 /// Characters of a string of Kubernetes that says no bound itself: a DNS subdomain.
 const EMBEDDED_STRING: u32 = 253;
@@ -126,6 +126,9 @@ fn bound(schema: &mut Value, operators: &[&str]) {
         node.insert("x-kubernetes-map-type".to_owned(), json!("atomic"));
     }
     let operators = own.unwrap_or(operators);
+    if let Some(rules) = kubernetes::rules_of(node) {
+        node.insert("x-kubernetes-validations".to_owned(), rules);
+    }
     for key in ["items", "additionalProperties"] {
         if let Some(child) = node.get_mut(key) {
             bound(child, operators);
@@ -155,7 +158,7 @@ pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 32,
-        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"},
+        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": names::LABEL_VALUE},
     })
 }
 
@@ -168,15 +171,17 @@ pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Resource names and quantities; a number is taken as well as a string.
+/// Resource names and quantities (`apimachinery/pkg/api/resource`); a number is taken as well as a string. An exponent has two digits: no
+/// quantity of a container needs a third.
 pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": {
             "x-kubernetes-int-or-string": true,
+            "minimum": 0,
             "maxLength": 32,
-            "pattern": r"^([0-9]+|[0-9]*\.[0-9]+|[0-9]+\.)([KMGTPE]i?|[numk]|[eE][-+]?[0-9]+)?$",
+            "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(Ki|[MGTPE]i?|[numk]|[eE][-+]?[0-9]{1,2})?$",
         },
     })
 }
@@ -227,7 +232,7 @@ pub(crate) fn image_pull_secrets(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Peers of a NetworkPolicy, with the rules that the API server has for them, so that a mistake is refused here and not at the child.
+/// Peers of a NetworkPolicy, with the rules that the API server has for them.
 pub(crate) fn network_peers(generator: &mut SchemaGenerator) -> Schema {
     let mut peer = of::<NetworkPolicyPeer>(generator);
     if let Value::Object(peer) = &mut peer {
@@ -248,6 +253,12 @@ pub(crate) fn network_peers(generator: &mut SchemaGenerator) -> Schema {
                     "message": "ipBlock.cidr must be an address block such as 10.20.0.0/16",
                     "fieldPath": ".ipBlock.cidr",
                 },
+                {
+                    "rule": "!has(self.ipBlock) || !has(self.ipBlock.except) || !isCIDR(self.ipBlock.cidr) || self.ipBlock.except.all(e, \
+                             isCIDR(e) && e != self.ipBlock.cidr && cidr(self.ipBlock.cidr).containsCIDR(e))",
+                    "message": "ipBlock.except must be address blocks inside of ipBlock.cidr and smaller, such as 10.20.1.0/24 in 10.20.0.0/16",
+                    "fieldPath": ".ipBlock.except",
+                },
             ]),
         );
     }
@@ -260,13 +271,26 @@ pub(crate) fn network_peers(generator: &mut SchemaGenerator) -> Schema {
     }))
 }
 
+/// Ports of a NetworkPolicy, with the rule that the API server has for ranges.
 pub(crate) fn network_ports(generator: &mut SchemaGenerator) -> Schema {
+    let mut port = of::<NetworkPolicyPort>(generator);
+    if let Value::Object(port) = &mut port {
+        port.insert(
+            "x-kubernetes-validations".to_owned(),
+            json!([{
+                "rule": "!has(self.endPort) || (has(self.port) && string(self.port).matches('^[0-9]+$') \
+                         && self.endPort >= int(string(self.port)))",
+                "message": "endPort needs a port that is a number and not larger: a range goes from port to endPort",
+                "fieldPath": ".endPort",
+            }]),
+        );
+    }
     schema(json!({
         "type": "array",
         "minItems": 1,
         "maxItems": 32,
         "x-kubernetes-list-type": "atomic",
-        "items": of::<NetworkPolicyPort>(generator),
+        "items": port,
     }))
 }
 

@@ -33,7 +33,7 @@ pub struct ManagedStorage {
     #[serde(default = "default_size")]
     #[schemars(
         length(min = 1, max = 32),
-        regex(pattern = r"^[0-9]+(\.[0-9]+)?([KMGTPE]i?|k)?$")
+        regex(pattern = r"^[0-9]+(\.[0-9]+)?(Ki|[MGTPE]i?|k)?$")
     )]
     #[x_kube(validation = Rule::new("quantity(self).compareTo(quantity('1Gi')) >= 0")
         .message("size must be at least 1Gi: PostgreSQL needs room for its write-ahead log"))]
