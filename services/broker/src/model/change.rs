@@ -36,10 +36,7 @@ pub fn create(fragment: Fragment, now: Timestamp) -> Entity {
         scope,
         mut attributes,
     } = fragment;
-    attributes.retain(|_, instances| {
-        instances.retain(|i| !i.is_deletion());
-        !instances.is_empty()
-    });
+    drop_deletions(&mut attributes);
     Entity {
         id: id.unwrap_or_default(),
         types,
@@ -48,6 +45,18 @@ pub fn create(fragment: Fragment, now: Timestamp) -> Entity {
         created: now,
         modified: now,
     }
+}
+
+/// Takes out what a client sent only to have it deleted, at every depth: where something is written whole, there is
+/// nothing to delete it from.
+fn drop_deletions(attributes: &mut Attributes) {
+    attributes.retain(|_, instances| {
+        instances.retain_mut(|instance| {
+            drop_deletions(&mut instance.subs);
+            !instance.is_deletion()
+        });
+        !instances.is_empty()
+    });
 }
 
 /// Replaces an entity whole; it stays as old as it was, and so do instances that go on (clause 5.6.18).
@@ -190,7 +199,8 @@ fn put_attributes(
     }
 }
 
-fn put(there: &mut Vec<Instance>, position: Option<usize>, instance: Instance) {
+fn put(there: &mut Vec<Instance>, position: Option<usize>, mut instance: Instance) {
+    drop_deletions(&mut instance.subs);
     match position.and_then(|at| there.get_mut(at)) {
         Some(slot) => *slot = instance,
         // The default instance comes first, as clients expect it.

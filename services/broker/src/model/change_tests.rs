@@ -145,3 +145,35 @@ fn new_types_and_scopes_are_changes() {
     );
     assert_eq!((changed.scope.len(), changed.modified), (1, time(11)));
 }
+
+const DELETED: &str = r#"{"value":1,"gone":{"value":"urn:ngsi-ld:null"},"kept":{"value":2,"deeper":{"object":"urn:ngsi-ld:null"},"datasets":[{"value":3},{"value":"urn:ngsi-ld:null","datasetId":"urn:d"}]}}"#;
+
+fn has_null(instances: &[Instance]) -> bool {
+    instances
+        .iter()
+        .any(|i| i.is_deletion() || i.subs.values().any(|subs| has_null(subs)))
+}
+
+#[test]
+fn nulls_inside_what_is_written_whole_are_not_kept() {
+    let mut changed = entity();
+    update(&mut changed, fragment(&format!(r#"{{"a":{DELETED}}}"#)), time(9));
+    let a = &changed.attributes[&iri("a")];
+    assert!(!has_null(a), "{a:?}");
+    let kept = &a[0].subs[&iri("kept")][0];
+    assert!(!a[0].subs.contains_key(&iri("gone")) && !kept.subs.contains_key(&iri("deeper")));
+    assert_eq!(kept.subs[&iri("datasets")].len(), 1);
+
+    let context = Context::core();
+    let reader = Reader {
+        context: &context,
+        nulls: Nulls::Delete,
+    };
+    let body = Json::parse(format!(r#"{{"s":{DELETED}}}"#).as_bytes()).unwrap();
+    update_partially(&mut changed, &iri("a"), &body, &reader, time(10)).unwrap();
+    assert!(!has_null(&changed.attributes[&iri("a")]));
+    assert!(
+        changed.attributes[&iri("a")][0].subs.contains_key(&iri("kept")),
+        "what was not named stays"
+    );
+}

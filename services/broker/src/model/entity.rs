@@ -1,7 +1,7 @@
 //! An entity as the broker thinks of it: names expanded to IRIs, one shape whatever representation it came in.
 
 use crate::model::json::Json;
-use crate::model::names::NULL;
+use crate::model::names::{NONE, NULL};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -121,6 +121,12 @@ impl Kind {
     }
 }
 
+/// Whether the members of a language map are a null of no language and nothing else.
+#[must_use]
+pub fn deletes_languages(members: &[(String, Json)]) -> bool {
+    matches!(members, [(tag, Json::String(text))] if tag == NONE && text == NULL)
+}
+
 /// One instance of an attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
@@ -167,10 +173,7 @@ impl Instance {
     pub fn is_deletion(&self) -> bool {
         match &self.value {
             Json::String(text) => text == NULL,
-            Json::Object(members) => {
-                self.kind == Kind::LanguageProperty
-                    && matches!(members.as_slice(), [(tag, Json::String(text))] if tag == "@none" && text == NULL)
-            }
+            Json::Object(members) => self.kind == Kind::LanguageProperty && deletes_languages(members),
             _ => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, core_iri, core_term, keeps_its_name};
 use crate::model::entity::{
-    Attributes, Fragment, Instance, Kind, LOCATION, OBSERVATION_SPACE, OPERATION_SPACE,
+    Attributes, Fragment, Instance, Kind, LOCATION, OBSERVATION_SPACE, OPERATION_SPACE, deletes_languages,
 };
 use crate::model::geometry::{Geometry, looks_like_geometry};
 use crate::model::json::Json;
@@ -236,6 +236,7 @@ impl Reader<'_> {
 
     fn vocab(&self, value: &Json) -> Result<Json, Refusal> {
         let expand = |name: &str| Json::string(self.context.expand(name).into_owned());
+        no_nulls(value)?;
         match value {
             Json::String(name) => Ok(expand(name)),
             Json::Array(_) => Ok(Json::Array(
@@ -417,6 +418,7 @@ fn geometry(value: &Json) -> Result<Json, Refusal> {
 }
 
 fn uri(value: &Json) -> Result<Json, Refusal> {
+    no_nulls(value)?;
     match value {
         Json::String(text) if is_uri(text) => Ok(value.clone()),
         other => refuse(format!(
@@ -448,6 +450,10 @@ fn language_map(value: &Json) -> Result<Json, Refusal> {
     let Json::Object(members) = value else {
         return refuse(format!("languageMap is an object, not {}", value.kind()));
     };
+    // Alone, the null of no language deletes the attribute.
+    if !deletes_languages(members) {
+        no_nulls(value)?;
+    }
     for (tag, text) in members {
         let good_tag =
             tag == NONE || (!tag.is_empty() && tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));

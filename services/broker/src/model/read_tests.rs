@@ -209,6 +209,44 @@ fn sorted(json: &Json) -> Json {
     }
 }
 
+#[test]
+fn nulls_inside_lists_and_maps_are_refused_where_nulls_delete_too() {
+    let context = Context::core();
+    let reader = Reader {
+        context: &context,
+        nulls: Nulls::Delete,
+    };
+    for bad in [
+        r#"{"object":["urn:a:1","urn:ngsi-ld:null"]}"#,
+        r#"{"objectList":["urn:ngsi-ld:null"]}"#,
+        r#"{"objectList":[{"object":"urn:ngsi-ld:null"}]}"#,
+        r#"{"languageMap":{"en":"urn:ngsi-ld:null"}}"#,
+        r#"{"languageMap":{"@none":"urn:ngsi-ld:null","en":"x"}}"#,
+        r#"{"languageMap":{"@none":["urn:ngsi-ld:null"]}}"#,
+        r#"{"vocab":["x","urn:ngsi-ld:null"]}"#,
+        r#"{"valueList":["urn:ngsi-ld:null"]}"#,
+        r#"{"json":["urn:ngsi-ld:null"]}"#,
+        r#"{"value":{"a":"urn:ngsi-ld:null"}}"#,
+    ] {
+        let read = reader.attribute("a", &json(bad));
+        assert!(
+            read.as_ref()
+                .is_err_and(|Refusal(why)| why.contains("urn:ngsi-ld:null")),
+            "{bad}: {read:?}"
+        );
+    }
+    for good in [
+        r#"{"value":"urn:ngsi-ld:null"}"#,
+        r#"{"object":"urn:ngsi-ld:null"}"#,
+        r#"{"vocab":"urn:ngsi-ld:null"}"#,
+        r#"{"objectList":"urn:ngsi-ld:null"}"#,
+        r#"{"languageMap":{"@none":"urn:ngsi-ld:null"}}"#,
+    ] {
+        let (_, instances) = reader.attribute("a", &json(good)).unwrap();
+        assert!(instances[0].is_deletion(), "{good}");
+    }
+}
+
 proptest! {
     #[test]
     fn normalized_entities_come_back_as_they_were_sent(sent in entity()) {
