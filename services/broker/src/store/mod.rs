@@ -78,11 +78,27 @@ impl StoreError {
             Some("08" | "40" | "53" | "57" | "58" | "25") => Self::Unavailable(db.message().to_owned()),
             // Lock not had in time.
             Some("55") => Self::Unavailable("the entity is being written by others".to_owned()),
-            // Data exceptions and limits; XX is what PostGIS says of geometries it cannot mend.
-            Some("22" | "54" | "XX") => Self::Data(db.message().to_owned()),
+            // Data exceptions and limits.
+            Some("22" | "54") => Self::Data(db.message().to_owned()),
+            // PostGIS has no other code for geometries that it cannot handle; PostgreSQL has it for its own failures.
+            _ if *code == SqlState::INTERNAL_ERROR && db.file().is_some_and(is_of_postgis) => {
+                Self::Data("PostGIS cannot handle this geometry".to_owned())
+            }
+            // XX001 and XX002 are damaged data on disk.
             _ => Self::Internal(format!("{} ({})", db.message(), code.code())),
         }
     }
+}
+
+/// Whether a source file, as errors name it, is one of PostGIS.
+fn is_of_postgis(file: &str) -> bool {
+    ["lwgeom", "lwgunparse", "gserialized", "geography", "postgis"]
+        .iter()
+        .any(|start| {
+            file.rsplit('/')
+                .next()
+                .is_some_and(|name| name.starts_with(start))
+        })
 }
 
 impl From<tokio_postgres::Error> for StoreError {

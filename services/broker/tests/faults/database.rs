@@ -191,3 +191,43 @@ async fn busy_connections_are_bounded_and_say_so() {
         "{metrics}"
     );
 }
+
+#[tokio::test]
+async fn damaged_data_is_the_brokers_failure_and_a_geometry_that_postgis_refuses_the_clients() {
+    let broker = Broker::ready().await;
+    broker.database.psql(
+        "create function damaged() returns trigger language plpgsql as $$ begin if new.id like '%damaged' then raise exception using errcode = 'XX001', message = 'invalid page in block 7 of relation base/1'; end if; return new; end $$; \
+         create trigger damaged before insert on mim.entities for each row execute function damaged()",
+    );
+    let answer = broker
+        .post("/entities", r#"{"id":"urn:x:damaged","type":"T"}"#)
+        .await;
+    assert_eq!((answer.status, answer.error().as_str()), (500, "InternalError"));
+    assert!(!answer.text().contains("block"), "{}", answer.text());
+    let batch = r#"[{"id":"urn:x:damaged","type":"T"},{"id":"urn:x:1","type":"T"}]"#;
+    let answer = broker.post("/entityOperations/upsert", batch).await;
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert!(
+        broker.log.lock().unwrap().contains("invalid page in block 7"),
+        "the log says it"
+    );
+
+    // What PostGIS raises has the code of PostgreSQL's own failures.
+    broker.database.psql(
+        "create function refused() returns trigger language plpgsql as $$ begin perform ST_GeomFromText('POLYGON((0 0, 1 1, 2'); return new; end $$; \
+         create trigger refused before insert on mim.entity_geometries for each row execute function refused()",
+    );
+    let body = r#"{"id":"urn:x:2","type":"T","location":{"type":"Point","coordinates":[1,2]}}"#;
+    let answer = broker.post("/entities", body).await;
+    assert_eq!(
+        (answer.status, answer.error().as_str()),
+        (400, "BadRequestData"),
+        "{}",
+        answer.text()
+    );
+    assert!(
+        answer.text().contains("PostGIS cannot handle"),
+        "{}",
+        answer.text()
+    );
+}
