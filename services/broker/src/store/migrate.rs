@@ -34,9 +34,7 @@ const MIGRATED: Duration = Duration::from_secs(610);
 pub async fn migrate(client: &Client, settings: &Settings) -> Result<String, Trouble> {
     let row = answered(QUICK, settings, client.query_one(SERVER, &[])).await?;
     let (number, version, durable): (i32, String, bool) = (row.get(0), row.get(1), row.get(2));
-    if number < OLDEST_SERVER {
-        return Err(Trouble::TooOld(version));
-    }
+    new_enough(number, version)?;
     if !durable {
         tracing::warn!(
             "the database runs without fsync or full_page_writes: a crash of its machine can lose accepted writes"
@@ -52,6 +50,13 @@ pub async fn migrate(client: &Client, settings: &Settings) -> Result<String, Tro
     let unlock = client.execute("select pg_advisory_unlock($1)", &[&LOCK]);
     let _ = answered(QUICK, settings, unlock).await;
     outcome
+}
+
+fn new_enough(number: i32, version: String) -> Result<(), Trouble> {
+    if number < OLDEST_SERVER {
+        return Err(Trouble::TooOld(version));
+    }
+    Ok(())
 }
 
 async fn migrate_alone(client: &Client, settings: &Settings) -> Result<String, Trouble> {
@@ -125,4 +130,20 @@ async fn postgis_schema(client: &Client, settings: &Settings) -> Result<String, 
     }
     let row = answered(QUICK, settings, client.query_one(WHERE, &[])).await?;
     Ok(row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_before_15_is_told_by_its_version() {
+        assert_eq!(new_enough(150_000, "15.0".to_owned()), Ok(()));
+        assert_eq!(new_enough(170_002, "17.2".to_owned()), Ok(()));
+        let trouble = new_enough(140_012, "14.12 (Debian 14.12-1)".to_owned()).unwrap_err();
+        assert_eq!(
+            trouble.to_string(),
+            "the database is PostgreSQL 14.12 (Debian 14.12-1); the broker needs 15 or newer"
+        );
+    }
 }

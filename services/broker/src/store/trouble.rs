@@ -104,11 +104,13 @@ impl Trouble {
         if let Some(why) = tls_words(error) {
             return Self::NotTrusted { place, why };
         }
-        let text = error.to_string();
-        if text.contains("server does not support TLS") {
+        // The error itself says only in which step it came; its cause says what it was.
+        let why = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        if why.contains("server does not support TLS") {
             return Self::NoTls(place);
         }
-        let why = error.source().map_or(text, ToString::to_string);
         Self::Unreachable { place, why }
     }
 }

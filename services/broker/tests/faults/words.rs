@@ -116,6 +116,19 @@ async fn an_untrusted_certificate_is_told() {
 }
 
 #[tokio::test]
+async fn a_server_without_tls_is_told_and_healed() {
+    let postgres = Postgres::own();
+    let database = postgres.database();
+    postgres.kill();
+    postgres.launch_with("off");
+    let broker = Broker::start(Arc::new(database));
+    says(&broker, "offers no TLS; the broker connects with TLS only").await;
+    postgres.kill();
+    postgres.launch();
+    broker.until_ready().await;
+}
+
+#[tokio::test]
 async fn a_missing_postgis_that_cannot_be_created_is_told() {
     let broker = Broker::start(Arc::new(Postgres::shared().database_from("template1")));
     says(

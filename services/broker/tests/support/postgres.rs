@@ -144,6 +144,11 @@ impl Postgres {
 
     /// Starts the server process and waits until it answers.
     pub fn launch(&self) {
+        self.launch_with("on");
+    }
+
+    /// As [`Self::launch`], with TLS on or off.
+    pub fn launch_with(&self, ssl: &str) {
         let f = self.folder.display();
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
         as_postgres(binary("postgres"))
@@ -159,7 +164,7 @@ impl Postgres {
             ])
             .args([
                 "-c",
-                "ssl=on",
+                &format!("ssl={ssl}"),
                 "-c",
                 &format!("ssl_cert_file={f}/tls.crt"),
                 "-c",
