@@ -8,7 +8,7 @@ use crate::model::json::Json;
 use crate::store::TenantId;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LINK};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -187,9 +187,20 @@ async fn take_room(room: &Arc<Semaphore>, size: usize) -> Result<OwnedSemaphoreP
     }
 }
 
+/// The one header of this name. Of several, each reader on the way might take another.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Problem> {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (_, Some(_)) => Err(Problem::invalid(format!(
+            "the header {name} is there more than once; send one"
+        ))),
+        (first, None) => Ok(first),
+    }
+}
+
 /// The tenant's name; empty for the default tenant.
 pub fn tenant_name(headers: &HeaderMap) -> Result<&str, Problem> {
-    let Some(value) = headers.get(TENANT) else {
+    let Some(value) = only(headers, &HeaderName::from_static(TENANT))? else {
         return Ok("");
     };
     let name = value.to_str().unwrap_or_default();
@@ -213,9 +224,7 @@ pub fn is_tenant_name(name: &str) -> bool {
 }
 
 fn content_type(head: &Parts) -> Result<Sent, Problem> {
-    let text = head
-        .headers
-        .get(CONTENT_TYPE)
+    let text = only(&head.headers, &CONTENT_TYPE)?
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();
     let name = text
@@ -294,7 +303,6 @@ fn links(text: &str) -> Result<Vec<(&str, &str)>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn link(text: &str) -> Result<Option<String>, Problem> {

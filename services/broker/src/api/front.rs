@@ -34,7 +34,9 @@ impl Front {
     pub async fn answer(&self, mut request: Request<Body>) -> Response {
         let started = Instant::now();
         let method = request.method().clone();
-        let tenant = request.headers().get(TENANT).cloned();
+        let mut tenants = request.headers().get_all(TENANT).iter();
+        // Of several none is told: the request is refused.
+        let tenant = tenants.next().filter(|_| tenants.next().is_none()).cloned();
         let mut response = if let Err(problem) = regular(&mut request) {
             problem.into_response()
         } else {

@@ -99,6 +99,38 @@ async fn bodies_that_cannot_be_are_refused() {
 }
 
 #[tokio::test]
+async fn headers_that_say_two_things_are_refused() {
+    let broker = Broker::ready().await;
+    let body = whole("1");
+    let length = body.len();
+    let head = format!(
+        "POST /ngsi-ld/v1/entities HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n"
+    );
+    for (headers, named) in [
+        (
+            "NGSILD-Tenant: one\r\nNGSILD-Tenant: two\r\nContent-Type: application/json\r\n",
+            "ngsild-tenant",
+        ),
+        (
+            "NGSILD-Tenant: one\r\nngsild-tenant: one\r\nContent-Type: application/json\r\n",
+            "ngsild-tenant",
+        ),
+        (
+            "Content-Type: application/json\r\nContent-Type: application/ld+json\r\n",
+            "content-type",
+        ),
+    ] {
+        let answer = raw(&broker, format!("{head}{headers}\r\n{body}").as_bytes()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400") && answer.contains("InvalidRequest") && answer.contains(named),
+            "{answer}"
+        );
+        assert!(!answer.contains("Ngsild-Tenant:"), "no tenant is told: {answer}");
+    }
+    assert_eq!(broker.database.psql("select count(*) from mim.entities"), "0");
+}
+
+#[tokio::test]
 async fn extreme_values_that_fit_are_kept() {
     let broker = Broker::ready().await;
     for (n, value) in [
