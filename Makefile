@@ -5,8 +5,15 @@ SHELL := /bin/bash
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mim-operator
 CARGO ?= cargo
-# Debian packages: the lab's node (runc, CNI plug-ins, nftables), images (mmdebstrap), and the database that tests run against.
-PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod mmdebstrap postgresql-15 postgresql-15-postgis-3
+# Debian packages. What Rust's and Go's programs are linked with (ring compiles C), and git, which images ask for their revision.
+BUILD_PACKAGES := gcc libc6-dev git
+IMAGE_PACKAGES := mmdebstrap
+LAB_PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod
+# The database that tests run against.
+TEST_PACKAGES := postgresql-15 postgresql-15-postgis-3
+# Debian's own are older, so make does not install these two: Rust as rust-toolchain.toml pins it, Go as the lab's go.mod files ask for.
+RUST_VERSION := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+GO_VERSION := 1.26
 CARGO_DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
@@ -22,70 +29,103 @@ LAB := $(CARGO) run --quiet --locked -p mim-lab --
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Installs what is missing of some Debian packages (as root), or says what to install.
+define packages
+@if ! command -v dpkg-query >/dev/null; then \
+  echo "make: this is not Debian, so make installs nothing; it needs what these Debian packages hold: $(1)"; exit 0; fi; \
+missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then \
+  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "make: installing Debian packages:$$missing"; \
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+  else echo "make: these packages are missing:$$missing"; echo "make: run as root: apt-get install$$missing"; exit 1; fi; fi
+endef
+
 .PHONY: deps
-deps: ## Install what is missing of the Debian packages (as root), or say what to install
-	@missing=""; for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "make: installing Debian packages:$$missing"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	  else echo "make: these packages are missing:$$missing"; echo "make: run as root: apt-get install$$missing"; exit 1; fi; fi
-	@command -v go >/dev/null || { echo "make: Go is missing (1.26 or newer): install it from your distribution or https://go.dev/doc/install and put it on PATH"; exit 1; }
+deps: deps-lab ## Install what is missing of the Debian packages (as root), or say what to install
+	$(call packages,$(TEST_PACKAGES))
+
+# What cargo needs before its first build.
+.PHONY: deps-build
+deps-build:
+	$(call packages,$(BUILD_PACKAGES))
+	@found="$$(rustc --version 2>/dev/null | cut -d' ' -f2 || true)"; \
+	printf '%s\n' "$(RUST_VERSION)" "$${found:-0}" | sort -V -C || { \
+	  echo "make: Rust $(RUST_VERSION) is needed, found: $${found:-none}. Install it with rustup (https://rustup.rs), which reads rust-toolchain.toml"; exit 1; }
+
+.PHONY: deps-go
+deps-go:
+	@found="$$(go env GOVERSION 2>/dev/null || true)"; \
+	printf '%s\n' "go$(GO_VERSION)" "$${found:-0}" | sort -V -C || { \
+	  echo "make: Go $(GO_VERSION) or newer is needed, found: $${found:-none}. Install it (https://go.dev/doc/install) and put it on PATH"; exit 1; }
+
+.PHONY: deps-images
+deps-images: deps-build
+	@[ "$$(uname -m)" = x86_64 ] || { echo "make: images are built on amd64 only so far, this is $$(uname -m); see images/README.md"; exit 1; }
+	$(call packages,$(IMAGE_PACKAGES))
+
+.PHONY: deps-lab
+deps-lab: deps-images deps-go
 	@[ "$$(id -u)" = 0 ] || { echo "make: the lab needs root for bridges, mounts and cgroups: run make as root, or use a cluster of yours with make demo CONTEXT=<kube-context>"; exit 1; }
+	$(call packages,$(LAB_PACKAGES))
 
 .PHONY: check
-check: $(DENY) ## Formatting, lints, licences, generated files up to date
+check: deps-build $(DENY) ## Formatting, lints, licences, advisories where their database can be reached, generated files up to date
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(DENY) --all-features check licenses bans sources
+	@if timeout 120 $(DENY) fetch db >/dev/null 2>&1; then \
+	  echo "$(DENY) --all-features check --disable-fetch advisories"; $(DENY) --all-features check --disable-fetch advisories; \
+	else echo "make: advisories are not checked: their database cannot be reached"; fi
 	$(CARGO) run --quiet --locked -p mim-crds --bin crdgen -- --check
 
-$(DENY):
+$(DENY): | deps-build
 	@echo "make: installing cargo-deny $(CARGO_DENY_VERSION) into $(CACHE)"
 	$(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --quiet --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 
 .PHONY: generate
-generate: ## Write crds/*.yaml, docs/kinds and the CRDs in the chart from the Rust types
+generate: deps-build ## Write crds/*.yaml, docs/kinds and the CRDs in the chart from the Rust types
 	$(CARGO) run --quiet --locked -p mim-crds --bin crdgen
 
 .PHONY: binaries
-binaries: deps
+binaries: deps-lab ## Build the lab's programs (Kubernetes, helm and others) into the cache
 	$(CARGO) build --quiet --locked -p mim-lab
 	$(TARGET)/mim-lab binaries
 
 .PHONY: test
-test: binaries ## All tests, against real servers
-	$(CARGO) test --locked --workspace
-	$(TARGET)/mim-lab down
+test: deps binaries ## All tests, against real servers
+	@# Ends the lab however the tests end, unless it was up before.
+	@if ! $(TARGET)/mim-lab status >/dev/null 2>&1; then trap '$(TARGET)/mim-lab down' EXIT; fi; \
+	echo "$(CARGO) test --locked --workspace"; $(CARGO) test --locked --workspace
 
 .PHONY: proof
 proof: binaries ## The tests at an API server with all waits as long as in use: ten idle minutes, one look a minute
 	MIM_PROOF=true $(CARGO) test --locked -p mim-tests --test api
 
 .PHONY: demo
-demo: $(if $(CONTEXT),,deps) ## One city from sources to answers, in the lab or with CONTEXT=<kube-context> REGISTRY=<prefix>
+demo: $(if $(CONTEXT),deps-build,deps-lab) ## One city from sources to answers, in the lab or with CONTEXT=<kube-context> REGISTRY=<prefix>
 	$(CARGO) build --locked -p mim-lab -p mim-tests --bins
 	@$(DEMO) --images $(IMAGES)
 
 .PHONY: demo-down
-demo-down: ## Take away what the demo made: the lab, or with CONTEXT=<kube-context> the city and the operator
+demo-down: deps-build ## Take away what the demo made: the lab, or with CONTEXT=<kube-context> the city and the operator
 	$(CARGO) build --locked -p mim-lab -p mim-tests --bins
 	@$(DEMO) --down
 
 .PHONY: lab-up
-lab-up: deps ## Start the lab: a real single-node Kubernetes on this machine
+lab-up: deps-lab ## Start the lab: a real single-node Kubernetes on this machine
 	@$(LAB) up
 
 .PHONY: lab-down
-lab-down: ## End the lab and leave nothing of it
+lab-down: deps-build ## End the lab and leave nothing of it
 	@$(LAB) down
 
 .PHONY: images
-images: deps ## Build the images as OCI archives, with bills of materials and the release catalogue, into IMAGES=<folder>
+images: deps-images ## Build the images, as any user, as OCI archives, with bills of materials and the release catalogue, into IMAGES=<folder>
 	@$(LAB) images --out $(IMAGES)
 
 .PHONY: bench
-bench: ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator; ARGS="--objects 100 --idle-minutes 1" for a short one
+bench: deps-build deps-go ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator; ARGS="--objects 100 --idle-minutes 1" for a short one
 	$(CARGO) build --release --locked -p mim-operator
 	$(CARGO) build --release --locked -p mim-bench
 	@for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
