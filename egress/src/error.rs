@@ -96,7 +96,7 @@ pub enum Error {
         place: Place,
     },
     /// No address of the name accepted a connection.
-    #[error("no connection to {place} ({cause}); check that it is up and that network.egress allows it")]
+    #[error("no connection to {place} ({cause}); check that it is up and that no network policy forbids it")]
     NotConnected {
         /// Where to.
         place: Place,

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use mim_crds::ProbeResult;
-use mim_egress::{Allow, Client, Request, Response, Token};
+use mim_egress::{Allow, Client, Error, Request, Response, Token};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
@@ -206,7 +206,17 @@ async fn look(client: &Client, target: &Target, namespace: &str) -> (ProbeResult
     match client.get(request).await {
         Ok(response) => (target.judge)(&response),
         Err(error) if error.by_guard() => (ProbeResult::Refused, error.to_string()),
-        Err(error) => (ProbeResult::Unreachable, error.to_string()),
+        Err(error) => (ProbeResult::Unreachable, unreachable(&error)),
+    }
+}
+
+/// Where nothing answers, a network policy may be in the way, and the nearest one is the operator's own.
+fn unreachable(error: &Error) -> String {
+    match error {
+        Error::NotConnected { .. } | Error::Timeout { .. } => format!(
+            "{error}; the operator's own policy lets it call the ports of networkPolicy.probePorts, a value of its chart"
+        ),
+        _ => error.to_string(),
     }
 }
 
@@ -302,6 +312,23 @@ mod tests {
             probes.watch(&owner("u1"), target()).unwrap().result,
             ProbeResult::Unreachable
         );
+    }
+
+    #[tokio::test]
+    async fn where_nobody_answers_the_operators_own_policy_is_named() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target {
+            url: Url::parse(&format!("http://{}/", closed.local_addr().unwrap())).unwrap(),
+            token: None,
+            ca_pem: None,
+            judge,
+        };
+        drop(closed);
+        let client = Client::new(Policy::new(vec![], vec![]).with_loopback_for_tests());
+        let (result, message) = look(&client, &target, "city").await;
+        assert_eq!(result, ProbeResult::Unreachable);
+        assert!(message.contains("networkPolicy.probePorts"), "{message}");
+        assert!(!message.contains("network.egress"), "{message}");
     }
 
     #[tokio::test]
