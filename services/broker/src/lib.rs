@@ -1,10 +1,12 @@
 //! The native NGSI-LD context broker: entities in PostgreSQL with PostGIS, several replicas on one database.
 //!
 //! The walls: [`api`] knows HTTP, [`model`] knows entities, [`query`] knows what can be asked, [`context`] knows what
-//! names mean, [`store`] knows PostgreSQL, [`server`] knows the process. [`model`] and [`query`] are pure.
+//! names mean, [`store`] knows PostgreSQL, [`memory`] knows how much of it requests share, [`server`] knows the process.
+//! [`model`] and [`query`] are pure.
 
 pub mod api;
 pub mod context;
+pub mod memory;
 pub mod model;
 pub mod query;
 pub mod server;

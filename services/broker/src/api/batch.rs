@@ -8,6 +8,7 @@ use crate::api::reply;
 use crate::context::Context;
 use crate::model::change::{self, Existing};
 use crate::model::entity::{Entity, Fragment};
+use crate::model::expansion::expanded_size;
 use crate::model::json::Json;
 use crate::model::read::{Nulls, Reader};
 use crate::store::batch::Decide;
@@ -25,6 +26,11 @@ use std::time::Duration;
 /// How many contexts of a batch are fetched at once, and how long all of them may take.
 const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How much memory the contexts of a batch may take, in bytes: somewhat more than the largest one does.
+const MAX_CONTEXTS: usize = 24 * 1024 * 1024;
+/// How many entities a batch may have. So many are written within the time that a statement may take, also by a slow
+/// database.
+const MAX_ITEMS: usize = 10_000;
 
 const UPSERT: Known = Known {
     names: &["options", "local"],
@@ -50,12 +56,21 @@ pub async fn upsert(State(app): State<App>, request: Request<Body>) -> Result<Re
             )));
         }
     };
+    if items.len() > MAX_ITEMS {
+        return Err(Problem::bad_data(format!(
+            "a batch has at most {MAX_ITEMS} entities, this one has {}",
+            items.len()
+        )));
+    }
     if sent == Sent::LdJson && context_link(&call.head.headers)?.is_some() {
         return Err(Problem::bad_data(
             "entities of application/ld+json carry their context; a Link header must not have one",
         ));
     }
-    let (given, mut errors) = read_all(&call, &items, sent).await;
+    let contexts = contexts(&call, &items, sent).await;
+    call.expand(expanded(&contexts, &items)).await?;
+    let (given, mut errors) = read_all(&contexts, &items);
+    drop(contexts);
     drop(items);
     let upsert = Upsert {
         given: given.fragments,
@@ -100,12 +115,20 @@ struct Given {
     fragments: HashMap<String, Vec<Fragment>>,
 }
 
+/// How many bytes the names of all items become, those of items that cannot be read left out.
+fn expanded(contexts: &BatchContexts, items: &[Json]) -> usize {
+    let of_item = |item| {
+        let context = contexts.of(item).ok()?;
+        expanded_size(context, item).ok()
+    };
+    items.iter().filter_map(of_item).sum()
+}
+
 /// Reads every item; those that cannot be read become errors and lose nobody else.
-async fn read_all(call: &Call, items: &[Json], sent: Sent) -> (Given, Vec<(String, Problem)>) {
-    let contexts = contexts(call, items, sent).await;
+fn read_all(contexts: &BatchContexts, items: &[Json]) -> (Given, Vec<(String, Problem)>) {
     let (mut given, mut errors) = (Given::default(), Vec::new());
     for item in items {
-        match read(&contexts, item) {
+        match read(contexts, item) {
             Ok(mut fragment) => {
                 let id = fragment.id.take().unwrap_or_default();
                 let of_id = given.fragments.entry(id.clone()).or_default();
@@ -123,8 +146,30 @@ async fn read_all(call: &Call, items: &[Json], sent: Sent) -> (Given, Vec<(Strin
     (given, errors)
 }
 
-/// What came of each context of a batch, by the text of `@context`; empty for items without one.
-type BatchContexts = HashMap<String, Result<Arc<Context>, Problem>>;
+/// What came of the contexts of a batch.
+#[derive(Default)]
+struct BatchContexts {
+    /// By the text of `@context`; empty for items without one.
+    found: HashMap<String, Result<Arc<Context>, Problem>>,
+    /// Whether some were left out because the others take all the memory they may.
+    too_many: bool,
+}
+
+impl BatchContexts {
+    fn of(&self, item: &Json) -> Result<&Context, Problem> {
+        match self.found.get(&context_key(item)) {
+            Some(Ok(context)) => Ok(context),
+            Some(Err(problem)) => Err(problem.clone()),
+            None if self.too_many => Err(Problem::bad_data(
+                "the contexts of this batch are larger than those of one batch may be; send entities with the same context together",
+            )),
+            None => Err(Problem::new(
+                ErrorType::LdContextNotAvailable,
+                "the contexts of this batch did not all come in time",
+            )),
+        }
+    }
+}
 
 fn context_key(item: &Json) -> String {
     item.get("@context").map(Json::to_text).unwrap_or_default()
@@ -133,17 +178,23 @@ fn context_key(item: &Json) -> String {
 /// Resolves each context once, several at a time, and all of them within a time that a client can wait.
 async fn contexts(call: &Call, items: &[Json], sent: Sent) -> BatchContexts {
     let distinct: HashMap<String, &Json> = items.iter().map(|item| (context_key(item), item)).collect();
-    let mut found = BatchContexts::new();
+    let mut contexts = BatchContexts::default();
     let waiting: Vec<_> = distinct
         .into_iter()
         .map(|(key, item)| resolve(call, key, item, sent))
         .collect();
     let mut resolving = futures::stream::iter(waiting).buffer_unordered(AT_ONCE);
     let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut weight = 0;
     while let Ok(Some((key, context))) = tokio::time::timeout_at(deadline, resolving.next()).await {
-        found.insert(key, context);
+        weight += context.as_ref().map_or(0, |context| context.weight());
+        if weight > MAX_CONTEXTS {
+            contexts.too_many = true;
+            break;
+        }
+        contexts.found.insert(key, context);
     }
-    found
+    contexts
 }
 
 fn resolve<'a>(
@@ -156,14 +207,8 @@ fn resolve<'a>(
 }
 
 fn read(contexts: &BatchContexts, item: &Json) -> Result<Fragment, Problem> {
-    let context = match contexts.get(&context_key(item)) {
-        Some(Ok(context)) => context,
-        Some(Err(problem)) => return Err(problem.clone()),
-        None => {
-            let detail = "the contexts of this batch did not all come in time";
-            return Err(Problem::new(ErrorType::LdContextNotAvailable, detail));
-        }
-    };
+    let context = contexts.of(item)?;
+    expanded_size(context, item)?;
     Ok(Reader {
         context,
         nulls: Nulls::Refused,

@@ -1,31 +1,27 @@
 //! What every operation does first: the tenant, the parameters, the context, the body.
 
+use crate::api::App;
+use crate::api::body::{self, Received};
 use crate::api::params::{Known, Params};
 use crate::api::problem::{ErrorType, Problem};
-use crate::api::{App, DOCUMENTS};
 use crate::context::Context;
+use crate::memory::room::Held;
+use crate::model::expansion::{MAX_EXPANDED, expanded_size};
 use crate::model::json::Json;
 use crate::store::TenantId;
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::BodyExt as _;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The largest body, in bytes.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
-/// How long a client may take to send a body, and to wait for room for it.
-const BODY_TIME: Duration = Duration::from_secs(30);
-const ROOM_TIME: Duration = Duration::from_secs(5);
-/// Room for bodies is taken in steps of so many bytes.
-const ROOM_STEP: usize = 64 * 1024;
 /// How many times a body its copies take on their way to the database, and how many bytes each value takes in them.
 const WEIGHT_OF_BYTE: usize = 8;
 const WEIGHT_OF_VALUE: usize = 160;
+/// How many times an expanded name its copies take.
+const WEIGHT_OF_NAME: usize = 3;
 /// What a link to a context is called.
 pub const CONTEXT_RELATION: &str = "http://www.w3.org/ns/json-ld#context";
 /// The header that names a tenant.
@@ -41,8 +37,8 @@ pub struct Call {
     pub params: Params,
     /// The head of the request.
     pub head: Parts,
-    /// Room for the parsed body, held until the answer is made.
-    room: Option<OwnedSemaphorePermit>,
+    /// Room for the parsed body and for its expanded names, held until the answer is made.
+    room: (Held, Held),
 }
 
 /// What the body is sent as.
@@ -78,7 +74,7 @@ impl Call {
                 tenant,
                 params,
                 head,
-                room: None,
+                room: (Held::default(), Held::default()),
             },
             body,
         ))
@@ -93,13 +89,16 @@ impl Call {
     /// Reads the body as JSON.
     pub async fn json(&mut self, body: Body) -> Result<(Json, Sent), Problem> {
         let sent = content_type(&self.head)?;
-        let bytes = self.bytes(body).await?;
+        let Received { bytes, room } = self.receive(body).await?;
         if bytes.is_empty() {
             return Err(Problem::invalid("the body is empty"));
         }
         // The parsed document is several times as large; it is bounded for all requests together.
-        self.room = Some(take_room(&self.app.documents, weight(&bytes)).await?);
-        Ok((Json::parse(&bytes)?, sent))
+        let documents = self.app.rooms.documents.take(weight(&bytes)).await;
+        self.room.0 = documents.map_err(|_| crowded())?;
+        let json = Json::parse(&bytes)?;
+        drop((bytes, room));
+        Ok((json, sent))
     }
 
     /// Reads the body of an operation on one thing, and its context: that in the body for ld+json, else that of the
@@ -107,7 +106,20 @@ impl Call {
     pub async fn json_and_context(&mut self, body: Body) -> Result<(Json, Arc<Context>), Problem> {
         let (json, sent) = self.json(body).await?;
         let context = self.context_of(&json, sent).await?;
+        self.expand(expanded_size(&context, &json)?).await?;
         Ok((json, context))
+    }
+
+    /// Takes room for so many bytes of expanded names, all of the request. More than a request may have is refused.
+    pub async fn expand(&mut self, size: usize) -> Result<(), Problem> {
+        if size > MAX_EXPANDED {
+            return Err(Problem::bad_data(format!(
+                "the names of this request are more than {MAX_EXPANDED} bytes when they are expanded; send less at once"
+            )));
+        }
+        let names = self.app.rooms.names.take(size * WEIGHT_OF_NAME).await;
+        self.room.1 = names.map_err(|_| crowded())?;
+        Ok(())
     }
 
     /// The context of one document of the body.
@@ -128,7 +140,7 @@ impl Call {
         }
     }
 
-    async fn bytes(&mut self, body: Body) -> Result<Bytes, Problem> {
+    async fn receive(&self, body: Body) -> Result<Received, Problem> {
         let length = self
             .head
             .headers
@@ -144,47 +156,18 @@ impl Call {
             return Err(Problem::invalid(format!("a body has at most {MAX_BODY} bytes"))
                 .with_status(StatusCode::PAYLOAD_TOO_LARGE));
         }
-        match tokio::time::timeout(BODY_TIME, collect(body, length, &self.app.room)).await {
-            Ok(bytes) => bytes,
-            Err(_) => Err(Problem::invalid("the body was not sent within 30 s")
-                .with_status(StatusCode::REQUEST_TIMEOUT)),
-        }
+        body::receive(body, length, &self.app.rooms.bodies).await
     }
 }
 
-/// How much memory a document is going to take, roughly; never more than all documents together may.
+fn crowded() -> Problem {
+    Problem::unavailable("too many large documents are being handled at the moment")
+}
+
+/// How much memory a document is going to take, roughly.
 fn weight(body: &[u8]) -> usize {
     let values = body.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count();
-    (body.len() * WEIGHT_OF_BYTE + values * WEIGHT_OF_VALUE).min(DOCUMENTS)
-}
-
-/// Receives a body. Room is taken as bytes come: who announces much and sends little holds up nobody.
-async fn collect(mut body: Body, length: usize, room: &Arc<Semaphore>) -> Result<Bytes, Problem> {
-    let mut bytes = BytesMut::with_capacity(length.min(ROOM_STEP));
-    let mut held: Option<OwnedSemaphorePermit> = None;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::invalid("the body ended early"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        bytes.extend_from_slice(&data);
-        while held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) < bytes.len() {
-            let more = take_room(room, ROOM_STEP).await?;
-            match &mut held {
-                Some(held) => held.merge(more),
-                None => held = Some(more),
-            }
-        }
-    }
-    Ok(bytes.freeze())
-}
-
-async fn take_room(room: &Arc<Semaphore>, size: usize) -> Result<OwnedSemaphorePermit, Problem> {
-    let permits = u32::try_from(size).unwrap_or(u32::MAX);
-    match tokio::time::timeout(ROOM_TIME, Arc::clone(room).acquire_many_owned(permits)).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(Problem::unavailable(
-            "too many large bodies are being handled at the moment",
-        )),
-    }
+    body.len() * WEIGHT_OF_BYTE + values * WEIGHT_OF_VALUE
 }
 
 /// The one header of this name. Of several, each reader on the way might take another.
@@ -224,6 +207,17 @@ pub fn is_tenant_name(name: &str) -> bool {
 }
 
 fn content_type(head: &Parts) -> Result<Sent, Problem> {
+    if head
+        .headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|encoding| encoding != "identity")
+    {
+        return Err(
+            Problem::invalid("the body must be sent as it is: no Content-Encoding is supported")
+                .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        );
+    }
     let text = only(&head.headers, &CONTENT_TYPE)?
         .and_then(|v| v.to_str().ok())
         .unwrap_or_default();

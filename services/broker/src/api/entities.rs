@@ -9,6 +9,7 @@ use crate::api::reply;
 use crate::context::Context;
 use crate::model::change;
 use crate::model::entity::LOCATION;
+use crate::model::expansion::expanded_size;
 use crate::model::names::is_uri;
 use crate::model::read::{Nulls, Reader, expanded_name};
 use crate::model::render::View;
@@ -77,6 +78,7 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
         )));
     }
     let context = call.context_of(&json, sent).await?;
+    call.expand(expanded_size(&context, &json)?).await?;
     let fragment = Reader {
         context: &context,
         nulls: Nulls::Refused,

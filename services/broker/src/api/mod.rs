@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod attributes;
 pub mod batch;
+pub mod body;
 pub mod call;
 pub mod entities;
 pub mod front;
@@ -15,6 +16,7 @@ pub mod types;
 
 use crate::api::problem::{ErrorType, Problem};
 use crate::context::cache::Contexts;
+use crate::memory::Rooms;
 use crate::server::metrics::Metrics;
 use crate::store::Store;
 use axum::Router;
@@ -24,14 +26,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, patch, post};
 use http::Request;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
-
-/// How many bytes of bodies are being received at a time.
-const ROOM: usize = 32 * 1024 * 1024;
-/// How many bytes parsed documents take at a time, roughly; one of the largest bodies must fit.
-const DOCUMENTS: usize = 96 * 1024 * 1024;
-/// How many bytes of pages are being made and sent at a time; one of the largest pages must fit.
-const PAGES: usize = 64 * 1024 * 1024;
 
 /// What every operation needs. Cheap to clone.
 #[derive(Clone)]
@@ -40,25 +34,19 @@ pub struct App {
     pub store: Store,
     /// What names mean.
     pub contexts: Arc<Contexts>,
-    /// Room for bodies.
-    pub room: Arc<Semaphore>,
-    /// Room for parsed documents.
-    pub documents: Arc<Semaphore>,
-    /// Room for pages.
-    pub pages: Arc<Semaphore>,
+    /// Memory that requests share.
+    pub rooms: Arc<Rooms>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
 }
 
 impl App {
     /// Puts the parts together.
-    pub fn new(store: Store, contexts: Arc<Contexts>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(store: Store, contexts: Arc<Contexts>, rooms: Arc<Rooms>, metrics: Arc<Metrics>) -> Self {
         Self {
             store,
             contexts,
-            room: Arc::new(Semaphore::new(ROOM)),
-            documents: Arc::new(Semaphore::new(DOCUMENTS)),
-            pages: Arc::new(Semaphore::new(PAGES)),
+            rooms,
             metrics,
         }
     }

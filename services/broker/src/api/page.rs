@@ -3,32 +3,32 @@
 use crate::api::accept::Media;
 use crate::api::entities::Showing;
 use crate::api::problem::{ErrorType, Problem};
-use crate::api::reply::Roomed;
+use crate::api::reply::{Roomed, UNCOUNTED};
+use crate::memory::room::{Held, Room};
 use crate::model::entity::Entity;
 use crate::model::json::write_string;
 use crate::model::render::View;
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The largest page, in bytes.
-const MAX_PAGE: usize = 32 * 1024 * 1024;
-/// Room is taken in steps of so many bytes; what is below one is not counted, as connections bound that.
-const ROOM_STEP: u32 = 1024 * 1024;
+pub const MAX_PAGE: usize = 32 * 1024 * 1024;
+/// Room is taken in steps of so many bytes.
+const ROOM_STEP: usize = 256 * 1024;
 
 /// A page that is being written.
 pub struct PageWriter<'a> {
     view: View<'a>,
     showing: &'a Showing,
-    pages: Arc<Semaphore>,
+    answers: &'a Room,
     text: String,
     empty: bool,
-    room: Option<OwnedSemaphorePermit>,
+    room: Held,
     crowded: bool,
 }
 
 impl<'a> PageWriter<'a> {
     /// Starts a page: an array, or a `FeatureCollection`.
-    pub fn new(view: View<'a>, showing: &'a Showing, pages: Arc<Semaphore>) -> Self {
+    #[must_use]
+    pub fn new(view: View<'a>, showing: &'a Showing, answers: &'a Room) -> Self {
         let collection = showing.media == Media::GeoJson;
         let start = if collection {
             "{\"type\":\"FeatureCollection\",\"features\":["
@@ -45,10 +45,10 @@ impl<'a> PageWriter<'a> {
         Self {
             view,
             showing,
-            pages,
+            answers,
             text,
             empty: true,
-            room: None,
+            room: Held::default(),
             crowded: false,
         }
     }
@@ -66,20 +66,11 @@ impl<'a> PageWriter<'a> {
     }
 
     fn has_room(&mut self) -> bool {
-        loop {
-            let had = self.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            if self.text.len() <= had + ROOM_STEP as usize {
-                return true;
-            }
-            let Ok(more) = Arc::clone(&self.pages).try_acquire_many_owned(ROOM_STEP) else {
-                self.crowded = true;
-                return false;
-            };
-            match &mut self.room {
-                Some(room) => room.merge(more),
-                None => self.room = Some(more),
-            }
+        if self.text.len() > UNCOUNTED && self.text.len() > self.room.size() {
+            let size = self.text.len().next_multiple_of(ROOM_STEP);
+            self.crowded = self.answers.try_grow(&mut self.room, size).is_err();
         }
+        !self.crowded
     }
 
     /// Ends the page. `whole` is what the store says of it.

@@ -18,7 +18,6 @@ use axum::extract::State;
 use axum::response::Response;
 use http::Request;
 use http::header::{HeaderName, LINK};
-use std::sync::Arc;
 
 const QUERY: Known = Known {
     names: &[
@@ -77,7 +76,7 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
     let (limit, offset) = (call.params.limit(counted)?, call.params.offset()?);
     let count = counted.then(|| sql::count(call.tenant, &selection));
     let store = &call.app.store;
-    let mut writer = PageWriter::new(view, &showing, Arc::clone(&call.app.pages));
+    let mut writer = PageWriter::new(view, &showing, &call.app.rooms.answers);
     let page = match &count {
         Some(count) if limit == 0 => {
             let count = store.count(count).await.map_err(too_slow)?;

@@ -3,13 +3,13 @@
 use crate::api::accept::Media;
 use crate::api::call::CONTEXT_RELATION;
 use crate::context::Context;
+use crate::memory::room::Held;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// What is escaped in a segment of a path; colons are left, as ids have them.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -48,12 +48,15 @@ pub fn plain(status: StatusCode, body: String) -> Response {
     response
 }
 
+/// Answers up to so many bytes are not counted: the number of connections bounds them.
+pub const UNCOUNTED: usize = 64 * 1024;
+
 /// A text with the room that it takes until it is sent.
 pub struct Roomed {
     /// The text.
     pub text: String,
     /// Its room.
-    pub room: Option<OwnedSemaphorePermit>,
+    pub room: Held,
 }
 
 impl AsRef<[u8]> for Roomed {

@@ -55,14 +55,18 @@ impl<V> Bounded<V> {
             },
         );
         while self.entries.len() > self.max_entries || self.weight > self.max_weight {
-            let oldest = self
-                .entries
-                .iter()
-                .min_by_key(|(_, e)| e.used)
-                .map(|(k, _)| k.clone());
-            let Some(oldest) = oldest else { return };
-            self.remove(&oldest);
+            self.remove_oldest();
         }
+    }
+
+    /// Takes out what was used longest ago; false when there is nothing.
+    pub fn remove_oldest(&mut self) -> bool {
+        let oldest = self.entries.iter().min_by_key(|(_, e)| e.used);
+        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+            return false;
+        };
+        self.remove(&oldest);
+        true
     }
 
     /// Takes an entry out.

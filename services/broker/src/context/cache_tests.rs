@@ -31,7 +31,11 @@ fn library(documents: &[(&str, &str)]) -> (Contexts, Arc<Library>) {
         documents,
         calls: AtomicUsize::new(0),
     });
-    (Contexts::new(Arc::new(Arc::clone(&library))), library)
+    (Contexts::new(Arc::new(Arc::clone(&library)), rooms()), library)
+}
+
+fn rooms() -> Arc<Rooms> {
+    Arc::new(Rooms::of(256 * 1024 * 1024))
 }
 
 fn json(text: &str) -> Json {
@@ -145,9 +149,8 @@ async fn server(answer: Vec<u8>, endless: bool) -> Url {
 }
 
 fn guarded() -> Contexts {
-    Contexts::new(Arc::new(mim_egress::Client::new(
-        mim_egress::Policy::new(vec![], vec![]).with_loopback_for_tests(),
-    )))
+    let policy = mim_egress::Policy::new(vec![], vec![]).with_loopback_for_tests();
+    Contexts::new(Arc::new(mim_egress::Client::new(policy)), rooms())
 }
 
 #[tokio::test]
@@ -188,5 +191,95 @@ async fn documents_that_never_end_redirects_and_errors_are_unavailable() {
         let error = contexts.of_link(Some(url.as_str())).await.unwrap_err();
         assert!(matches!(error, ContextError::Unavailable { .. }), "{error}");
         assert!(started.elapsed() < Duration::from_secs(8), "{url}");
+    }
+}
+
+/// Answers any URL after a while, and counts how many are asked at a time.
+#[derive(Default)]
+struct Slow {
+    at_once: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Fetch for Arc<Slow> {
+    fn fetch<'a>(&'a self, _: &'a Url) -> BoxFuture<'a, Result<Bytes, String>> {
+        Box::pin(async move {
+            let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            Ok(Bytes::from_static(br#"{"@context":{"a":"urn:a:1"}}"#))
+        })
+    }
+}
+
+#[tokio::test]
+async fn few_are_fetched_at_a_time_and_who_waits_too_long_is_told() {
+    let slow = Arc::new(Slow::default());
+    let contexts = Contexts::new(Arc::new(Arc::clone(&slow)), rooms());
+    let urls: Vec<String> = (0..300).map(|n| format!("https://c.example/{n}")).collect();
+    let started = Instant::now();
+    let answers = futures::future::join_all(urls.iter().map(|url| contexts.of_link(Some(url)))).await;
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    assert_eq!(slow.most.load(Ordering::SeqCst), FETCHES);
+    let (had, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert!(had.len() >= FETCHES && !refused.is_empty(), "{}", had.len());
+    for error in refused {
+        assert!(matches!(error.unwrap_err(), ContextError::Unavailable { .. }));
+    }
+}
+
+#[tokio::test]
+async fn contexts_in_use_are_bounded_and_kept_ones_make_way() {
+    let terms: Vec<_> = (0..20_000).map(|n| format!("\"t{n}\":\"urn:t:{n}\"")).collect();
+    let document = format!("{{\"@context\":{{{}}},\"else\":[1]}}", terms.join(","));
+    let (contexts, library) = library(&[("https://c.example/big", &document)]);
+    let own = |n: usize| json(&format!("[\"https://c.example/big\",{{\"n\":\"urn:{n}\"}}]"));
+    for n in 0..20 {
+        assert_eq!(
+            contexts.of_body(&own(n)).await.unwrap().expand("t5"),
+            "urn:t:5",
+            "nobody uses the ones before"
+        );
+    }
+    let mut used = Vec::new();
+    let refused = loop {
+        match contexts.of_body(&own(used.len())).await {
+            Ok(context) => used.push(context),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, ContextError::Unavailable { .. }), "{refused}");
+    let weight: usize = used.iter().map(|context| context.weight()).sum();
+    assert!(
+        weight <= contexts.rooms.contexts.size() && used.len() > 2,
+        "{weight} {}",
+        used.len()
+    );
+    drop(used);
+    assert!(contexts.of_body(&own(99)).await.is_ok());
+    assert_eq!(library.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_new_guard_forgets_what_the_old_one_let_in() {
+    let url = Some("https://c.example/a");
+    let (contexts, _) = library(&[("https://c.example/a", r#"{"@context":{"a":"urn:a:1"}}"#)]);
+    assert!(contexts.of_link(url).await.is_ok());
+    contexts.fetch_with(Arc::new(Arc::new(Library::default())));
+    assert!(contexts.of_link(url).await.is_err());
+}
+
+#[tokio::test]
+async fn documents_with_very_many_values_and_very_long_urls_are_refused() {
+    let dense = format!("{{\"@context\":{{}},\"a\":[{}]}}", "0,".repeat(MAX_VALUES) + "0");
+    let (contexts, _) = library(&[("https://c.example/dense", &dense)]);
+    let long = format!("https://c.example/{}", "x".repeat(MAX_URL));
+    for url in ["https://c.example/dense", &long] {
+        let error = contexts.of_link(Some(url)).await.unwrap_err();
+        assert!(
+            matches!(error, ContextError::Invalid(_)) && error.to_string().len() < 300,
+            "{error}"
+        );
     }
 }

@@ -3,11 +3,15 @@
 
 use crate::context::{ContextError, core, core_iri};
 use crate::model::json::Json;
-use crate::model::names::is_uri;
-use std::collections::HashMap;
+use crate::model::names::{MAX_IRI, is_uri};
+use std::collections::{BTreeSet, HashMap};
 
 /// How long a chain of terms that are defined by terms may be.
 const MAX_CHAIN: usize = 32;
+/// How many terms a context may have, all its parts together. The largest published ones have some ten thousand.
+const MAX_TERMS: usize = 50_000;
+/// How many bytes its terms and their IRIs may have together.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The terms of one or more @context objects, later ones winning.
 #[derive(Debug, Default)]
@@ -15,7 +19,7 @@ pub struct Terms {
     /// IRI by term.
     pub iris: HashMap<String, String>,
     /// Terms that may be used as a prefix when names are compacted.
-    pub prefixes: Vec<String>,
+    pub prefixes: BTreeSet<String>,
     vocabulary: Option<String>,
 }
 
@@ -23,22 +27,46 @@ fn invalid<T>(what: String) -> Result<T, ContextError> {
     Err(ContextError::Invalid(what))
 }
 
+fn too_long<T>(what: &str) -> Result<T, ContextError> {
+    invalid(format!("{what} is longer than {MAX_IRI} bytes"))
+}
+
+/// What a prefix or the vocabulary makes of a name. Each IRI is copied into every document that uses it, so none may be
+/// long.
+fn joined(base: &str, rest: &str) -> Result<String, ContextError> {
+    if base.len() + rest.len() > MAX_IRI {
+        return too_long("the IRI of a term");
+    }
+    Ok(format!("{base}{rest}"))
+}
+
 impl Terms {
     /// Adds one @context object on top of what is there.
     pub fn add(&mut self, object: &[(String, Json)]) -> Result<(), ContextError> {
         let mut layer: HashMap<&str, Definition<'_>> = HashMap::new();
         for (term, value) in object {
+            if term.len() > MAX_IRI {
+                return too_long("a term");
+            }
             if term.starts_with('@') {
                 self.keyword(term, value)?;
             } else if let Some(definition) = definition(term, value)? {
                 layer.insert(term, definition);
             } else {
                 self.iris.remove(term);
+                self.prefixes.remove(term);
             }
         }
+        if layer.len() > MAX_TERMS {
+            return invalid(format!("it has more than {MAX_TERMS} terms"));
+        }
         let mut resolved = Vec::with_capacity(layer.len());
+        let mut bytes = 0;
         for (term, definition) in &layer {
+            self.prefixes.remove(*term);
             if let Some(iri) = self.resolve(&layer, definition.iri, term, 0)? {
+                bytes += term.len() + iri.len();
+                check_bytes(bytes)?;
                 // A term is an IRI or, as a prefix, the beginning of one: `tel:`.
                 if !is_uri(&iri) && !is_uri(&format!("{iri}x")) {
                     return invalid(format!("the term {term} means {iri:?}, which is no absolute IRI"));
@@ -48,17 +76,21 @@ impl Terms {
                     .prefix
                     .unwrap_or(definition.simple && ends_like_a_prefix)
                 {
-                    self.prefixes.push((*term).to_owned());
+                    self.prefixes.insert((*term).to_owned());
                 }
                 resolved.push(((*term).to_owned(), iri));
             }
         }
         self.iris.extend(resolved);
-        Ok(())
+        if self.iris.len() > MAX_TERMS {
+            return invalid(format!("its parts have more than {MAX_TERMS} terms together"));
+        }
+        check_bytes(self.iris.iter().map(|(term, iri)| term.len() + iri.len()).sum())
     }
 
     fn keyword(&mut self, keyword: &str, value: &Json) -> Result<(), ContextError> {
         match (keyword, value) {
+            ("@vocab", Json::String(text)) if text.len() > MAX_IRI => return too_long("@vocab"),
             ("@vocab", Json::String(text)) if is_uri(text) => self.vocabulary = Some(text.clone()),
             ("@vocab", Json::String(text)) => {
                 return invalid(format!("@vocab is {text:?}, which is no absolute IRI"));
@@ -92,6 +124,9 @@ impl Terms {
         if value.starts_with('@') {
             return Ok(None);
         }
+        if value.len() > MAX_IRI {
+            return too_long("the IRI of a term");
+        }
         if let Some(iri) = core_iri(value) {
             return Ok(Some(iri.to_owned()));
         }
@@ -103,9 +138,10 @@ impl Terms {
                 Some(definition) => self.resolve(layer, definition.iri, prefix, chain + 1)?,
                 None => self.known_prefix(prefix),
             };
-            return Ok(Some(
-                base.map_or_else(|| value.to_owned(), |base| format!("{base}{rest}")),
-            ));
+            return Ok(Some(match base {
+                Some(base) => joined(&base, rest)?,
+                None => value.to_owned(),
+            }));
         }
         // A term that is defined as itself is meant to get the vocabulary.
         if value != term {
@@ -116,10 +152,8 @@ impl Terms {
                 return Ok(Some(iri.clone()));
             }
         }
-        Ok(Some(format!(
-            "{}{value}",
-            self.vocabulary.as_deref().unwrap_or(core::DEFAULT_VOCABULARY)
-        )))
+        let vocabulary = self.vocabulary.as_deref().unwrap_or(core::DEFAULT_VOCABULARY);
+        joined(vocabulary, value).map(Some)
     }
 
     fn known_prefix(&self, prefix: &str) -> Option<String> {
@@ -129,6 +163,15 @@ impl Terms {
             .map(|(_, iri)| (*iri).to_owned());
         of_core.or_else(|| self.iris.get(prefix).cloned())
     }
+}
+
+fn check_bytes(bytes: usize) -> Result<(), ContextError> {
+    if bytes > MAX_BYTES {
+        return invalid(format!(
+            "its terms and their IRIs have more than {MAX_BYTES} bytes together"
+        ));
+    }
+    Ok(())
 }
 
 struct Definition<'a> {
@@ -211,9 +254,7 @@ mod tests {
             terms.iris["self"],
             "https://uri.etsi.org/ngsi-ld/default-context/self"
         );
-        let mut prefixes = terms.prefixes.clone();
-        prefixes.sort_unstable();
-        assert_eq!(prefixes, ["phone", "schema"]);
+        assert!(terms.prefixes.iter().eq(["phone", "schema"]));
         assert!(!terms.iris.contains_key("id"));
     }
 
@@ -246,6 +287,41 @@ mod tests {
         ] {
             assert!(matches!(compile(&[bad]), Err(ContextError::Invalid(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_would_be_copied_into_every_name_is_short() {
+        let long = format!("https://a.example/{}/", "x".repeat(MAX_IRI));
+        let half = format!("https://a.example/{}/", "x".repeat(MAX_IRI / 2));
+        let many = |count: usize, iri: &str| {
+            let terms: Vec<_> = (0..count).map(|n| format!("\"t{n}\":\"{iri}\"")).collect();
+            format!("{{{}}}", terms.join(","))
+        };
+        for bad in [
+            format!(r#"{{"@vocab":"{long}"}}"#),
+            format!(r#"{{"a":"{long}"}}"#),
+            format!(r#"{{"a":{{"@id":"{long}"}}}}"#),
+            format!(r#"{{"{long}":"urn:a"}}"#),
+            format!(r#"{{"a":"{half}","b":"a:{half}"}}"#),
+            format!(
+                r#"{{"@vocab":"{half}","{}":{{"@type":"@id"}}}}"#,
+                "x".repeat(MAX_IRI / 2)
+            ),
+            many(MAX_TERMS + 1, "urn:a"),
+            many(MAX_BYTES / half.len(), &half),
+        ] {
+            let refused = compile(&[&bad]).unwrap_err().to_string();
+            assert!(refused.len() < 200, "{refused}");
+        }
+        assert!(compile(&[&many(MAX_TERMS / 2, "urn:a"), &many(MAX_TERMS, "urn:a")]).is_ok());
+        let others = many(2, "urn:b").replace("\"t", "\"u");
+        assert!(compile(&[&many(MAX_TERMS - 1, "urn:a"), &others]).is_err());
+    }
+
+    #[test]
+    fn a_term_that_is_defined_again_is_no_prefix_any_more() {
+        let terms = compile(&[r#"{"a":"urn:a:"}"#, r#"{"a":"urn:b"}"#]).unwrap();
+        assert!(terms.prefixes.is_empty());
     }
 
     proptest! {

@@ -9,7 +9,10 @@ pub mod cache;
 pub mod compile;
 pub mod core;
 pub mod fetch;
+mod prefixes;
 
+use crate::context::prefixes::Prefixes;
+use crate::memory::room::Held;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -63,10 +66,14 @@ pub struct Context {
     iris: HashMap<String, String>,
     /// The best term of each IRI.
     terms: HashMap<String, String>,
-    /// Terms that may stand before a colon, with their IRI; the longest IRI first.
-    prefixes: Vec<(String, String)>,
+    /// Terms that may stand before a colon.
+    prefixes: Prefixes,
     /// What is told to the client: the URL it gave; `None` for the core context.
     link: Option<String>,
+    /// See [`Context::longest`].
+    longest: usize,
+    /// The room that it takes.
+    room: Held,
 }
 
 impl Context {
@@ -74,13 +81,17 @@ impl Context {
     #[must_use]
     pub fn core() -> Arc<Self> {
         static ALONE: LazyLock<Arc<Context>> =
-            LazyLock::new(|| Arc::new(Context::new(HashMap::new(), &[], None)));
+            LazyLock::new(|| Arc::new(Context::new(HashMap::new(), [], None)));
         Arc::clone(&ALONE)
     }
 
     /// Makes a context of resolved terms. `prefixes` names those terms that may stand before a colon.
     #[must_use]
-    pub fn new(iris: HashMap<String, String>, prefixes: &[String], link: Option<String>) -> Self {
+    pub fn new<'p>(
+        iris: HashMap<String, String>,
+        prefixes: impl IntoIterator<Item = &'p String>,
+        link: Option<String>,
+    ) -> Self {
         let iris: HashMap<_, _> = iris
             .into_iter()
             .filter(|(term, _)| core_iri(term).is_none() && !keeps_its_name(term))
@@ -92,18 +103,48 @@ impl Context {
                 best.clone_from(term);
             }
         }
-        let mut prefixes: Vec<_> = prefixes
-            .iter()
-            .filter_map(|p| Some((p.clone(), iris.get(p)?.clone())))
-            .collect();
-        prefixes.extend(core::PREFIXES.map(|(p, iri)| (p.to_owned(), iri.to_owned())));
-        prefixes.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then_with(|| a.cmp(b)));
+        let prefixes = prefixes
+            .into_iter()
+            .filter(|name| is_usable_prefix(name))
+            .filter_map(|name| Some((name.clone(), iris.get(name)?.clone())));
+        let of_core = core::PREFIXES.map(|(name, iri)| (name.to_owned(), iri.to_owned()));
+        let prefixes = Prefixes::new(prefixes.chain(of_core).collect());
+        let longest = iris.values().map(String::len).max().unwrap_or_default();
         Self {
             iris,
             terms,
             prefixes,
             link,
+            longest: longest.max(core::DEFAULT_VOCABULARY.len()),
+            room: Held::default(),
         }
+    }
+
+    /// Keeps the room that the context takes for as long as anybody has the context.
+    #[must_use]
+    pub fn within(mut self, room: Held) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// How many bytes of memory it takes, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        // Term and IRI are there twice, each with what a map and an allocation add.
+        const OF_TERM: usize = 250;
+        let terms: usize = self
+            .iris
+            .iter()
+            .map(|(term, iri)| 2 * (term.len() + iri.len()) + OF_TERM)
+            .sum();
+        terms + self.prefixes.weight() + self.link().len()
+    }
+
+    /// The length in bytes of the longest IRI that a term or the default vocabulary gives to a name, but for the
+    /// name's own length.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.longest
     }
 
     /// The URL that tells a client which context its answer uses.
@@ -130,8 +171,7 @@ impl Context {
     }
 
     fn prefix(&self, name: &str) -> Option<&str> {
-        // A term of that name would change the meaning of every full IRI.
-        if matches!(name, "urn" | "http" | "https") {
+        if !is_usable_prefix(name) {
             return None;
         }
         let of_core = core::PREFIXES
@@ -163,18 +203,20 @@ impl Context {
         {
             return Cow::Borrowed(name);
         }
-        for (prefix, base) in &self.prefixes {
-            if let Some(rest) = iri.strip_prefix(base.as_str())
-                && !rest.is_empty()
-            {
-                let compact = format!("{prefix}:{rest}");
-                if self.expand(&compact) == iri {
-                    return Cow::Owned(compact);
-                }
+        for (prefix, rest) in self.prefixes.of(iri) {
+            let compact = format!("{prefix}:{rest}");
+            if self.expand(&compact) == iri {
+                return Cow::Owned(compact);
             }
         }
         Cow::Borrowed(iri)
     }
+}
+
+/// Whether a term of this name can be a prefix. One named like the scheme of most IRIs would change the meaning of
+/// every full IRI; and a name ends at its first colon.
+fn is_usable_prefix(name: &str) -> bool {
+    !matches!(name, "urn" | "http" | "https") && !name.contains(':')
 }
 
 #[cfg(test)]

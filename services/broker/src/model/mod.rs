@@ -6,6 +6,7 @@
 //! * [`names`]: what may be a URI, a name, a point in time;
 //! * [`entity`]: the entity with its attributes expanded to IRIs;
 //! * [`read`]: from the three representations a client sends to an entity;
+//! * [`expansion`]: how large a document becomes with its names expanded;
 //! * [`geometry`]: GeoJSON geometries, checked, and as PostGIS wants them;
 //! * [`change`]: what each write operation makes of the entity that is there;
 //! * [`render`]: from an entity to the representation a client asked for;
@@ -14,6 +15,7 @@
 
 pub mod change;
 pub mod entity;
+pub mod expansion;
 pub mod geometry;
 pub mod json;
 pub mod names;

@@ -3,6 +3,7 @@
 use crate::api::App;
 use crate::api::front::Front;
 use crate::context::cache::Contexts;
+use crate::memory::{Rooms, limit};
 use crate::server::config::{self, Config};
 use crate::server::health::{self, Health};
 use crate::server::listen::{self, Ending};
@@ -50,12 +51,16 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let first = config::read(&settings.config).await.map_err(|e| e.to_string())?;
     let (config_tx, config) = watch::channel(first);
     tokio::spawn(config::follow(settings.config.clone(), config_tx));
-    let contexts = Arc::new(Contexts::new(Arc::new(egress(&config.borrow()))));
+    let rooms = Arc::new(Rooms::of(limit::of_this_process()));
+    let contexts = Arc::new(Contexts::new(
+        Arc::new(egress(&config.borrow())),
+        Arc::clone(&rooms),
+    ));
     tokio::spawn(follow_egress(Arc::clone(&contexts), config.clone()));
 
     let store = store(&settings, config);
     let metrics = Arc::new(Metrics::default());
-    let app = App::new(store, contexts, Arc::clone(&metrics));
+    let app = App::new(store, contexts, rooms, Arc::clone(&metrics));
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
     // Health has an end of its own that never comes: it answers as long as the process is there.

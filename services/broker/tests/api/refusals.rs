@@ -265,6 +265,15 @@ async fn paths_methods_and_types_that_are_not_served_say_so() {
             (status, "InvalidRequest")
         );
     }
+    for encoding in ["gzip", "br", "deflate"] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-encoding", encoding),
+        ];
+        let answer = broker.send("POST", "/entities", &headers, Some("{}")).await;
+        assert_eq!((answer.status, answer.error().as_str()), (415, "InvalidRequest"));
+        assert!(answer.text().contains("Content-Encoding"), "{}", answer.text());
+    }
     let charset = broker
         .send(
             "POST",

@@ -17,5 +17,6 @@ mod support;
 
 mod database;
 mod late;
+mod memory;
 mod process;
 mod words;

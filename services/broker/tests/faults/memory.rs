@@ -1,0 +1,174 @@
+//! What one client, or many of them, can make the broker keep in memory: never more than a pod has.
+
+use crate::support::Broker;
+use serde_json::json;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// The operator's default limit, in KiB.
+const LIMIT: u64 = 256 * 1024;
+const LD: (&str, &str) = ("content-type", "application/ld+json");
+
+/// Resident memory of the broker at its highest, in KiB.
+fn peak(broker: &Broker) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn stays_within_its_limit(broker: &Broker) {
+    let peak = peak(broker);
+    println!("peak {peak} KiB");
+    assert!(peak < LIMIT, "{peak} KiB");
+}
+
+#[tokio::test]
+async fn long_iris_in_a_context_are_refused_before_they_are_copied() {
+    let broker = Broker::ready().await;
+    let long = format!("https://a.example/{}", "x".repeat(4 << 20));
+    let names: Vec<String> = (0..40).map(|n| format!("\"a{n}\":\"b{n}\"")).collect();
+    let objects = |count: usize| vec![r#"{"k":1234567890}"#; count].join(",");
+    let of_a_kilobyte = format!("https://a.example/{}", "x".repeat(1000));
+    for (context, value) in [
+        (
+            format!(r#"{{"@vocab":"{long}",{}}}"#, names.join(",")),
+            "1".to_owned(),
+        ),
+        (format!(r#"{{"k":"{long}"}}"#), format!("[{}]", objects(100_000))),
+        (
+            format!(r#"{{"k":"{of_a_kilobyte}"}}"#),
+            format!("[{}]", objects(200_000)),
+        ),
+    ] {
+        let body = format!(r#"{{"id":"urn:x:1","type":"T","@context":{context},"p":{value}}}"#);
+        let answer = broker.send("POST", "/entities", &[LD], Some(&body)).await;
+        assert_eq!((answer.status, answer.error().as_str()), (400, "BadRequestData"));
+        let text = answer.text();
+        assert!(
+            text.len() < 1000 && (text.contains(" 1024 bytes") || text.contains(" 8388608 bytes")),
+            "{text}"
+        );
+        let batch = format!("[{body}]");
+        let answer = broker
+            .send("POST", "/entityOperations/upsert", &[LD], Some(&batch))
+            .await;
+        assert_eq!(
+            (answer.status, answer.json()["success"].clone()),
+            (207, json!([]))
+        );
+    }
+    stays_within_its_limit(&broker);
+}
+
+#[tokio::test]
+async fn sixty_of_the_largest_bodies_at_once_are_taken_in_turn_or_asked_to_come_again() {
+    let broker = Broker::ready().await;
+    let text = "x".repeat(7_900_000);
+    let answers = futures::future::join_all((0..60).map(|n| {
+        let body = format!(r#"{{"id":"urn:x:{n}","type":"T","p":"{text}"}}"#);
+        let broker = &broker;
+        async move { broker.post("/entities", &body).await }
+    }))
+    .await;
+    let (taken, other): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 201);
+    println!("{} of {} taken", taken.len(), answers.len());
+    assert!(taken.len() >= 3);
+    for answer in other {
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, "2"),
+            "{}",
+            answer.text()
+        );
+    }
+    stays_within_its_limit(&broker);
+    broker.create(r#"{"id":"urn:x:small","type":"T"}"#).await;
+}
+
+#[tokio::test]
+async fn slow_uploads_of_large_bodies_do_not_stop_small_writes() {
+    let broker = Broker::ready().await;
+    let size = 8 << 20;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tokio::net::TcpStream::connect(broker.api).await.unwrap();
+        slow.push(tokio::spawn(async move {
+            let head = format!("POST /ngsi-ld/v1/entities HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // All but the last byte; what the broker does not take stays on the way.
+            let _ = stream.write_all(&vec![b' '; size - 1]).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        }));
+    }
+    crate::support::eventually(5, "the room for bodies is taken", async || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
+        let now = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+        now.trim().trim_end_matches(" kB").parse::<u64>().unwrap() > 24 * 1024
+    })
+    .await;
+    let started = Instant::now();
+    for n in 0..20 {
+        broker
+            .create(&format!(r#"{{"id":"urn:x:{n}","type":"T"}}"#))
+            .await;
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    // A large one gets its turn when those have been given up.
+    broker
+        .create(&format!(
+            r#"{{"id":"urn:x:l","type":"T","p":"{}"}}"#,
+            "x".repeat(1_000_000)
+        ))
+        .await;
+    for stream in slow {
+        let answer = stream.await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 408") || answer.starts_with("HTTP/1.1 503"),
+            "{answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn contexts_of_very_many_terms_stay_within_the_memory_of_a_pod() {
+    let broker = Broker::ready().await;
+    let terms = |count: usize, batch: usize| -> String {
+        let terms: Vec<String> = (0..count)
+            .map(|n| format!("\"t{n}\":\"https://a.example/{batch}/{n}\""))
+            .collect();
+        terms.join(",")
+    };
+    // Contexts of 45,000 terms, each of them another one; and batches of items that have a context each.
+    let large = (0..12).map(|n| {
+        format!(
+            r#"[{{"id":"urn:x:{n}","type":"T","@context":{{{}}}}}]"#,
+            terms(45_000, n)
+        )
+    });
+    let many = (0..12).map(|batch| {
+        let item = |n: usize| {
+            format!(
+                r#"{{"id":"urn:y:{batch}:{n}","type":"T","@context":{{"n":"urn:{n}",{}}}}}"#,
+                terms(600, batch)
+            )
+        };
+        format!("[{}]", (0..200).map(item).collect::<Vec<_>>().join(","))
+    });
+    let bodies: Vec<String> = large.chain(many).collect();
+    let answers = futures::future::join_all(
+        bodies
+            .iter()
+            .map(|body| broker.send("POST", "/entityOperations/upsert", &[LD], Some(body))),
+    )
+    .await;
+    let taken = answers.iter().filter(|a| a.status == 201).count();
+    println!("{taken} of {} taken whole", answers.len());
+    assert!(taken > 0 && answers.iter().all(|a| matches!(a.status, 201 | 207 | 503)));
+    stays_within_its_limit(&broker);
+}
