@@ -37,7 +37,7 @@ pub const ALL: &[Annotation] = &[
     Annotation {
         key: CONFIRM_DELETION,
         value: "the object's name",
-        effect: "With `deletionPolicy: Delete`: deleting the object destroys its data. Any other value destroys nothing.",
+        effect: "With `deletionPolicy: Delete`: deleting the object destroys its data. Any other value destroys nothing. The operator has to see it before the object is deleted: the events `DeletionConfirmed` and `DeletionWithdrawn` say that it has.",
     },
     Annotation {
         key: ACCEPT_DATA_LOSS,

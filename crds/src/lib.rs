@@ -28,7 +28,7 @@ pub use external::External;
 pub use names::{CaSecretReference, SecretReference, TokenSecretReference};
 pub use network::{EgressRule, Network};
 pub use pod_template::{PodTemplate, Resources, Service};
-pub use reason::Reason;
+pub use reason::{EventReason, Reason};
 pub use rules::{Violation, validate};
 pub use storage::{ExternalStorage, ManagedStorage, Storage};
 pub use urban_data_platform::{

@@ -1,20 +1,20 @@
-//! Every reason that a condition of ours can have: a closed list, and the table in the docs is made from it.
+//! Every reason that a condition or an event of ours can have: closed lists, and the tables in the docs are made from them.
 
 use std::fmt;
 
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// Why a condition is what it is. One list for all kinds.
+    ($(#[$about:meta])+ $list:ident: $($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        $(#[$about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Reason {
+        pub enum $list {
             $($(#[doc = $doc])+ $name,)+
         }
 
-        impl Reason {
+        impl $list {
             /// All reasons, in the order of the docs.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The word in the condition.
+            /// The word in the condition or event.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -30,16 +30,19 @@ macro_rules! reasons {
                 }
             }
 
-            /// The reason with this word, if there is one.
-            #[must_use]
-            pub fn parse(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
+        }
+
+        impl fmt::Display for $list {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
             }
         }
     };
 }
 
 reasons! {
+    /// Why a condition is what it is. One list for all kinds.
+    Reason:
     /// Everything that the spec asks for is there and ready.
     Ready,
     /// The operator is at work, or waits for a child to become ready; the message says for what.
@@ -48,8 +51,6 @@ reasons! {
     Stopped,
     /// `suspend` is true: no child is written until it is false again.
     Suspended,
-    /// The object is being deleted; the message says what is still to go.
-    Deleting,
     /// The spec cannot be carried out; the message has the field and what to write instead. A new generation is tried at once.
     InvalidSpec,
     /// The release is not in the operator's catalogue: write one of those that the message lists, or upgrade the operator.
@@ -104,8 +105,39 @@ reasons! {
     InternalError,
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+impl Reason {
+    /// The reason with this word, if there is one.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
     }
+}
+
+reasons! {
+    /// What an event tells beside the reasons of conditions: what the operator did, and why. Every restart of an operand has one of these.
+    EventReason:
+    /// A child that somebody else had changed or deleted is as it must be again.
+    Repaired,
+    /// A child that is no longer needed was deleted.
+    Pruned,
+    /// A pod was made that proves that the new template of the database can start, before the running one is deleted.
+    Preflight,
+    /// That pod was deleted: its work is done, or its template is not the newest.
+    PreflightOver,
+    /// Pods start anew: the release has changed.
+    ReleaseChanged,
+    /// Pods start anew: their requests or limits have changed.
+    ResourcesChanged,
+    /// Pods start anew: where or how they run has changed (`podTemplate`).
+    PodTemplateChanged,
+    /// Pods start anew: a restart was requested with the annotation `mim.city/restartedAt`.
+    RestartRequested,
+    /// A pod starts anew: it is not ready, and its template is not the newest.
+    StuckOnOldTemplate,
+    /// The loss of the data was accepted with the annotation `mim.city/accept-data-loss`.
+    DataLossAccepted,
+    /// Deletion of the data is asked for and confirmed: from now on it goes with the object.
+    DeletionConfirmed,
+    /// Deletion of the data is no longer asked for or confirmed: from now on it outlives the object.
+    DeletionWithdrawn,
 }

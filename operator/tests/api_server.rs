@@ -173,7 +173,7 @@ async fn preconditions_hold() {
     let patch = async |metadata: Value| {
         let patch = json!({"metadata": metadata});
         requests
-            .merge_patch(&resource, NAMESPACE, "a", &patch, Purpose::Finalizer)
+            .merge_patch::<PartialObjectMeta>(&resource, NAMESPACE, "a", &patch, Purpose::Retention)
             .await
     };
     assert_eq!(

@@ -395,6 +395,13 @@ pub fn platform(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "mim.city/v1alpha1", "kind": "UrbanDataPlatform", "metadata": {"name": name}, "spec": spec})
 }
 
+/// A pod of somebody else, as PodSecurity `restricted` takes it.
+pub fn stranger_pod(name: &str) -> Value {
+    let container = json!({"name": "a", "image": "a", "securityContext": {
+        "allowPrivilegeEscalation": false, "runAsNonRoot": true, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}});
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container]}})
+}
+
 /// A request, for the message of a failed test. Never of a Secret.
 pub fn told(entry: &Entry) -> String {
     let body = entry

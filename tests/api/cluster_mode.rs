@@ -8,11 +8,12 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use mim_crds::ContextBroker;
 use mim_operator::reconcile::request::{Journal, Purpose};
 use mim_operator::reconcile::watch::Scope;
-use mim_tests::cluster::apply;
+use mim_tests::cluster::{api_of, apply};
 use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
 
 use crate::city::{City, broker, platform};
+use crate::faults::delete_namespace;
 use crate::rights::{self, RELEASE};
 use crate::{invariants, own};
 
@@ -37,10 +38,16 @@ async fn row_cluster_mode_namespace_not_onboarded_is_stalled_and_goes_on_when_th
 
     stranger.apply(&platform("graz", &json!({"broker": {}}))).await;
     stranger.apply(&broker("linz", &json!({}))).await;
+    let mut confirmed = broker("wels", &json!({"deletionPolicy": "Delete"}));
+    confirmed["metadata"]["annotations"] = json!({"mim.city/confirm-deletion": "wels"});
+    stranger.apply(&confirmed).await;
     onboarded.apply(&platform("vienna", &json!({"broker": {}}))).await;
     let words = [stranger.namespace.as_str(), "not onboarded"];
     stranger
         .broker_complains("linz", "NamespaceNotOnboarded", true, &words)
+        .await;
+    stranger
+        .broker_complains("wels", "NamespaceNotOnboarded", true, &words)
         .await;
     stranger
         .platform_says("graz", "False", "NamespaceNotOnboarded")
@@ -58,6 +65,7 @@ async fn row_cluster_mode_namespace_not_onboarded_is_stalled_and_goes_on_when_th
     )
     .await;
     stranger.broker_says("linz", "True", "Ready").await;
+    stranger.broker_says("wels", "True", "Ready").await;
     stranger.platform_says("graz", "True", "Ready").await;
 
     // Invariant 6, for an operator that may look everywhere: what concerns an object stays in its namespace.
@@ -76,6 +84,14 @@ async fn row_cluster_mode_namespace_not_onboarded_is_stalled_and_goes_on_when_th
             ("secrets", Purpose::Watch)
         );
     }
+    // A namespace goes with all that is in it, also where the operator's rights go before its objects.
+    let bindings = api_of(
+        &stranger.client,
+        &stranger.namespace,
+        &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding"}),
+    );
+    bindings.delete(RELEASE, &DeleteParams::default()).await.unwrap();
+    delete_namespace(&stranger).await;
     onboarded.stop().await;
 }
 
@@ -131,7 +147,7 @@ async fn row_unknown_engine_and_an_object_that_cannot_be_read_are_stalled_and_st
     .await;
     eventually("the object that cannot be read says so", || async {
         let what = broker("unreadable", &json!({}));
-        let api = mim_tests::cluster::api_of(&city.client, &city.namespace, &what);
+        let api = api_of(&city.client, &city.namespace, &what);
         let held = api.get("unreadable").await.unwrap();
         let conditions = held.data["status"]["conditions"].to_string();
         if ["Stalled", "InvalidSpec", "upgrade the operator"]

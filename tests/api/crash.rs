@@ -195,7 +195,11 @@ async fn cut_at_every_request(kind: Kind) {
     let chronicle = Arc::new(Chronicle::slim(&admin, None, &kinds).await);
     let clean = run(kind, None, [0; 3]).await;
     let counts = clean.changes;
-    assert!(counts[0] >= 15 && counts[1] >= 6 && counts[2] >= 5, "{counts:?}");
+    assert!(counts[0] >= 15 && counts[1] >= 6, "{counts:?}");
+    assert_eq!(
+        counts[2], 0,
+        "data goes by garbage collection, whatever becomes of the operator"
+    );
     let most = counts.into_iter().max().unwrap();
     let cuts = (1..=most).flat_map(|nth| [(nth, Side::Before), (nth, Side::After)]);
     let runs: Vec<(Cut, Run)> = futures::stream::iter(cuts)

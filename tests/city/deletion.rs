@@ -92,9 +92,11 @@ async fn row_platform_deleted_with_confirmed_delete_removes_the_data_and_the_nex
     let confirmed = format!("{}=city", annotation::CONFIRM_DELETION);
     city.kubectl(&["annotate", "udp/city", &confirmed]).await;
     eventually("the broker knows that its data may go", || async {
-        let path = "jsonpath={.metadata.finalizers}";
-        let held = city.kubectl(&["get", "cb/city", "--output", path]).await;
-        if held.contains("mim.city") {
+        let path = "jsonpath={.metadata.ownerReferences[*].kind}";
+        let held = city
+            .kubectl(&["get", "pvc/city-database", "--output", path])
+            .await;
+        if held.contains("ContextBroker") {
             Ok(())
         } else {
             Err(held)

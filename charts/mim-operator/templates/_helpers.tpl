@@ -69,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator writes in a namespace that it was let into. */}}
 {{- define "mim-operator.rules.write" -}}
-# A platform's components, and the finalizer of an object whose deletion is confirmed.
+# A platform's components.
 - apiGroups: [mim.city]
   resources: [contextbrokers]
   verbs: [create, patch, delete]
@@ -93,10 +93,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [create, patch, delete]
-# By name only: neither list nor watch, so that no Secret is seen that no spec names.
+# By name only: neither list nor watch, so that no Secret is seen that no spec names. Never deleted: garbage collection does that.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, create, update, delete]
+  verbs: [get, create, update]
 # Why a pod is not there, read while it is not.
 - apiGroups: [""]
   resources: [events]

@@ -13,9 +13,10 @@ use super::child::{
     OWNER_NAME_LABEL, Owner,
 };
 use super::client::{ONLY_IF_ABSENT, Requests};
-use super::kind::{Complaint, Step, Why};
+use super::kind::{Complaint, Kind, Step, Why};
 use super::live::{Index, Live, LiveObject, Seen};
 use super::memory::Memory;
+use super::pass::Pass;
 use super::request::Purpose;
 use super::trouble::{Asked, Missing, Trouble};
 use mim_crds::Reason;
@@ -41,7 +42,17 @@ pub struct Applier<'a> {
     pub roll: fn(&Child, &Seen) -> Option<Why>,
 }
 
-impl Applier<'_> {
+impl<'a> Applier<'a> {
+    /// For the children of a pass's object.
+    #[must_use]
+    pub fn of<K: Kind>(pass: &Pass<'a, K>) -> Self {
+        Self {
+            requests: &pass.cx.requests,
+            index: &pass.cx.index,
+            roll: K::roll,
+        }
+    }
+
     /// Makes every child as it must be, in order; stops at the first that cannot be.
     pub async fn apply(
         &self,
@@ -83,12 +94,10 @@ impl Applier<'_> {
         }
         let sent_before = memory.applied.is(child.kind, &child.name, &child.digest);
         let uid = match seen {
+            Some(seen) if is_of_another(seen, owner) => return Err(self.taken(owner, child).await),
             // Data that is going stays until its last user has gone; what that means is told by the kind, which sees it too.
             Some(seen) if seen.deleting && child.bond == Bond::Kept => return Ok(Outcome::AsItWas),
-            Some(seen) if seen.deleting => return Err(going(child)),
-            Some(seen) if child.bond == Bond::Owned && is_of_another(seen, owner) => {
-                return Err(self.taken(owner, child).await);
-            }
+            Some(seen) if seen.deleting => return Err(going(child.kind, &child.name)),
             Some(seen) => Some(seen.uid.clone()),
             None => None,
         };
@@ -134,7 +143,7 @@ impl Applier<'_> {
         {
             Ok(object) => Ok((object, uid.is_some())),
             Err(kube::Error::Api(status)) if status.code == 409 && uid.is_none() => {
-                let found = self.find(owner, child).await?;
+                let found = self.find(owner, child.kind, &child.name, child.bond).await?;
                 // Boxed: this calls itself at most once, now with the uid.
                 Box::pin(self.send(owner, child, Some(found))).await
             }
@@ -144,35 +153,35 @@ impl Applier<'_> {
 
     /// The name was not free. Ours after all (made by an earlier pass whose answer was lost, or kept by an earlier
     /// object of this name)? Then its uid.
-    async fn find(&self, owner: &Owner, child: &Child) -> Result<String, Trouble> {
+    pub async fn find(
+        &self,
+        owner: &Owner,
+        kind: ChildKind,
+        name: &str,
+        bond: Bond,
+    ) -> Result<String, Trouble> {
         let asked = Asked {
-            kind: child.kind.name(),
-            name: &child.name,
+            kind: kind.name(),
+            name,
             namespace: &owner.namespace,
         };
+        let resource = kind.api_resource();
         let found: Option<LiveObject> = self
             .requests
-            .get_meta(
-                &child.kind.api_resource(),
-                &owner.namespace,
-                &child.name,
-                Purpose::Ownership,
-            )
+            .get_meta(&resource, &owner.namespace, name, Purpose::Ownership)
             .await
             .map_err(|error| Trouble::of(error, asked))?;
         match found {
-            Some(found) if found.metadata.deletion_timestamp.is_some() => Err(going(child)),
-            Some(found) if belongs(&found, owner, child.bond) => Ok(found.metadata.uid.unwrap_or_default()),
-            // Garbage collection takes it soon: its owner is no more.
-            Some(found) if is_of_predecessor(&found, owner) => Err(going(child)),
-            Some(found) => Err(taken(child, &found)),
+            Some(found) if found.metadata.deletion_timestamp.is_some() => Err(going(kind, name)),
+            Some(found) if belongs(&found, owner, bond) => Ok(found.metadata.uid.unwrap_or_default()),
+            Some(found) => Err(not_ours(kind, name, &found, owner)),
             // Gone again meanwhile: the next pass takes the name.
-            None => Err(going(child)),
+            None => Err(going(kind, name)),
         }
     }
 
     async fn taken(&self, owner: &Owner, child: &Child) -> Trouble {
-        match self.find(owner, child).await {
+        match self.find(owner, child.kind, &child.name, child.bond).await {
             Ok(_) => Trouble::Missing(Missing {
                 reason: Reason::Progressing,
                 message: format!("{} {} is being taken over", child.kind.name(), child.name),
@@ -201,10 +210,13 @@ impl Applier<'_> {
         Ok(pruned)
     }
 
-    /// Takes one step.
-    pub async fn step(&self, owner: &Owner, step: &Step) -> Result<(), Trouble> {
+    /// Takes one step, and says whether it was this pass that took it.
+    pub async fn step(&self, owner: &Owner, step: &Step) -> Result<bool, Trouble> {
         match step {
-            Step::Delete { kind, name, uid, .. } => self.delete(owner, *kind, name, uid, Purpose::Step).await,
+            Step::Delete { kind, name, uid, .. } => self
+                .delete(owner, *kind, name, uid, Purpose::Step)
+                .await
+                .map(|()| true),
             Step::Create { kind, body, .. } => {
                 let name = body
                     .pointer("/metadata/name")
@@ -222,10 +234,12 @@ impl Applier<'_> {
                 {
                     Ok(object) => {
                         self.index.apply(*kind, object);
-                        Ok(())
+                        Ok(true)
                     }
-                    // Made by an earlier pass whose answer was lost: its watch event follows.
-                    Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+                    // Made by an earlier pass whose answer was lost, and its watch event follows; or somebody else's.
+                    Err(kube::Error::Api(status)) if status.code == 409 => {
+                        self.find(owner, *kind, name, Bond::Owned).await.map(|_| false)
+                    }
                     Err(error) => Err(Trouble::of(error, asked)),
                 }
             }
@@ -268,13 +282,12 @@ fn is_resize(child: &Child, live: &Live) -> bool {
     child.kind == ChildKind::PersistentVolumeClaim && live.get(child.kind, &child.name).is_some()
 }
 
-fn going(child: &Child) -> Trouble {
+fn going(kind: ChildKind, name: &str) -> Trouble {
     Trouble::Missing(Missing {
         reason: Reason::Progressing,
         message: format!(
-            "an earlier {} {} is being deleted; it is made anew when that is gone",
-            child.kind.name(),
-            child.name
+            "an earlier {} {name} is being deleted; it is made anew when that is gone",
+            kind.name()
         ),
     })
 }
@@ -285,7 +298,7 @@ fn label<'a>(object: &'a LiveObject, key: &str) -> Option<&'a str> {
 
 /// Whether an object is a child of this owner. What goes with its owner: by the owner's uid, whatever has become of the labels; or by
 /// our labels, where nobody controls it (somebody took the reference away, or a backup left it out). What outlives its owner: by our
-/// labels.
+/// labels, and nobody else controls it.
 #[must_use]
 pub fn belongs(object: &LiveObject, owner: &Owner, bond: Bond) -> bool {
     let labelled = label(object, MANAGED_BY_LABEL) == Some(MANAGER)
@@ -293,7 +306,8 @@ pub fn belongs(object: &LiveObject, owner: &Owner, bond: Bond) -> bool {
         && label(object, OWNER_NAME_LABEL) == Some(owner.name.as_str());
     match (bond, controller(object)) {
         (Bond::Owned, Some(of)) => of.uid == owner.uid,
-        (Bond::Owned, None) | (Bond::Kept, _) => labelled,
+        (Bond::Kept, Some(of)) => labelled && of.uid == owner.uid,
+        (_, None) => labelled,
     }
 }
 
@@ -315,17 +329,22 @@ fn is_of_predecessor(object: &LiveObject, owner: &Owner) -> bool {
     })
 }
 
-fn taken(child: &Child, found: &LiveObject) -> Trouble {
+/// What an object that is not ours means: one of an earlier object of this name goes soon, by garbage collection, for its owner is no more;
+/// any other is left alone.
+#[must_use]
+pub fn not_ours(kind: ChildKind, name: &str, found: &LiveObject, owner: &Owner) -> Trouble {
+    if is_of_predecessor(found, owner) {
+        return going(kind, name);
+    }
     Trouble::Taken {
-        kind: child.kind.name(),
-        name: child.name.clone(),
+        kind: kind.name(),
+        name: name.to_owned(),
         owner: belongs_to(found),
     }
 }
 
 /// Whom an object belongs to, in words.
-#[must_use]
-pub fn belongs_to(object: &LiveObject) -> String {
+fn belongs_to(object: &LiveObject) -> String {
     match (controller(object), label(object, MANAGED_BY_LABEL)) {
         (Some(of), _) => format!("{} {}", of.kind, of.name),
         (None, Some(manager)) => format!("whoever manages it ({MANAGED_BY_LABEL}={manager})"),

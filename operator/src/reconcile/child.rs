@@ -182,7 +182,15 @@ impl Owner {
         ])
     }
 
-    fn reference(&self) -> OwnerReference {
+    /// Name of a child: `<name>-<component>`.
+    #[must_use]
+    pub fn child(&self, component: &str) -> String {
+        format!("{}-{component}", self.name)
+    }
+
+    /// The reference that makes garbage collection take an object with this one.
+    #[must_use]
+    pub fn reference(&self) -> OwnerReference {
         OwnerReference {
             api_version: self.api_version.clone(),
             kind: self.kind.to_owned(),
@@ -199,7 +207,8 @@ impl Owner {
 pub enum Bond {
     /// It carries an owner reference: garbage collection and prune take it.
     Owned,
-    /// It carries none (invariant 8): data and the keys to it stay, found again by label and name.
+    /// It carries none (invariant 8): data and the keys to it stay, found again by label and name. Only where their deletion is asked for and
+    /// confirmed they carry one, too ([`Children::bind`]), and still nothing but garbage collection ever deletes them.
     Kept,
 }
 
@@ -288,10 +297,7 @@ impl Children {
                 serde_json::to_value([self.owner.reference()]).ok()?,
             );
         }
-        let mut body = Value::Object(body);
-        let digest = digest(&body);
-        let metadata = body.get_mut("metadata")?.as_object_mut()?;
-        object_at(metadata, "annotations")?.insert(APPLIED_ANNOTATION.into(), digest.clone().into());
+        let (body, digest) = signed(Value::Object(body))?;
         Some(Child {
             kind,
             name,
@@ -299,6 +305,20 @@ impl Children {
             body,
             digest,
         })
+    }
+
+    /// Makes what outlives its owner go with it: the deletion of the data is asked for and confirmed.
+    pub fn bind(&mut self) {
+        let reference = self.owner.reference();
+        for child in self
+            .children
+            .values_mut()
+            .filter(|child| child.bond == Bond::Kept)
+        {
+            if let Some((body, digest)) = bound(child.body.clone(), &reference) {
+                (child.body, child.digest) = (body, digest);
+            }
+        }
     }
 
     /// In the order of apply.
@@ -323,6 +343,21 @@ impl Children {
     pub fn is_empty(&self) -> bool {
         self.children.is_empty()
     }
+}
+
+/// A body with its digest in it.
+fn signed(mut body: Value) -> Option<(Value, String)> {
+    let digest = digest(&body);
+    let metadata = body.get_mut("metadata")?.as_object_mut()?;
+    object_at(metadata, "annotations")?.insert(APPLIED_ANNOTATION.into(), digest.clone().into());
+    Some((body, digest))
+}
+
+fn bound(mut body: Value, reference: &OwnerReference) -> Option<(Value, String)> {
+    let metadata = body.get_mut("metadata")?.as_object_mut()?;
+    object_at(metadata, "annotations")?.remove(APPLIED_ANNOTATION);
+    metadata.insert("ownerReferences".into(), serde_json::to_value([reference]).ok()?);
+    signed(body)
 }
 
 fn object_at<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
@@ -430,6 +465,24 @@ mod tests {
                 .get("ownerReferences")
                 .is_none()
         );
+    }
+
+    #[test]
+    fn what_is_bound_goes_with_its_owner_and_has_another_digest() {
+        let mut children = Children::new(owner());
+        children.keep(&config_map("vienna-database-identity"));
+        let before = children.iter().next().unwrap().clone();
+        children.bind();
+        let after = children.iter().next().unwrap().clone();
+        assert_eq!(after.body["metadata"]["ownerReferences"][0]["uid"], "u1");
+        assert_eq!(
+            after.body["metadata"]["annotations"][APPLIED_ANNOTATION],
+            after.digest
+        );
+        assert_eq!(after.bond, Bond::Kept, "prune never looks at it");
+        assert_ne!(after.digest, before.digest);
+        children.bind();
+        assert_eq!(children.iter().next().unwrap(), &after, "once is enough");
     }
 
     #[test]

@@ -3,40 +3,80 @@
 //! An event that cannot be written is logged and nothing else: it never fails a pass.
 
 use k8s_openapi::jiff::Timestamp;
+use mim_crds::{EventReason, Reason};
 use serde_json::{Value, json};
 use tracing::debug;
 
 use super::child::{MANAGER, Owner, digest};
 use super::context::Context;
+use super::kind::Why;
 
 /// The API refuses longer notes (events.k8s.io/v1, `note`: 1 kB).
 const NOTE_LIMIT: usize = 1000;
+
+/// Why an event is written: a word of one of the two closed lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// What `Ready` says has changed.
+    Condition(Reason),
+    /// The operator did something.
+    Action(EventReason),
+}
+
+impl Cause {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Condition(reason) => reason.as_str(),
+            Self::Action(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl From<Reason> for Cause {
+    fn from(reason: Reason) -> Self {
+        Self::Condition(reason)
+    }
+}
+
+impl From<EventReason> for Cause {
+    fn from(reason: EventReason) -> Self {
+        Self::Action(reason)
+    }
+}
+
+impl From<Why> for Cause {
+    fn from(why: Why) -> Self {
+        Self::Action(why.into())
+    }
+}
 
 /// What an event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     r#type: &'static str,
-    reason: String,
+    cause: Cause,
     message: String,
 }
 
 impl Note {
     /// Something that is as it should be.
     #[must_use]
-    pub fn normal(reason: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn normal(cause: impl Into<Cause>, message: impl Into<String>) -> Self {
         Self {
             r#type: "Normal",
-            reason: reason.into(),
+            cause: cause.into(),
             message: message.into(),
         }
     }
 
     /// Something that somebody should look at.
     #[must_use]
-    pub fn warning(reason: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn warning(cause: impl Into<Cause>, message: impl Into<String>) -> Self {
         Self {
             r#type: "Warning",
-            reason: reason.into(),
+            cause: cause.into(),
             message: message.into(),
         }
     }
@@ -47,7 +87,7 @@ pub async fn publish(cx: &Context, owner: &Owner, notes: &[Note]) {
     for note in notes {
         let body = render(owner, note, &cx.instance, (cx.now)());
         if let Err(error) = cx.requests.create_event(&owner.namespace, &body).await {
-            debug!(kind = owner.kind, name = owner.name, reason = note.reason, %error, "the event could not be written");
+            debug!(kind = owner.kind, name = owner.name, reason = note.cause.as_str(), %error, "the event could not be written");
         }
     }
 }
@@ -63,7 +103,7 @@ fn render(owner: &Owner, note: &Note, instance: &str, now: Timestamp) -> Value {
         .collect();
     let unique = digest(&json!([
         owner.uid,
-        note.reason,
+        note.cause.as_str(),
         message,
         now.as_nanosecond().to_string()
     ]));
@@ -75,7 +115,7 @@ fn render(owner: &Owner, note: &Note, instance: &str, now: Timestamp) -> Value {
         "reportingInstance": instance,
         "action": "Reconcile",
         "type": note.r#type,
-        "reason": note.reason,
+        "reason": note.cause.as_str(),
         "note": message,
         "regarding": {
             "apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name,
@@ -99,7 +139,7 @@ mod tests {
         };
         let body = render(
             &owner,
-            &Note::warning("X", "ä".repeat(900)),
+            &Note::warning(Reason::NotReady, "ä".repeat(900)),
             "i",
             Timestamp::from_second(1).unwrap(),
         );

@@ -5,12 +5,12 @@ use std::future::Future;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use mim_crds::Reason;
+use mim_crds::{EventReason, Reason};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::child::{Child, ChildKind, Children};
+use super::child::{Child, ChildKind, Children, Owner};
 use super::live::{Live, Seen};
 use super::reader::Reader;
 use super::secret::Generated;
@@ -61,8 +61,9 @@ pub trait Kind:
     /// What must exist. Pure, infallible, same bytes for the same plan.
     fn build(plan: &Self::Plan) -> Children;
 
-    /// Secrets that are generated once and looked after by name.
-    fn generated(_plan: &Self::Plan) -> Vec<Generated> {
+    /// Secrets that are generated once and looked after by name. They follow from the object alone: certificates are renewed also where the
+    /// spec is refused.
+    fn generated(&self, _owner: &Owner) -> Vec<Generated> {
         Vec::new()
     }
 
@@ -81,9 +82,14 @@ pub trait Kind:
     /// What is true, from children as the API server last showed them.
     fn observe(plan: &Self::Plan, live: &Live) -> Observation;
 
-    /// What goes, in this order, when deletion of the data was asked for and confirmed; empty: nothing is held.
-    fn data(&self) -> Vec<(ChildKind, String)> {
+    /// The children that outlive the object, beside its [`Self::generated`] Secrets.
+    fn kept(&self) -> Vec<(ChildKind, String)> {
         Vec::new()
+    }
+
+    /// Whether these and the Secrets go with the object all the same: that was asked for, and confirmed.
+    fn data_goes(&self) -> bool {
+        false
     }
 }
 
@@ -192,19 +198,17 @@ pub enum Why {
     DataLossAccepted,
 }
 
-impl Why {
-    /// The reason of the event.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Preflight => "Preflight",
-            Self::PreflightOver => "PreflightOver",
-            Self::ReleaseChanged => "ReleaseChanged",
-            Self::ResourcesChanged => "ResourcesChanged",
-            Self::PodTemplateChanged => "PodTemplateChanged",
-            Self::RestartRequested => "RestartRequested",
-            Self::StuckOnOldTemplate => "StuckOnOldTemplate",
-            Self::DataLossAccepted => "DataLossAccepted",
+impl From<Why> for EventReason {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Preflight => Self::Preflight,
+            Why::PreflightOver => Self::PreflightOver,
+            Why::ReleaseChanged => Self::ReleaseChanged,
+            Why::ResourcesChanged => Self::ResourcesChanged,
+            Why::PodTemplateChanged => Self::PodTemplateChanged,
+            Why::RestartRequested => Self::RestartRequested,
+            Why::StuckOnOldTemplate => Self::StuckOnOldTemplate,
+            Why::DataLossAccepted => Self::DataLossAccepted,
         }
     }
 }

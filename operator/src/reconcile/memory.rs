@@ -39,6 +39,19 @@ impl Digests {
         self.0.contains(&(hash(&(kind, name)), hash(&digest)))
     }
 
+    /// Whether any was.
+    #[must_use]
+    pub fn has(&self, kind: ChildKind, name: &str) -> bool {
+        let child = hash(&(kind, name));
+        self.0.iter().any(|(of, _)| *of == child)
+    }
+
+    /// Whether nothing was applied yet: this process is new to the object.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Remembers it.
     pub fn set(&mut self, kind: ChildKind, name: &str, digest: &str) {
         let (child, digest) = (hash(&(kind, name)), hash(&digest));
@@ -72,6 +85,8 @@ pub struct SecretsInOrder {
     pub generation: i64,
     /// For which `mim.city/requestedAt`.
     pub request: Option<String>,
+    /// Whether they went with the object ([`super::kind::Kind::data_goes`]).
+    pub goes: bool,
     /// When they were looked at.
     pub at: Instant,
     /// When the first certificate has to be renewed, in seconds since the epoch.
@@ -127,5 +142,6 @@ mod tests {
         assert!(is(ChildKind::Service, "3") && is(ChildKind::ConfigMap, "2"));
         assert!(!is(ChildKind::Service, "1") && !is(ChildKind::ConfigMap, "3"));
         assert!(!digests.is(ChildKind::Service, "b", "3"));
+        assert!(digests.has(ChildKind::Service, "a") && !digests.has(ChildKind::Service, "b"));
     }
 }

@@ -1,7 +1,6 @@
 //! One pass over one object, for any kind.
 //!
-//! finalizer → acknowledge a new generation → guard → dereference → validate → secrets → build → apply → prune → step → observe →
-//! status. Every way out ends in the status; nothing waits but for the API server.
+//! guard → dereference → validate → acknowledge a new generation → secrets → build → apply → prune → step → observe → status. Every way out ends in the status; nothing waits but for the API server.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +9,12 @@ use kube::api::ApiResource;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use mim_crds::{Reason, annotation};
+use mim_crds::{EventReason, Reason, annotation};
 use serde_json::{Map, Value, json};
 use tracing::{debug, error, info, warn};
 
 use super::apply::Applier;
-use super::child::Owner;
+use super::child::{Children, Owner};
 use super::context::Context;
 use super::event::{self, Note};
 use super::kind::{Complaint, Kind, Observation, Step, Why};
@@ -27,7 +26,7 @@ use super::retry::{self, Remedy};
 use super::secret::Care;
 use super::status::{self, Verdict};
 use super::trouble::{Asked, Trouble};
-use super::{finalizer, secret, suspects};
+use super::{retention, secret, suspects};
 
 /// How long a pass may take: an API server that answers slower than this is away.
 pub const PASS_LIMIT: Duration = Duration::from_mins(1);
@@ -42,6 +41,8 @@ pub struct Pass<'a, K: Kind> {
     pub owner: Owner,
     /// `metadata.generation`
     pub generation: i64,
+    /// Whether its status spoke of this generation before the pass.
+    pub known: bool,
     /// What is remembered of it.
     pub memory: Memory,
 }
@@ -105,18 +106,16 @@ fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
 
 /// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it.
 fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
-    if let Some(remedy) = remedy {
-        let unsettled = memory
-            .unsettled_since
-            .map_or(Duration::ZERO, |since| since.elapsed());
-        return retry::delay(remedy, unsettled, jitter);
-    }
+    let unsettled = memory
+        .unsettled_since
+        .map_or(Duration::ZERO, |since| since.elapsed());
+    let delay = remedy.map_or_else(
+        || retry::resync(jitter),
+        |remedy| retry::delay(remedy, unsettled, jitter),
+    );
     let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
     let renewal = renewal.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
-    renewal.map_or_else(
-        || retry::resync(jitter),
-        |renewal| renewal.min(retry::resync(jitter)),
-    )
+    renewal.map_or(delay, |renewal| renewal.min(delay))
 }
 
 async fn one<K: Kind>(
@@ -148,6 +147,7 @@ async fn one<K: Kind>(
                 object: typed,
                 owner,
                 generation,
+                known: typed.common().observed_generation == generation,
                 memory: std::mem::take(memory),
             };
             let ended = pass.go().await;
@@ -247,15 +247,28 @@ async fn send_status(
 
 impl<K: Kind> Pass<'_, K> {
     async fn go(&mut self) -> Result<Option<Remedy>, Trouble> {
+        // What goes with it goes by garbage collection; what else holds it is not ours.
         if self.object.meta().deletion_timestamp.is_some() {
-            return finalizer::finish(self).await;
+            return Ok(None);
         }
-        finalizer::hold_or_release(self).await?;
         if self.object.common().suspend {
             return self.suspended().await;
         }
-        let outcome = self.work().await;
-        self.conclude(outcome).await
+        let went = retention::goes(self);
+        let mut outcome = self.work().await;
+        let mut owed = None;
+        if outcome.observation.is_none() {
+            // The spec is refused, or what it names is missing: no child is written.
+            owed = self.look_after().await.err();
+        } else if outcome.trouble.is_none() {
+            outcome.trouble = retention::follow(self).await.err();
+        }
+        outcome
+            .notes
+            .extend(retention::told(went, retention::goes(self), &self.owner));
+        let ended = self.conclude(outcome).await;
+        // What is wrong with the spec has been told; what could not be looked after is tried again, and not only with the next spec.
+        owed.map_or(ended, Err)
     }
 
     /// The first write on a new generation, before any child: nobody may read Ready of the spec before that is true. It has all that the plan
@@ -283,6 +296,9 @@ impl<K: Kind> Pass<'_, K> {
             return Outcome::of(refusal.into());
         }
         let live = self.cx.index.of(&self.key());
+        if let Err(trouble) = retention::of_predecessor(self, &live).await {
+            return Outcome::of(trouble);
+        }
         let reader = Reader::new(self.cx, &self.owner, live.clone());
         let inputs = match self.object.dereference(&reader).await {
             Ok(inputs) => inputs,
@@ -326,23 +342,24 @@ impl<K: Kind> Pass<'_, K> {
         complaints: &mut Vec<Complaint>,
         stepped: &mut bool,
     ) -> Result<(), Trouble> {
-        secret::keep_in_order(self, &K::generated(plan), Care::Full).await?;
-        let children = K::build(plan);
+        secret::keep_in_order(self, Care::Full).await?;
+        let mut children = K::build(plan);
+        if self.object.data_goes() {
+            children.bind();
+        }
         let live = self.cx.index.of(&self.key());
-        let applier = Applier {
-            requests: &self.cx.requests,
-            index: &self.cx.index,
-            roll: K::roll,
-        };
+        let applier = Applier::of(self);
+        if self.known && self.misses(&children, &live) {
+            retention::is_there(self).await?;
+        }
         let mut done = applier.apply(&children, &live, &mut self.memory).await?;
         notes.extend(
             done.repaired
                 .drain(..)
-                .map(|what| Note::warning("Repaired", what)),
+                .map(|what| Note::warning(EventReason::Repaired, what)),
         );
-        let rolled = |(what, why): (String, Why)| {
-            Note::normal(why.name(), format!("rolls {what}: {}", why_words(why)))
-        };
+        let rolled =
+            |(what, why): (String, Why)| Note::normal(why, format!("rolls {what}: {}", why_words(why)));
         notes.extend(done.rolled.drain(..).map(rolled));
         let refused = !done.complaints.is_empty();
         complaints.append(&mut done.complaints);
@@ -350,13 +367,27 @@ impl<K: Kind> Pass<'_, K> {
             return Ok(());
         }
         let pruned = applier.prune(&children, K::CHILDREN, &live).await?;
-        notes.extend(pruned.into_iter().map(|what| Note::normal("Pruned", what)));
+        notes.extend(
+            pruned
+                .into_iter()
+                .map(|what| Note::normal(EventReason::Pruned, what)),
+        );
         if let Some(step) = K::step(plan, &self.cx.index.of(&self.key())) {
-            applier.step(children.owner(), &step).await?;
-            notes.push(note_of(&step));
+            if applier.step(children.owner(), &step).await? {
+                notes.push(note_of(&step));
+            }
             *stepped = true;
         }
         Ok(())
+    }
+
+    /// Whether children are missing that were there before, as far as this process can tell.
+    fn misses(&self, children: &Children, live: &Live) -> bool {
+        let applied = &self.memory.applied;
+        let mut missing = children
+            .iter()
+            .filter(|child| live.get(child.kind, &child.name).is_none());
+        missing.any(|child| applied.is_empty() || applied.has(child.kind, &child.name))
     }
 
     /// Status, events, and when to look again.
@@ -407,7 +438,10 @@ impl<K: Kind> Pass<'_, K> {
 
     /// No child is written; certificates are renewed and the status goes on.
     async fn suspended(&mut self) -> Result<Option<Remedy>, Trouble> {
-        let observation = self.look_after().await?;
+        let went = retention::goes(self);
+        let owed = self.look_after().await;
+        let told = retention::told(went, retention::goes(self), &self.owner);
+        let observation = self.observed().await;
         let common = self.object.common();
         let conditions = status::suspended(self.generation, common.conditions, &Time((self.cx.now)()));
         let handled = self.requested();
@@ -419,22 +453,24 @@ impl<K: Kind> Pass<'_, K> {
             self.generation,
             handled.as_deref(),
         );
-        self.write_status(wanted).await.map(|()| None)
+        self.write_status(wanted).await?;
+        event::publish(self.cx, &self.owner, told.as_slice()).await;
+        owed.map(|()| None)
     }
 
-    /// What goes on while suspended: certificates that are there are renewed, and the facts are observed. A spec that cannot be
-    /// planned is not said to be wrong before anything is done with it again.
-    async fn look_after(&mut self) -> Result<Option<Observation>, Trouble> {
+    /// What goes on where no child is written: certificates that are there are renewed, and data goes with the object or outlives it as that says.
+    async fn look_after(&mut self) -> Result<(), Trouble> {
+        let renewed = secret::keep_in_order(self, Care::Renew).await;
+        retention::follow(self).await.and(renewed)
+    }
+
+    /// The facts, where the spec can be planned. One that cannot is not said to be wrong before anything is done with it again.
+    async fn observed(&self) -> Option<Observation> {
         let live = self.cx.index.of(&self.key());
         let reader = Reader::new(self.cx, &self.owner, live.clone());
-        let Ok(inputs) = self.object.dereference(&reader).await else {
-            return Ok(None);
-        };
-        let Ok(plan) = self.object.validate(inputs, &self.cx.releases) else {
-            return Ok(None);
-        };
-        secret::keep_in_order(self, &K::generated(&plan), Care::Renew).await?;
-        Ok(Some(K::observe(&plan, &live)))
+        let inputs = self.object.dereference(&reader).await.ok()?;
+        let plan = self.object.validate(inputs, &self.cx.releases).ok()?;
+        Some(K::observe(&plan, &live))
     }
 
     /// An event for a verdict that is not the one of the last pass.
@@ -455,11 +491,11 @@ impl<K: Kind> Pass<'_, K> {
         if known.as_ref() == Some(&says) || matches!(verdict, Verdict::Progressing) {
             return None;
         }
-        let (reason, message) = says;
+        let message = says.1;
         Some(if verdict.is_ready() {
-            Note::normal(reason, message)
+            Note::normal(verdict.reason(), message)
         } else {
-            Note::warning(reason, message)
+            Note::warning(verdict.reason(), message)
         })
     }
 
@@ -531,7 +567,7 @@ fn note_of(step: &Step) -> Note {
         Step::Delete { kind, name, why, .. } => ("deleted", kind, name.as_str(), why),
     };
     let message = format!("{verb} {} {name}: {}", kind.name(), why_words(*why));
-    Note::normal(why.name(), message)
+    Note::normal(*why, message)
 }
 
 const fn why_words(why: Why) -> &'static str {

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Secret;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use super::apply::{belongs, belongs_to};
+use super::apply::{belongs, not_ours};
 use super::certificate::{self, Authority, Decision, Leaf};
 use super::child::{Bond, ChildKind};
 use super::credentials::{self, Login, Password};
@@ -21,6 +21,7 @@ use super::live::LiveObject;
 use super::memory::SecretsInOrder;
 use super::pass::Pass;
 use super::request::Purpose;
+use super::retention;
 use super::trouble::{Asked, Trouble};
 
 /// Shorter than the resync, so that every resync looks.
@@ -75,14 +76,13 @@ pub enum Care {
 }
 
 /// Looks after the Secrets of one object, if it is time to.
-pub async fn keep_in_order<K: Kind>(
-    pass: &mut Pass<'_, K>,
-    wanted: &[Generated],
-    care: Care,
-) -> Result<(), Trouble> {
+pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Result<(), Trouble> {
+    let wanted = &pass.object.generated(&pass.owner);
     if wanted.is_empty() || in_order(pass) {
         return Ok(());
     }
+    // A care that fails is owed until one does not.
+    pass.memory.secrets_in_order = None;
     let keeper = Keeper {
         pass,
         now: (pass.cx.now)(),
@@ -115,6 +115,7 @@ pub async fn keep_in_order<K: Kind>(
     pass.memory.secrets_in_order = Some(SecretsInOrder {
         generation: pass.generation,
         request: pass.requested(),
+        goes: pass.object.data_goes(),
         at: Instant::now(),
         renew_at,
     });
@@ -125,6 +126,7 @@ fn in_order<K: Kind>(pass: &Pass<'_, K>) -> bool {
     pass.memory.secrets_in_order.as_ref().is_some_and(|order| {
         order.generation == pass.generation
             && order.request == pass.requested()
+            && order.goes == pass.object.data_goes()
             && order.at.elapsed() < LOOK_AGAIN
             && order.renew_at.is_none_or(|at| (pass.cx.now)().as_second() < at)
     })
@@ -287,13 +289,9 @@ impl<K: Kind> Keeper<'_, '_, K> {
             status: None,
         };
         if !belongs(&bare, owner, Bond::Kept) {
-            let owner = belongs_to(&bare);
-            return Err(Trouble::Taken {
-                kind: ChildKind::Secret.name(),
-                name: secret.name.clone(),
-                owner,
-            });
+            return Err(not_ours(ChildKind::Secret, &secret.name, &bare, owner));
         }
+        let found = self.bound(secret, found).await?;
         let text = |bytes: &ByteString| String::from_utf8(bytes.0.clone()).ok();
         let data = found
             .data
@@ -302,6 +300,26 @@ impl<K: Kind> Keeper<'_, '_, K> {
             .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
             .collect();
         Ok(Some((found, data)))
+    }
+
+    /// The Secret, made to go with its owner or to outlive it as that says, and written only where it is not so yet.
+    async fn bound(&self, secret: &Generated, mut found: Secret) -> Result<Secret, Trouble> {
+        let owner = &self.pass.owner;
+        let held = found.metadata.owner_references.take().unwrap_or_default();
+        let wanted = retention::references(&held, owner, self.pass.object.data_goes());
+        let as_wanted = held == wanted;
+        found.metadata.owner_references = Some(wanted);
+        if as_wanted {
+            return Ok(found);
+        }
+        let resource = ChildKind::Secret.api_resource();
+        found.metadata.managed_fields = None;
+        self.pass
+            .cx
+            .requests
+            .update(&resource, &owner.namespace, &secret.name, &found, Purpose::Secret)
+            .await
+            .map_err(|error| Trouble::of(error, self.asked(secret)))
     }
 
     /// Makes it, or writes over exactly the version that was read.
@@ -317,6 +335,12 @@ impl<K: Kind> Keeper<'_, '_, K> {
         body.metadata.name = Some(secret.name.clone());
         body.metadata.namespace = Some(owner.namespace.clone());
         body.metadata.managed_fields = None;
+        let references = body.metadata.owner_references.take().unwrap_or_default();
+        body.metadata.owner_references = Some(retention::references(
+            &references,
+            owner,
+            self.pass.object.data_goes(),
+        ));
         let labels = body.metadata.labels.get_or_insert_default();
         labels.extend(secret.labels.clone());
         labels.extend(owner.labels());
@@ -331,17 +355,17 @@ impl<K: Kind> Keeper<'_, '_, K> {
         );
         let resource = ChildKind::Secret.api_resource();
         let requests = &self.pass.cx.requests;
-        let written: Result<LiveObject, kube::Error> = match held {
-            Some(_) => {
-                requests
-                    .update(&resource, &owner.namespace, &secret.name, &body, Purpose::Secret)
-                    .await
+        let written: Result<LiveObject, kube::Error> = if held.is_some() {
+            requests
+                .update(&resource, &owner.namespace, &secret.name, &body, Purpose::Secret)
+                .await
+        } else {
+            if self.pass.known {
+                retention::is_there(self.pass).await?;
             }
-            None => {
-                requests
-                    .create(&resource, &owner.namespace, &body, Purpose::Secret)
-                    .await
-            }
+            requests
+                .create(&resource, &owner.namespace, &body, Purpose::Secret)
+                .await
         };
         written
             .map(drop)

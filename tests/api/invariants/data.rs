@@ -70,6 +70,27 @@ async fn delete_broker(city: &City, name: &str) {
         .unwrap();
 }
 
+/// Waits until all that holds data or opens it goes with its broker, or nothing of it does.
+async fn goes_with_its_broker(city: &City, name: &str, goes: bool) {
+    let uid = city.brokers().get(name).await.unwrap().uid();
+    eventually(&format!("the data of {name} goes with it: {goes}"), || async {
+        let mut wrong = Vec::new();
+        for (kind, component) in KEPT {
+            let found = api(city, kind).get(&format!("{name}-{component}")).await.unwrap();
+            let owners: Vec<_> = found
+                .owner_references()
+                .iter()
+                .map(|of| Some(of.uid.clone()))
+                .collect();
+            if owners.contains(&uid) != goes || owners.len() > 1 {
+                wrong.push((kind, component, owners));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    })
+    .await;
+}
+
 async fn claim_is_going(city: &City, name: &str) -> bool {
     city.claims()
         .get_opt(&format!("{name}-database"))
@@ -129,15 +150,7 @@ async fn row_platform_deleted_with_retain_the_data_is_kept_and_adopted_with_conf
     );
     doomed["metadata"]["annotations"] = json!({"mim.city/confirm-deletion": "vienna"});
     city.apply(&doomed).await;
-    eventually("the finalizer is held", || async {
-        let broker = city.brokers().get("vienna").await.unwrap();
-        if broker.finalizers().contains(&"mim.city/data".to_owned()) {
-            Ok(())
-        } else {
-            Err(broker.metadata)
-        }
-    })
-    .await;
+    goes_with_its_broker(&city, "vienna", true).await;
     city.platforms()
         .delete("vienna", &DeleteParams::default())
         .await
@@ -185,6 +198,80 @@ async fn invariant_8_data_goes_only_when_the_policy_and_the_annotation_both_say_
         Ok(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn invariant_8_a_confirmation_holds_and_is_withdrawn_at_once_also_while_suspended_or_refused() {
+    let city = City::new("withdrawn").await;
+    city.apply(&broker("vienna", &json!({"deletionPolicy": "Delete"})))
+        .await;
+    let data = identifier(&city, "vienna").await;
+    let before = kept(&city, "vienna").await;
+    goes_with_its_broker(&city, "vienna", false).await;
+    let ways = [
+        json!({}),
+        json!({"suspend": true}),
+        json!({"suspend": false, "release": "9.9.9"}),
+    ];
+    for way in &ways {
+        city.patch(&broker("vienna", &json!({})), "vienna", &json!({"spec": way}))
+            .await;
+        city.annotate_broker("vienna", "mim.city/confirm-deletion", "vienna")
+            .await;
+        goes_with_its_broker(&city, "vienna", true).await;
+        city.annotate_broker("vienna", "mim.city/confirm-deletion", "")
+            .await;
+        goes_with_its_broker(&city, "vienna", false).await;
+    }
+    city.event_says(
+        "ContextBroker",
+        "vienna",
+        &["DeletionConfirmed", "destroys its data"],
+    )
+    .await;
+    city.event_says("ContextBroker", "vienna", &["DeletionWithdrawn", "outlives"])
+        .await;
+    city.patch(
+        &broker("vienna", &json!({})),
+        "vienna",
+        &json!({"spec": {"release": "0.2.0"}}),
+    )
+    .await;
+    city.broker_says("vienna", "True", "Ready").await;
+    goes_with_its_broker(&city, "vienna", false).await;
+    assert_eq!(identifier(&city, "vienna").await, data);
+    assert_eq!(kept(&city, "vienna").await, before);
+}
+
+#[tokio::test]
+async fn invariant_8_a_new_broker_waits_until_the_data_of_its_predecessor_has_gone_and_takes_none_of_it() {
+    let city = City::new("successor").await;
+    let mut doomed = broker("vienna", &json!({"deletionPolicy": "Delete"}));
+    doomed["metadata"]["annotations"] = json!({"mim.city/confirm-deletion": "vienna"});
+    city.apply(&doomed).await;
+    let data = identifier(&city, "vienna").await;
+    let before = kept(&city, "vienna").await;
+    hold(&city, Some("tests.mim.city/in-use")).await;
+    delete_broker(&city, "vienna").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_complains(
+        "vienna",
+        "Progressing",
+        false,
+        &["an earlier PersistentVolumeClaim vienna-database is being deleted"],
+    )
+    .await;
+    hold(&city, None).await;
+    assert_ne!(identifier(&city, "vienna").await, data, "an empty database");
+    let after = kept(&city, "vienna").await;
+    assert!(
+        before
+            .iter()
+            .zip(&after)
+            .all(|(old, new)| new.is_some() && old != new),
+        "{after:?}"
+    );
+    goes_with_its_broker(&city, "vienna", false).await;
 }
 
 /// A claim is in use as long as a pod on a node mounts it; there are no nodes here, so the test says it.

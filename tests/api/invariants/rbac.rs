@@ -20,7 +20,7 @@ use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
 
 use super::quiet::app_secret;
-use crate::city::{City, broker, platform};
+use crate::city::{City, broker, platform, stranger_pod};
 use crate::rights::{self, Chart, RELEASE};
 
 type Right = (String, String, String);
@@ -153,6 +153,16 @@ async fn everything(city: &City) {
     city.platform_says("vienna", "True", "Ready").await;
     city.broker_says("graz", "True", "Ready").await;
     city.broker_says("wels", "True", "Ready").await;
+    // Somebody else has the name of the preflight pod.
+    let taken = "vienna-database-preflight";
+    city.apply(&stranger_pod(taken)).await;
+    city.apply(&platform("vienna", &json!({"release": "0.2.0", "broker": {}})))
+        .await;
+    city.broker_complains("vienna", "NameTaken", true, &[taken]).await;
+    city.pods()
+        .delete(taken, &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
     // A new release: a preflight pod, and the pods on the old template. One replica: the budget is pruned.
     city.apply(&platform(
         "vienna",

@@ -133,7 +133,6 @@ pub async fn remove(cluster: &Cluster, name: &str, say: Say) -> Result<()> {
     match api.get_opt(name).await? {
         Some(found) if ours(&found) => {
             api.delete(name, &DeleteParams::default()).await?;
-            // While the operator is still there: it may hold a finalizer.
             gone(&api, name, say).await?;
             say.line(&format!("namespace {name} is deleted, with its data"));
         }

@@ -11,7 +11,7 @@ pub mod validate;
 use kube::ResourceExt;
 use mim_crds::{ContextBroker, DeletionPolicy, annotation};
 
-use crate::reconcile::child::{Child, ChildKind, Children};
+use crate::reconcile::child::{Child, ChildKind, Children, Owner};
 use crate::reconcile::kind::{Common, Kind, Observation, Step, Why};
 use crate::reconcile::live::{Live, Seen};
 use crate::reconcile::reader::Reader;
@@ -63,8 +63,11 @@ impl Kind for ContextBroker {
         build::build(plan)
     }
 
-    fn generated(plan: &Self::Plan) -> Vec<Generated> {
-        build::generated(plan)
+    fn generated(&self, owner: &Owner) -> Vec<Generated> {
+        if self.spec.managed_storage().is_none() {
+            return Vec::new();
+        }
+        build::generated(owner, &validate::part_of(self))
     }
 
     fn step(plan: &Self::Plan, live: &Live) -> Option<Step> {
@@ -79,24 +82,17 @@ impl Kind for ContextBroker {
         observe::observe(plan, live)
     }
 
-    fn data(&self) -> Vec<(ChildKind, String)> {
-        let confirmed = self.annotations().get(annotation::CONFIRM_DELETION) == Some(&self.name_any());
-        if self.spec.deletion_policy() != DeletionPolicy::Delete
-            || !confirmed
-            || self.spec.managed_storage().is_none()
-        {
-            return Vec::new();
-        }
+    fn kept(&self) -> Vec<(ChildKind, String)> {
         let child = |component: &str| format!("{}-{component}", self.name_any());
         vec![
-            (ChildKind::Deployment, child("broker")),
-            (ChildKind::StatefulSet, child("database")),
-            (ChildKind::Pod, child("database-preflight")),
-            (ChildKind::PersistentVolumeClaim, child("database")),
             (ChildKind::ConfigMap, child("database-identity")),
-            (ChildKind::Secret, child("database-tls")),
-            (ChildKind::Secret, child("database-ca")),
-            (ChildKind::Secret, child("database")),
+            (ChildKind::PersistentVolumeClaim, child("database")),
         ]
+    }
+
+    fn data_goes(&self) -> bool {
+        self.spec.deletion_policy() == DeletionPolicy::Delete
+            && self.annotations().get(annotation::CONFIRM_DELETION) == Some(&self.name_any())
+            && self.spec.managed_storage().is_some()
     }
 }

@@ -124,7 +124,7 @@ impl Plan {
     /// Name of a child: `<name>-<component>`.
     #[must_use]
     pub fn child(&self, component: &str) -> String {
-        format!("{}-{component}", self.owner.name)
+        self.owner.child(component)
     }
 
     /// Our broker, where it is ours.

@@ -45,10 +45,9 @@ pub fn validate(broker: &ContextBroker, inputs: Inputs, releases: &Releases) -> 
             )))
         }
     };
-    let part_of = platform_of(broker).unwrap_or_else(|| broker.name_any());
     Ok(Plan {
         owner: inputs.owner,
-        part_of,
+        part_of: part_of(broker),
         engine,
     })
 }
@@ -151,6 +150,11 @@ fn external_database(broker: &ContextBroker, port: &str) -> Result<Database, Ref
         port,
         ca: external.ca_secret_ref.map(|ca| (ca.name, ca.key)),
     })
+}
+
+/// `app.kubernetes.io/part-of`: the platform, or the broker itself where it stands alone.
+pub(super) fn part_of(broker: &ContextBroker) -> String {
+    platform_of(broker).unwrap_or_else(|| broker.name_any())
 }
 
 /// The platform that this broker is a part of.

@@ -192,18 +192,18 @@ impl Requests {
     }
 
     /// A JSON merge patch (RFC 7386). With `metadata.resourceVersion` in it, it fails on an object that has changed
-    /// (409); with `metadata.uid`, on another object of that name (422). Answers with the metadata.
-    pub async fn merge_patch(
+    /// (409); with `metadata.uid`, on another object of that name (422).
+    pub async fn merge_patch<T: DeserializeOwned>(
         &self,
         resource: &ApiResource,
         namespace: &str,
         name: &str,
         patch: &impl Serialize,
         purpose: Purpose,
-    ) -> Result<kube::core::PartialObjectMeta, kube::Error> {
+    ) -> Result<T, kube::Error> {
         let uri = format!("{}?fieldManager={MANAGER}", object(resource, namespace, name)?);
         let request = Request::patch(uri)
-            .header(ACCEPT, METADATA)
+            .header(ACCEPT, JSON)
             .header(CONTENT_TYPE, MERGE);
         self.send(request, json(patch)?, purpose).await
     }

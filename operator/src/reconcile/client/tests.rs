@@ -180,7 +180,7 @@ async fn every_request_is_numbered_with_the_purpose_its_sender_gave() {
         .await
         .unwrap();
     requests
-        .merge_patch(&resource, "city", "a", &json!({}), Purpose::Finalizer)
+        .merge_patch::<Value>(&resource, "city", "a", &json!({}), Purpose::Retention)
         .await
         .unwrap();
     requests
@@ -211,7 +211,7 @@ async fn every_request_is_numbered_with_the_purpose_its_sender_gave() {
             "#4 apply configmaps/status city/a (Status) (2 bytes)",
             "#5 create configmaps city (Step) (2 bytes)",
             "#6 update configmaps city/a (Lease) (2 bytes)",
-            "#7 patch configmaps city/a (Finalizer) (2 bytes)",
+            "#7 patch configmaps city/a (Retention) (2 bytes)",
             "#8 delete configmaps city/a (Prune) (62 bytes)",
             "#9 list configmaps city (Watch)",
             "#10 create events.k8s.io/events city (Event) (2 bytes)",

@@ -88,8 +88,8 @@ pub enum Purpose {
     Prune,
     /// To write the status of one of our objects.
     Status,
-    /// To hold or release a finalizer.
-    Finalizer,
+    /// To make data go with its object, or outlive it.
+    Retention,
     /// To read a Secret by name, or to create one with credentials.
     Secret,
     /// One effect of a machine of steps: a preflight, a restart, an annotation that was acted upon.
@@ -114,7 +114,7 @@ impl Purpose {
             Self::Apply => "Apply",
             Self::Prune => "Prune",
             Self::Status => "Status",
-            Self::Finalizer => "Finalizer",
+            Self::Retention => "Retention",
             Self::Secret => "Secret",
             Self::Step => "Step",
             Self::Explain => "Explain",

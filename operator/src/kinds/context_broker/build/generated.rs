@@ -1,7 +1,8 @@
 //! Secrets of a managed database: made once and read by name; their values are nobody's plan.
 
 use super::DATABASE;
-use crate::kinds::context_broker::plan::{DATABASE_PORT, Plan};
+use crate::kinds::context_broker::plan::DATABASE_PORT;
+use crate::reconcile::child::Owner;
 use crate::reconcile::secret::{Content, Generated};
 
 /// Database of the broker.
@@ -11,16 +12,13 @@ const USERNAME: &str = "broker";
 
 /// The Secrets: credentials of the broker's role, the authority that signs, and the server's certificate.
 #[must_use]
-pub fn generated(plan: &Plan) -> Vec<Generated> {
-    if plan.managed().is_none() {
-        return Vec::new();
-    }
-    let database = plan.child(DATABASE.label);
-    let host = format!("{database}.{}.svc", plan.owner.namespace);
+pub fn generated(owner: &Owner, part_of: &str) -> Vec<Generated> {
+    let database = owner.child(DATABASE.label);
+    let host = format!("{database}.{}.svc", owner.namespace);
     let authority = format!("{database}-ca");
     let secret = |name: &str, content| Generated {
         name: name.to_owned(),
-        labels: DATABASE.labels(plan),
+        labels: DATABASE.labels_of(owner, part_of),
         content,
     };
     vec![
@@ -45,7 +43,7 @@ pub fn generated(plan: &Plan) -> Vec<Generated> {
                 authority: authority.clone(),
                 dns_names: vec![
                     database.clone(),
-                    format!("{database}.{}", plan.owner.namespace),
+                    format!("{database}.{}", owner.namespace),
                     host.clone(),
                     format!("{host}.cluster.local"),
                 ],

@@ -36,7 +36,7 @@ pub use parts::why;
 pub(crate) use resources::amount;
 
 use super::plan::{self, Plan};
-use crate::reconcile::child::Children;
+use crate::reconcile::child::{Children, Owner};
 
 /// What must exist: nothing for a broker that somebody else runs; else the broker, and its database where that is ours.
 #[must_use]
@@ -84,18 +84,26 @@ const PREFLIGHT: Component = Component {
 impl Component {
     /// What selects its pods. Part of immutable fields: it depends on the name of the ContextBroker and on nothing else (invariant 11).
     fn selector(self, plan: &Plan) -> BTreeMap<String, String> {
+        self.selector_of(&plan.owner)
+    }
+
+    fn selector_of(self, owner: &Owner) -> BTreeMap<String, String> {
         BTreeMap::from([
             ("app.kubernetes.io/name".to_owned(), self.product.to_owned()),
-            ("app.kubernetes.io/instance".to_owned(), plan.owner.name.clone()),
+            ("app.kubernetes.io/instance".to_owned(), owner.name.clone()),
             ("app.kubernetes.io/component".to_owned(), self.label.to_owned()),
         ])
     }
 
     /// All labels of ours, on objects and pods: those of the selector, those by which an object is found, and the whole it is a part of.
     fn labels(self, plan: &Plan) -> BTreeMap<String, String> {
-        let mut labels = self.selector(plan);
-        labels.extend(plan.owner.labels());
-        labels.insert("app.kubernetes.io/part-of".to_owned(), plan.part_of.clone());
+        self.labels_of(&plan.owner, &plan.part_of)
+    }
+
+    fn labels_of(self, owner: &Owner, part_of: &str) -> BTreeMap<String, String> {
+        let mut labels = self.selector_of(owner);
+        labels.extend(owner.labels());
+        labels.insert("app.kubernetes.io/part-of".to_owned(), part_of.to_owned());
         labels
     }
 

@@ -17,7 +17,7 @@ use super::fixtures::{
 use super::{build, generated, preflight};
 use crate::kinds::context_broker::plan::{Data, Plan};
 use crate::reconcile::child::{Bond, ChildKind};
-use crate::reconcile::secret::Content;
+use crate::reconcile::secret::{Content, Generated};
 
 fn containers(template: &Value) -> impl Iterator<Item = &Value> {
     ["initContainers", "containers"]
@@ -269,12 +269,14 @@ fn the_broker_gets_the_authority_s_certificate_and_no_key() {
     assert!(!deployment.to_string().contains("tls.key"));
 }
 
+fn secrets() -> Vec<Generated> {
+    let plan = minimal();
+    generated(&plan.owner, &plan.part_of)
+}
+
 #[test]
 fn generated_secrets_are_those_that_the_pods_mount() {
-    let made: Vec<_> = generated(&minimal())
-        .into_iter()
-        .map(|secret| secret.name)
-        .collect();
+    let made: Vec<_> = secrets().into_iter().map(|secret| secret.name).collect();
     assert_eq!(
         made,
         ["vienna-database", "vienna-database-ca", "vienna-database-tls"]
@@ -288,19 +290,14 @@ fn generated_secrets_are_those_that_the_pods_mount() {
         mounted,
         BTreeSet::from(["vienna-database".to_owned(), "vienna-database-tls".to_owned()])
     );
-    assert_eq!(generated(&external_database()), []);
-    let names = generated(&minimal())
-        .into_iter()
-        .find_map(|secret| match secret.content {
-            Content::Certificate { dns_names, .. } => Some(dns_names),
-            _ => None,
-        });
-    let host = generated(&minimal())
-        .into_iter()
-        .find_map(|secret| match secret.content {
-            Content::Credentials { host, .. } => Some(host),
-            _ => None,
-        });
+    let names = secrets().into_iter().find_map(|secret| match secret.content {
+        Content::Certificate { dns_names, .. } => Some(dns_names),
+        _ => None,
+    });
+    let host = secrets().into_iter().find_map(|secret| match secret.content {
+        Content::Credentials { host, .. } => Some(host),
+        _ => None,
+    });
     assert!(
         names.unwrap().contains(&host.unwrap()),
         "the name that the broker calls is in the certificate"
