@@ -228,7 +228,7 @@ pub struct ContextBrokerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// Release in force.
+    /// Release that the children are made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub release: Option<String>,
@@ -302,7 +302,7 @@ pub enum ProbeResult {
     Answered,
     /// No connection, no TLS, no answer in time, or a server error.
     Unreachable,
-    /// 401 or 403: the token is missing, wrong or may not read types.
+    /// 401 or 403, or a token that HTTP cannot carry: it is missing, wrong or may not read types.
     Unauthorised,
     /// An answer that no NGSI-LD broker gives.
     NotNgsiLd,

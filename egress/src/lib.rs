@@ -44,7 +44,7 @@ pub mod target;
 pub mod tls;
 
 pub use client::{Client, Request, Response, Token};
-pub use error::Error;
+pub use error::{Error, Place};
 pub use policy::{Policy, Refused, api_server_of_this_pod};
 pub use resolve::{Resolve, SystemResolver};
 pub use target::Allow;

@@ -30,6 +30,8 @@ const MAX_BODY: usize = 256 * 1024;
 pub const SHOWN_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// Looks at the same time.
 const CONCURRENT: usize = 16;
+/// Of these, looks for one namespace: whoever fills it with addresses that do not answer makes only his own wait.
+const OF_A_NAMESPACE: usize = 4;
 
 /// What is looked at.
 #[derive(Clone, Debug)]
@@ -65,6 +67,7 @@ struct Entry {
     owner: OwnerKey,
     target: Target,
     due: Instant,
+    looked_at: bool,
     last: Option<Probe>,
 }
 
@@ -76,6 +79,37 @@ pub struct Probes {
     triggers: Arc<Triggers>,
     period: Duration,
     now: fn() -> Timestamp,
+}
+
+/// Looks under way, by namespace.
+#[derive(Default)]
+struct Places(HashMap<String, usize>);
+
+impl Places {
+    fn are_free(&self, namespace: &str) -> bool {
+        let in_all: usize = self.0.values().sum();
+        in_all < CONCURRENT && self.0.get(namespace).copied().unwrap_or(0) < OF_A_NAMESPACE
+    }
+
+    fn take(&mut self, namespace: &str) {
+        *self.0.entry(namespace.to_owned()).or_default() += 1;
+    }
+
+    fn give_back(&mut self, namespace: &str) {
+        if let Some(taken) = self.0.get_mut(namespace) {
+            *taken -= 1;
+            if *taken == 0 {
+                self.0.remove(namespace);
+            }
+        }
+    }
+}
+
+/// A look that is to be made.
+struct Look {
+    uid: String,
+    namespace: String,
+    target: Target,
 }
 
 impl Probes {
@@ -114,6 +148,7 @@ impl Probes {
                 owner: key,
                 target,
                 due: Instant::now(),
+                looked_at: false,
                 last: None,
             },
         );
@@ -131,17 +166,25 @@ impl Probes {
 
     /// Looks, for ever.
     pub async fn run(&self) {
+        self.run_with(|target, namespace| async move { look(&self.client, &target, &namespace).await })
+            .await;
+    }
+
+    async fn run_with<F>(&self, look: impl Fn(Target, String) -> F)
+    where
+        F: Future<Output = (ProbeResult, String)>,
+    {
         let mut looks = FuturesUnordered::new();
+        let mut places = Places::default();
         loop {
-            for (uid, target) in self.take_due(CONCURRENT.saturating_sub(looks.len())) {
-                looks.push(async move {
-                    let (result, message) = look(&self.client, &target.0, &target.1).await;
-                    (uid, target.0, result, message)
-                });
+            for of in self.take_due(&mut places) {
+                let found = look(of.target.clone(), of.namespace.clone());
+                looks.push(async move { (of, found.await) });
             }
             tokio::select! {
-                Some((uid, target, result, message)) = looks.next(), if !looks.is_empty() => {
-                    self.found(&uid, &target, Probe { result, message, at: (self.now)() });
+                Some((of, (result, message))) = looks.next(), if !looks.is_empty() => {
+                    places.give_back(&of.namespace);
+                    self.found(&of.uid, &of.target, Probe { result, message, at: (self.now)() });
                 }
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep_until(self.next_due()) => {}
@@ -149,29 +192,39 @@ impl Probes {
         }
     }
 
-    fn take_due(&self, at_most: usize) -> Vec<(String, (Target, String))> {
+    /// The looks that are due and have a place, longest due first: who waits is never overtaken by who was looked at later.
+    fn take_due(&self, places: &mut Places) -> Vec<Look> {
         let now = Instant::now();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = entries
+        let mut due: Vec<_> = entries
             .iter_mut()
-            .filter(|(_, entry)| entry.due <= now)
-            .take(at_most);
-        due.map(|(uid, entry)| {
+            .filter(|(_, entry)| entry.due <= now && !entry.looked_at)
+            .collect();
+        due.sort_unstable_by_key(|(_, entry)| entry.due);
+        let mut looks = Vec::new();
+        for (uid, entry) in due {
+            let namespace = &entry.owner.namespace;
+            if !places.are_free(namespace) {
+                continue;
+            }
+            places.take(namespace);
             entry.due = now + self.period;
-            (uid.clone(), (entry.target.clone(), entry.owner.namespace.clone()))
-        })
-        .collect()
+            entry.looked_at = true;
+            looks.push(Look {
+                uid: uid.clone(),
+                namespace: namespace.clone(),
+                target: entry.target.clone(),
+            });
+        }
+        looks
     }
 
+    /// When the next target becomes due. What is due already waits for a place, which the end of a look gives.
     fn next_due(&self) -> Instant {
+        let now = Instant::now();
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        // Never in the past: with all places taken the next end of a look decides.
-        let soonest = entries
-            .values()
-            .map(|entry| entry.due)
-            .min()
-            .unwrap_or_else(|| Instant::now() + self.period);
-        soonest.max(Instant::now() + Duration::from_millis(50))
+        let due = entries.values().map(|entry| entry.due).filter(|due| *due > now);
+        due.min().unwrap_or(now + self.period)
     }
 
     fn found(&self, uid: &str, target: &Target, probe: Probe) {
@@ -179,6 +232,7 @@ impl Probes {
         let Some(entry) = entries.get_mut(uid).filter(|entry| entry.target == *target) else {
             return;
         };
+        entry.looked_at = false;
         let changed = entry
             .last
             .as_ref()
@@ -205,13 +259,22 @@ async fn look(client: &Client, target: &Target, namespace: &str) -> (ProbeResult
     };
     match client.get(request).await {
         Ok(response) => (target.judge)(&response),
-        Err(error) if error.by_guard() => (ProbeResult::Refused, error.to_string()),
-        Err(error) => (ProbeResult::Unreachable, unreachable(&error)),
+        Err(error) => (of_error(&error), words_of(&error)),
+    }
+}
+
+/// What no answer means. Refused is what only another spec heals; another Secret heals a token or a CA that is of no use.
+fn of_error(error: &Error) -> ProbeResult {
+    match error {
+        Error::TokenNotSendable { .. } => ProbeResult::Unauthorised,
+        Error::CaNotReadable { .. } | Error::NoTrustStore { .. } => ProbeResult::Unreachable,
+        error if error.by_guard() => ProbeResult::Refused,
+        _ => ProbeResult::Unreachable,
     }
 }
 
 /// Where nothing answers, a network policy may be in the way, and the nearest one is the operator's own.
-fn unreachable(error: &Error) -> String {
+fn words_of(error: &Error) -> String {
     match error {
         Error::NotConnected { .. } | Error::Timeout { .. } => format!(
             "{error}; the operator's own policy lets it call the ports of networkPolicy.probePorts, a value of its chart"
@@ -222,7 +285,7 @@ fn unreachable(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use kube::runtime::reflector::ObjectRef;
     use mim_crds::ContextBroker;
@@ -312,6 +375,111 @@ mod tests {
             probes.watch(&owner("u1"), target()).unwrap().result,
             ProbeResult::Unreachable
         );
+    }
+
+    /// The clock of tests whose time is virtual.
+    fn virtual_now() -> Timestamp {
+        thread_local!(static START: Instant = Instant::now());
+        let passed = START.with(Instant::elapsed);
+        Timestamp::UNIX_EPOCH + SignedDuration::try_from(passed).unwrap()
+    }
+
+    fn on_virtual_time() -> (Arc<Triggers>, Arc<Probes>) {
+        virtual_now();
+        let triggers = Triggers::new(&["ContextBroker"]);
+        let client = Client::new(Policy::new(vec![], vec![]));
+        let probes = Probes::new(client, Arc::clone(&triggers), PERIOD, virtual_now);
+        (triggers, probes)
+    }
+
+    fn target(url: &str) -> Target {
+        Target {
+            url: Url::parse(url).unwrap(),
+            token: None,
+            ca_pem: None,
+            judge,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_is_made_every_minute_and_an_unchanged_result_is_shown_every_ten() {
+        let (triggers, probes) = on_virtual_time();
+        let (looks, shown) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        probes.watch(&owner("u1"), target("http://a/"));
+        let run = probes.run_with(|_, _| async {
+            looks.fetch_add(1, Ordering::Relaxed);
+            (ProbeResult::Answered, "well".to_owned())
+        });
+        let count = async {
+            loop {
+                triggered(&triggers).await;
+                shown.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let a_while = Duration::from_secs(35 * 60 + 30);
+        let ended = tokio::time::timeout(a_while, async { tokio::join!(run, count) }).await;
+        assert!(ended.is_err(), "it looks for ever");
+        assert_eq!(looks.into_inner(), 36, "one at once, then one a minute");
+        assert_eq!(
+            shown.into_inner(),
+            4,
+            "the first, and after 10, 20 and 30 minutes"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_hundred_silent_targets_of_one_namespace_starve_no_other() {
+        let (_triggers, probes) = on_virtual_time();
+        for number in 0..300 {
+            let mut silent = owner(&format!("silent-{number}"));
+            silent.namespace = "greedy".into();
+            probes.watch(&silent, target(&format!("http://silent-{number}/")));
+        }
+        probes.watch(&owner("good"), target("http://good/"));
+        let seen: Mutex<HashMap<String, usize>> = Mutex::default();
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let run = probes.run_with(|target, _| {
+            let host = target.url.host_str().unwrap().to_owned();
+            *seen.lock().unwrap().entry(host.clone()).or_default() += 1;
+            let (now, most) = (&now, &most);
+            async move {
+                if host == "good" {
+                    return (ProbeResult::Answered, "well".to_owned());
+                }
+                most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                tokio::time::sleep(TIMEOUT).await;
+                now.fetch_sub(1, Ordering::Relaxed);
+                (ProbeResult::Unreachable, "silent".to_owned())
+            }
+        });
+        let ten_minutes = Duration::from_secs(10 * 60 + 1);
+        assert!(tokio::time::timeout(ten_minutes, run).await.is_err());
+        let seen = seen.into_inner().unwrap();
+        assert_eq!(seen["good"], 11, "as if it were alone");
+        assert_eq!(most.into_inner(), OF_A_NAMESPACE);
+        // 4 places of 5 s each: every target has its turn, after as long as all others take.
+        assert_eq!(seen.len(), 301);
+        assert!(
+            seen.iter()
+                .all(|(host, looks)| host == "good" || (1..=2).contains(looks))
+        );
+    }
+
+    #[test]
+    fn a_secret_heals_what_only_an_address_makes_refused() {
+        use mim_egress::Place;
+        let place = || Place::of(&Url::parse("https://a/").unwrap());
+        for (error, expected) in [
+            (Error::CaNotReadable { place: place() }, ProbeResult::Unreachable),
+            (
+                Error::TokenNotSendable { place: place() },
+                ProbeResult::Unauthorised,
+            ),
+            (Error::TokenOverPlainHttp { place: place() }, ProbeResult::Refused),
+            (Error::NotResolved { place: place() }, ProbeResult::Unreachable),
+        ] {
+            assert_eq!(of_error(&error), expected, "{error}");
+        }
     }
 
     #[tokio::test]
