@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
+use kube::Client;
 use mim_crds::{ContextBroker, UrbanDataPlatform};
 use thiserror::Error;
 use tokio::sync::watch::{Receiver, Sender};
@@ -124,11 +125,68 @@ pub struct Operator {
     resync: Receiver<u64>,
 }
 
-/// The objects of all kinds.
-#[derive(Default)]
-struct Stores {
-    brokers: Arc<Objects<ContextBroker>>,
-    platforms: Arc<Objects<UrbanDataPlatform>>,
+/// Every kind of ours. This is the list: whatever an operator does with a kind, it does for each of these.
+fn kinds() -> Vec<Box<dyn Registered>> {
+    vec![registered::<ContextBroker>(), registered::<UrbanDataPlatform>()]
+}
+
+fn registered<K: Kind>() -> Box<dyn Registered> {
+    Box::new(Arc::new(Objects::<K>::default()))
+}
+
+/// A kind with its objects, whatever its type.
+trait Registered: Send + Sync {
+    fn kind(&self) -> &'static str;
+    fn watch(
+        &self,
+        client: &Client,
+        namespace: Option<String>,
+        sinks: Sinks,
+        progress: Told,
+    ) -> BoxFuture<'static, ()>;
+    fn control(
+        &self,
+        cx: Arc<Context>,
+        triggers: Arc<Triggers>,
+        concurrency: u16,
+        stop: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'static, ()>;
+    fn count(&self, metrics: &Metrics);
+    fn fire_all(&self, triggers: &Triggers);
+}
+
+impl<K: Kind> Registered for Arc<Objects<K>> {
+    fn kind(&self) -> &'static str {
+        K::KIND
+    }
+
+    fn watch(
+        &self,
+        client: &Client,
+        namespace: Option<String>,
+        sinks: Sinks,
+        progress: Told,
+    ) -> BoxFuture<'static, ()> {
+        watch::objects(client, namespace, Self::clone(self), sinks, progress)
+    }
+
+    fn control(
+        &self,
+        cx: Arc<Context>,
+        triggers: Arc<Triggers>,
+        concurrency: u16,
+        stop: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'static, ()> {
+        controller::run(cx, Self::clone(self), triggers, concurrency, stop).boxed()
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        Objects::count(self, metrics);
+    }
+
+    fn fire_all(&self, triggers: &Triggers) {
+        Objects::fire_all(self, triggers);
+    }
 }
 
 impl Operator {
@@ -176,19 +234,20 @@ impl Operator {
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Fatal> {
         let stop = stop.shared();
         self.check_version().await?;
-        let triggers = Triggers::new(&[ContextBroker::KIND, UrbanDataPlatform::KIND]);
-        let stores = Stores::default();
+        let kinds = kinds();
+        let names: Vec<_> = kinds.iter().map(|kind| kind.kind()).collect();
+        let triggers = Triggers::new(&names);
         let sinks = Sinks {
             index: Arc::default(),
             triggers: Arc::clone(&triggers),
             memories: Arc::default(),
             probes: self.probes(&triggers),
         };
-        let mut watches = self.watches(&stores, &sinks);
+        let mut watches = self.watches(&kinds, &sinks);
         let cx = Arc::new(self.context(&sinks));
-        let lead = self.lead(Arc::clone(&cx), &stores, &triggers, stop.clone());
-        let resync = again(self.resync.clone(), &stores, &triggers);
-        let gauges = self.gauges(&stores, &sinks);
+        let lead = self.lead(Arc::clone(&cx), &kinds, &triggers, stop.clone());
+        let resync = again(self.resync.clone(), &kinds, &triggers);
+        let gauges = self.gauges(&kinds, &sinks);
         tokio::select! {
             ended = lead => ended,
             Some(()) = watches.next() => Err(Fatal::TaskEnded("a watch")),
@@ -245,7 +304,11 @@ impl Operator {
         }
     }
 
-    fn watches(&self, stores: &Stores, sinks: &Sinks) -> FuturesUnordered<BoxFuture<'static, ()>> {
+    fn watches(
+        &self,
+        kinds: &[Box<dyn Registered>],
+        sinks: &Sinks,
+    ) -> FuturesUnordered<BoxFuture<'static, ()>> {
         let client = self.requests.client();
         let mut watches = FuturesUnordered::new();
         for namespace in self.options.scope.namespaces() {
@@ -259,24 +322,10 @@ impl Operator {
                     progress,
                 ));
             }
-            let progress = self.progress(ContextBroker::KIND, namespace.as_deref());
-            let brokers = Arc::clone(&stores.brokers);
-            watches.push(watch::objects(
-                client,
-                namespace.clone(),
-                brokers,
-                sinks.clone(),
-                progress,
-            ));
-            let progress = self.progress(UrbanDataPlatform::KIND, namespace.as_deref());
-            let platforms = Arc::clone(&stores.platforms);
-            watches.push(watch::objects(
-                client,
-                namespace.clone(),
-                platforms,
-                sinks.clone(),
-                progress,
-            ));
+            for kind in kinds {
+                let progress = self.progress(kind.kind(), namespace.as_deref());
+                watches.push(kind.watch(client, namespace.clone(), sinks.clone(), progress));
+            }
         }
         watches
     }
@@ -285,7 +334,7 @@ impl Operator {
     async fn lead(
         &self,
         cx: Arc<Context>,
-        stores: &Stores,
+        kinds: &[Box<dyn Registered>],
         triggers: &Arc<Triggers>,
         stop: impl Future<Output = ()> + Clone + Send + 'static,
     ) -> Result<(), Fatal> {
@@ -294,7 +343,7 @@ impl Operator {
             () = stop.clone() => return Ok(()),
         }
         let Some(timing) = self.options.election else {
-            self.controllers(cx, stores, triggers, stop).await;
+            self.controllers(cx, kinds, triggers, stop).await;
             return Ok(());
         };
         let election = Election {
@@ -313,7 +362,7 @@ impl Operator {
         };
         let (drained, drain) = tokio::sync::oneshot::channel::<()>();
         let work = async {
-            self.controllers(cx, stores, triggers, stop.clone()).await;
+            self.controllers(cx, kinds, triggers, stop.clone()).await;
             // The lease is given back when no pass is under way any more.
             let _ = drained.send(());
             std::future::pending::<()>().await;
@@ -331,49 +380,45 @@ impl Operator {
     async fn controllers(
         &self,
         cx: Arc<Context>,
-        stores: &Stores,
+        kinds: &[Box<dyn Registered>],
         triggers: &Arc<Triggers>,
         stop: impl Future<Output = ()> + Clone + Send + 'static,
     ) {
         let concurrency = self.options.concurrency;
-        let brokers = controller::run(
-            Arc::clone(&cx),
-            Arc::clone(&stores.brokers),
-            Arc::clone(triggers),
-            concurrency,
-            stop.clone(),
-        );
-        let platforms = controller::run(
-            cx,
-            Arc::clone(&stores.platforms),
-            Arc::clone(triggers),
-            concurrency,
-            stop.clone(),
-        );
+        let all = kinds.iter().map(|kind| {
+            kind.control(
+                Arc::clone(&cx),
+                Arc::clone(triggers),
+                concurrency,
+                stop.clone().boxed(),
+            )
+        });
+        let all = futures::future::join_all(all);
         let too_long = async {
             stop.await;
             tokio::time::sleep(DRAIN).await;
             warn!("passes under way took more than {DRAIN:?} to end and are given up");
         };
         tokio::select! {
-            _ = futures::future::join(brokers, platforms) => {}
+            _ = all => {}
             () = too_long => {}
         }
     }
 
     /// Counts objects by state, for ever.
-    async fn gauges(&self, stores: &Stores, sinks: &Sinks) {
+    async fn gauges(&self, kinds: &[Box<dyn Registered>], sinks: &Sinks) {
         let metrics = &self.handle.metrics;
         let mut tick = tokio::time::interval(GAUGES);
         loop {
             tick.tick().await;
-            stores.brokers.count(metrics);
-            stores.platforms.count(metrics);
+            for kind in kinds {
+                kind.count(metrics);
+            }
             metrics.set_objects_in_backoff(sinks.memories.in_backoff());
         }
     }
 
-    fn progress(&self, kind: &'static str, namespace: Option<&str>) -> impl Progress + use<> {
+    fn progress(&self, kind: &'static str, namespace: Option<&str>) -> Told {
         Told {
             watch: self.handle.health.watch(kind, namespace),
             metrics: self.handle.metrics.clone(),
@@ -383,10 +428,11 @@ impl Operator {
 }
 
 /// A forced resync: every object is looked at again.
-async fn again(mut asked: Receiver<u64>, stores: &Stores, triggers: &Arc<Triggers>) {
+async fn again(mut asked: Receiver<u64>, kinds: &[Box<dyn Registered>], triggers: &Triggers) {
     while asked.changed().await.is_ok() {
-        stores.brokers.fire_all(triggers);
-        stores.platforms.fire_all(triggers);
+        for kind in kinds {
+            kind.fire_all(triggers);
+        }
     }
     std::future::pending::<()>().await;
 }
