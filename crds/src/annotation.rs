@@ -1,4 +1,4 @@
-//! Annotations that users write on our objects. Each is read by the operator and never copied to a child as it stands.
+//! Annotations that users write on our objects. A platform hands those that concern its components on to them; no pod gets one as it stands.
 
 /// Asks for a pass now. Any new value counts; it is echoed in `status.lastHandledRequestedAt` when the pass has ended.
 pub const REQUESTED_AT: &str = "mim.city/requestedAt";
@@ -16,31 +16,39 @@ pub const PREFIX: &str = "mim.city/";
 pub struct Annotation {
     /// The key.
     pub key: &'static str,
+    /// The kinds that read it.
+    pub on: &'static str,
     /// What the value must be.
     pub value: &'static str,
     /// What it does.
     pub effect: &'static str,
 }
 
+const BOTH: &str = "UrbanDataPlatform, for its components too; ContextBroker";
+
 /// All annotations that users write, in the order of the docs.
 pub const ALL: &[Annotation] = &[
     Annotation {
         key: REQUESTED_AT,
+        on: BOTH,
         value: "any new value, for example the time",
         effect: "The object is looked at now; the value stands in `status.lastHandledRequestedAt` when that has ended.",
     },
     Annotation {
         key: RESTARTED_AT,
+        on: BOTH,
         value: "any new value, for example the time",
         effect: "The operands restart, one pod after the other.",
     },
     Annotation {
         key: CONFIRM_DELETION,
+        on: BOTH,
         value: "the object's name",
         effect: "With `deletionPolicy: Delete`: deleting the object destroys its data. Any other value destroys nothing. The operator has to see it before the object is deleted: the events `DeletionConfirmed` and `DeletionWithdrawn` say that it has.",
     },
     Annotation {
         key: ACCEPT_DATA_LOSS,
+        on: "ContextBroker, also where a platform made it",
         value: "the `systemIdentifier` that was lost, as the condition names it",
         effect: "After `DataLost`: the loss is accepted, and an empty database is made.",
     },

@@ -211,13 +211,14 @@ fn reasons_page() -> String {
 
 fn annotations_page() -> String {
     let mut page = format!(
-        "{GENERATED}\n# Annotations\n\nWhat you can write on an object of ours, besides its spec.\n\n| annotation | value | effect |\n|---|---|---|\n"
+        "{GENERATED}\n# Annotations\n\nWhat you can write on an object of ours, besides its spec.\n\n| annotation | on | value | effect |\n|---|---|---|---|\n"
     );
     for annotation in annotation::ALL {
         let _ = writeln!(
             page,
-            "| `{}` | {} | {} |",
+            "| `{}` | {} | {} | {} |",
             annotation.key,
+            annotation.on,
             cell(annotation.value),
             cell(annotation.effect)
         );

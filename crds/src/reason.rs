@@ -55,9 +55,9 @@ reasons! {
     InvalidSpec,
     /// The release is not in the operator's catalogue: write one of those that the message lists, or upgrade the operator.
     ReleaseUnknown,
-    /// The step from the release in force to the one asked for is not allowed; the message names one that is.
+    /// The step from the release in force to the one asked for is not allowed, or cannot be judged; the message says why and what to do instead.
     ReleaseStepRefused,
-    /// In cluster mode: the operator may not write in this namespace. Create the RoleBinding that the message names.
+    /// The operator may not write in this namespace. In cluster mode create the RoleBinding that the notes of its chart show; the message has what was refused.
     NamespaceNotOnboarded,
     /// An object that the spec names does not exist yet; it goes on by itself when it appears.
     DependencyNotFound,
