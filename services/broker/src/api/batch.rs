@@ -11,6 +11,7 @@ use crate::model::entity::{Entity, Fragment};
 use crate::model::expansion::expanded_size;
 use crate::model::json::Json;
 use crate::model::read::{Nulls, Reader};
+use crate::store::StoreError;
 use crate::store::batch::Decide;
 use axum::body::Body;
 use axum::extract::State;
@@ -81,7 +82,8 @@ pub async fn upsert(State(app): State<App>, request: Request<Body>) -> Result<Re
         .app
         .store
         .write_batch(call.tenant, &given.ids, &upsert)
-        .await?;
+        .await
+        .map_err(too_slow)?;
     errors.extend(
         outcome
             .failed
@@ -106,6 +108,17 @@ pub async fn upsert(State(app): State<App>, request: Request<Body>) -> Result<Re
         .map(Json::string)
         .collect();
     Ok(reply::plain(StatusCode::CREATED, Json::Array(created).to_text()))
+}
+
+/// A batch that the database does not write in time would not be written the next time either.
+fn too_slow(error: StoreError) -> Problem {
+    match error {
+        StoreError::TooSlow => Problem::invalid(
+            "the database took longer for this batch than it may; send fewer entities at once",
+        )
+        .with_status(StatusCode::PAYLOAD_TOO_LARGE),
+        other => other.into(),
+    }
 }
 
 /// What a batch brings, each id once, in the order in which it first came.
@@ -224,8 +237,8 @@ struct Upsert {
 
 impl Decide for Upsert {
     /// Applies all fragments of an id in order.
-    fn decide(&self, id: &str, there: Option<&Entity>) -> Option<Entity> {
-        let mut current = there.cloned();
+    fn decide(&self, id: &str, there: Option<Entity>) -> Option<Entity> {
+        let mut current = there;
         for fragment in self.given.get(id)? {
             let fragment = fragment.clone();
             current = Some(match current {

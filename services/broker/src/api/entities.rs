@@ -170,7 +170,7 @@ pub async fn retrieve(
         .get("type")
         .map(|t| types::parse(t, &context))
         .transpose()?;
-    let entity = call
+    let (entity, room) = call
         .app
         .store
         .retrieve(call.tenant, &id)
@@ -193,6 +193,9 @@ pub async fn retrieve(
         Media::GeoJson => view.feature(&entity, &showing.geometry, &mut body),
         _ => view.entity(&entity, &mut body),
     }
+    drop(entity);
+    let body = reply::roomed(body, &call.app.rooms.answers).await?;
+    drop(room);
     Ok(reply::read(showing.media, body, &context, showing.link))
 }
 

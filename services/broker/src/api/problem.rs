@@ -213,7 +213,9 @@ impl From<AttributeError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::TooSlow => Self::unavailable(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::TooSlow | StoreError::Crowded => {
+                Self::unavailable(error.to_string())
+            }
             StoreError::Data(_) | StoreError::TooLarge(_) | StoreError::Pattern(_) => {
                 Self::bad_data(error.to_string())
             }

@@ -11,8 +11,9 @@ use crate::context::Context;
 use crate::model::Refusal;
 use crate::model::entity::Entity;
 use crate::query::{Selection, geo, pattern, q, sql, types};
-use crate::store::StoreError;
+use crate::store::rows::Sizes;
 use crate::store::search::Page;
+use crate::store::{StoreError, weight};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -76,7 +77,8 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
     let (limit, offset) = (call.params.limit(counted)?, call.params.offset()?);
     let count = counted.then(|| sql::count(call.tenant, &selection));
     let store = &call.app.store;
-    let mut writer = PageWriter::new(view, &showing, &call.app.rooms.answers);
+    let answers = &call.app.rooms.answers;
+    let mut writer = PageWriter::new(view, &showing, answers);
     let page = match &count {
         Some(count) if limit == 0 => {
             let count = store.count(count).await.map_err(too_slow)?;
@@ -84,15 +86,27 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
                 more: false,
                 count: Some(count),
                 whole: true,
+                large: 0,
             }
         }
         count => {
-            let statement = sql::page(call.tenant, &selection, limit, offset);
+            let page = |sizes| sql::page(call.tenant, &selection, limit, offset, sizes);
             let take = |entity: &Entity| writer.add(entity);
-            store
-                .search(&statement, limit, count.as_ref(), take)
-                .await
-                .map_err(too_slow)?
+            let found = store
+                .search(&page(Sizes::Small), limit, count.as_ref(), take)
+                .await;
+            let found = found.map_err(too_slow)?;
+            if found.large == 0 {
+                found
+            } else {
+                // Again, with room for the largest: they come one by one.
+                let room = store.room(weight::of_size(found.large)).await?;
+                writer = PageWriter::new(view, &showing, answers);
+                let take = |entity: &Entity| writer.add(entity);
+                let found = store.search(&page(Sizes::Any), limit, count.as_ref(), take).await;
+                drop(room);
+                found.map_err(too_slow)?
+            }
         }
     };
     let body = writer.finish(page.whole)?;

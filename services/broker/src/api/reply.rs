@@ -2,8 +2,9 @@
 
 use crate::api::accept::Media;
 use crate::api::call::CONTEXT_RELATION;
+use crate::api::problem::Problem;
 use crate::context::Context;
-use crate::memory::room::Held;
+use crate::memory::room::{Held, Room};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -57,6 +58,17 @@ pub struct Roomed {
     pub text: String,
     /// Its room.
     pub room: Held,
+}
+
+/// Takes room for an answer that is large.
+pub async fn roomed(text: String, answers: &Room) -> Result<Roomed, Problem> {
+    let mut room = Held::default();
+    if text.len() > UNCOUNTED {
+        let taken = answers.take(text.len()).await;
+        room =
+            taken.map_err(|_| Problem::unavailable("too many large answers are being sent at the moment"))?;
+    }
+    Ok(Roomed { text, room })
 }
 
 impl AsRef<[u8]> for Roomed {

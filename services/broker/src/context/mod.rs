@@ -97,7 +97,7 @@ impl Context {
             .filter(|(term, _)| core_iri(term).is_none() && !keeps_its_name(term))
             .collect();
         let mut terms: HashMap<String, String> = HashMap::with_capacity(iris.len());
-        for (term, iri) in &iris {
+        for (term, iri) in iris.iter().filter(|(term, iri)| shortens(term, iri)) {
             let best = terms.entry(iri.clone()).or_insert_with(|| term.clone());
             if (term.len(), term) < (best.len(), &*best) {
                 best.clone_from(term);
@@ -106,7 +106,8 @@ impl Context {
         let prefixes = prefixes
             .into_iter()
             .filter(|name| is_usable_prefix(name))
-            .filter_map(|name| Some((name.clone(), iris.get(name)?.clone())));
+            .filter_map(|name| Some((name.clone(), iris.get(name)?.clone())))
+            .filter(|(name, iri)| shortens(name, iri));
         let of_core = core::PREFIXES.map(|(name, iri)| (name.to_owned(), iri.to_owned()));
         let prefixes = Prefixes::new(prefixes.chain(of_core).collect());
         let longest = iris.values().map(String::len).max().unwrap_or_default();
@@ -211,6 +212,12 @@ impl Context {
         }
         Cow::Borrowed(iri)
     }
+}
+
+/// Whether a term is used in place of its IRI in answers. One that is long, and longer than that, could make an answer
+/// many times as large as what is stored.
+fn shortens(term: &str, iri: &str) -> bool {
+    term.len() <= iri.len().max(64)
 }
 
 /// Whether a term of this name can be a prefix. One named like the scheme of most IRIs would change the meaning of

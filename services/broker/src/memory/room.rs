@@ -104,10 +104,11 @@ impl Room {
     /// Takes as much more as it needs to hold so many bytes, if there is so much right now. It holds no less than
     /// before either way.
     pub fn try_grow(&self, held: &mut Held, bytes: usize) -> Result<(), Crowded> {
+        let large = held.is_large || bytes > self.small_up_to;
+        let bytes = bytes.min(if large { self.large_size } else { self.small_size });
         if bytes <= held.size() {
             return Ok(());
         }
-        let large = held.is_large || bytes > self.small_up_to;
         let had = if large == held.is_large { held.size() } else { 0 };
         let (part, permits) = self.part(bytes - had, large);
         let Ok(more) = Arc::clone(part).try_acquire_many_owned(permits) else {
@@ -155,9 +156,10 @@ mod tests {
         room.try_grow(&mut held, 3000).unwrap();
         room.try_grow(&mut held, 5000).unwrap();
         assert_eq!((held.size(), room.small.available_permits()), (5000, 800));
-        assert_eq!(room.try_grow(&mut held, 5601).unwrap_err(), Crowded);
+        let other = room.try_take(500).unwrap();
+        assert_eq!(room.try_grow(&mut held, 5200).unwrap_err(), Crowded);
         assert_eq!(held.size(), 5000);
-        drop(held);
+        drop((held, other));
         assert_eq!(room.large.available_permits(), 5600);
     }
 
@@ -169,6 +171,8 @@ mod tests {
         assert!(futures::poll!(&mut waiting).is_pending());
         assert_eq!(room.try_take(1000).unwrap_err(), Crowded, "nobody overtakes");
         drop(first);
-        assert_eq!(waiting.await.unwrap().size(), 5600);
+        let mut all = waiting.await.unwrap();
+        assert_eq!(all.size(), 5600);
+        assert!(room.try_grow(&mut all, 9000).is_ok(), "it has all there is");
     }
 }

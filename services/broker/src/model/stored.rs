@@ -15,7 +15,7 @@ pub struct Damaged(String);
 
 /// The most that is kept of one entity: bytes of its text as the database writes it, and JSON values in it. An entity
 /// grows by many requests, and whoever reads it, or a page with it, holds it in memory whole.
-pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// See [`MAX_BYTES`].
 pub const MAX_VALUES: usize = 500_000;
 

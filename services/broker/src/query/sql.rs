@@ -12,6 +12,7 @@ use crate::query::geo::{GeoQuery, GeoRelation};
 use crate::query::q::{Operand, Order, Part, Path, Query, System, Term, Test, Value};
 use crate::query::types::TypeSelection;
 use crate::store::TenantId;
+use crate::store::rows::{Sizes, columns_of};
 use jiff::Timestamp;
 
 /// A bound parameter.
@@ -47,7 +48,7 @@ pub struct Statement {
 /// A page of the entities that a selection selects, ordered by id; it asks for one more than `limit`, to know whether
 /// there are more.
 #[must_use]
-pub fn page(tenant: TenantId, selection: &Selection, limit: usize, offset: u64) -> Statement {
+pub fn page(tenant: TenantId, selection: &Selection, limit: usize, offset: u64, sizes: Sizes) -> Statement {
     let mut builder = Builder::new(tenant);
     let from = builder.from(selection);
     let limit = builder.bind(Param::Integer(i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1));
@@ -57,7 +58,7 @@ pub fn page(tenant: TenantId, selection: &Selection, limit: usize, offset: u64) 
     } else {
         "e.id"
     };
-    let columns = crate::store::rows::COLUMNS;
+    let columns = columns_of(sizes);
     builder.done(format!(
         "select {columns} from {from} order by {order} limit {limit} offset {offset}"
     ))
@@ -475,6 +476,7 @@ mod tests {
             },
             20,
             0,
+            Sizes::Small,
         ))
     }
 

@@ -24,8 +24,10 @@ const MAX_CONNECTIONS: usize = 2048;
 const HEAD_TIME: Duration = Duration::from_secs(75);
 /// The longest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// How long a client may take no byte of an answer.
+/// How long a client may take over an answer, and how many bytes of it must be taken each second beyond that: the
+/// largest page within two and a half minutes. Large answers take memory from others.
 const STALL: Duration = Duration::from_secs(30);
+const SLOWEST: usize = 256 * 1024;
 /// How long open requests have to end.
 const END: Duration = Duration::from_secs(20);
 
@@ -130,7 +132,7 @@ async fn connection(stream: TcpStream, service: impl Serve, mut ending: Ending) 
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(MAX_HEAD)
         .title_case_headers(true);
-    let serving = builder.serve_connection(TokioIo::new(Stalling::new(stream, STALL)), answer);
+    let serving = builder.serve_connection(TokioIo::new(Stalling::new(stream, STALL, SLOWEST)), answer);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => Some(ended),

@@ -58,7 +58,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     ));
     tokio::spawn(follow_egress(Arc::clone(&contexts), config.clone()));
 
-    let store = store(&settings, config);
+    let store = store(&settings, config, Arc::clone(&rooms));
     let metrics = Arc::new(Metrics::default());
     let app = App::new(store, contexts, rooms, Arc::clone(&metrics));
     let draining = Arc::new(AtomicBool::new(false));
@@ -119,7 +119,7 @@ async fn follow_egress(contexts: Arc<Contexts>, mut config: watch::Receiver<Conf
 }
 
 /// The store, with its keeper running.
-fn store(settings: &Settings, mut config: watch::Receiver<Config>) -> Store {
+fn store(settings: &Settings, mut config: watch::Receiver<Config>, rooms: Arc<Rooms>) -> Store {
     let (state, seen) = watch::channel(State::Down(Trouble::Starting));
     let (tenants_tx, configured) = watch::channel(config.borrow_and_update().tenants.clone());
     tokio::spawn(async move {
@@ -143,5 +143,5 @@ fn store(settings: &Settings, mut config: watch::Receiver<Config>) -> Store {
         doubt,
     };
     tokio::spawn(keeper.run());
-    Store::new(pool, tenants)
+    Store::new(pool, tenants, rooms)
 }

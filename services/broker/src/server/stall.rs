@@ -1,42 +1,68 @@
-//! A stream that ends when its other side takes nothing for too long, so that a client that asks for much and reads
-//! nothing does not hold memory for ever.
+//! A stream that ends when its other side takes too little, so that a client that asks for much and reads slowly does not
+//! hold memory for ever.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Writes fail with `TimedOut` once the other side has taken nothing for `patience`.
+/// Writes fail with `TimedOut` once the other side has not taken what waits for it within `patience` and the time that
+/// it needs at `rate` bytes a second.
 pub struct Stalling<S> {
     inner: S,
     patience: Duration,
-    /// Runs while a write waits.
-    waiting: Option<Pin<Box<Sleep>>>,
+    rate: usize,
+    waiting: Option<Waiting>,
+}
+
+/// From the first write that had to wait until everything is taken.
+struct Waiting {
+    since: Instant,
+    taken: usize,
+    alarm: Pin<Box<Sleep>>,
 }
 
 impl<S> Stalling<S> {
     /// Wraps a stream.
-    pub fn new(inner: S, patience: Duration) -> Self {
+    pub fn new(inner: S, patience: Duration, rate: usize) -> Self {
         Self {
             inner,
             patience,
+            rate,
             waiting: None,
         }
     }
 
-    fn judge<T>(&mut self, polled: Poll<Result<T>>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+    /// Counts what was taken, and judges a wait.
+    fn judge(&mut self, polled: Poll<Result<usize>>, cx: &mut Context<'_>) -> Poll<Result<usize>> {
+        if let (Poll::Ready(Ok(bytes)), Some(waiting)) = (&polled, &mut self.waiting) {
+            waiting.taken = waiting.taken.saturating_add(*bytes);
+        }
         if polled.is_ready() {
-            self.waiting = None;
             return polled;
         }
-        let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        self.alarmed(cx)
+    }
+
+    fn alarmed<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let now = Instant::now();
+        let waiting = self.waiting.get_or_insert_with(|| Waiting {
+            since: now,
+            taken: 0,
+            alarm: Box::pin(sleep_until(now)),
+        });
+        let needed = Duration::from_millis((waiting.taken.saturating_mul(1000) / self.rate.max(1)) as u64);
         waiting
+            .alarm
+            .as_mut()
+            .reset(waiting.since + self.patience + needed);
+        waiting
+            .alarm
             .as_mut()
             .poll(cx)
-            .map(|()| Err(Error::new(ErrorKind::TimedOut, "the client takes nothing")))
+            .map(|()| Err(Error::new(ErrorKind::TimedOut, "the client takes too little")))
     }
 }
 
@@ -69,9 +95,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         self.inner.is_write_vectored()
     }
 
+    /// Comes after all that waits was written, so a flush that succeeds ends the wait.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_flush(cx);
-        self.judge(polled, cx)
+        if polled.is_ready() {
+            self.waiting = None;
+            return polled;
+        }
+        self.alarmed(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -83,24 +114,50 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::sleep;
 
     #[tokio::test]
     async fn a_reader_that_takes_nothing_is_given_up() {
         let (near, far) = tokio::io::duplex(16);
-        let mut near = Stalling::new(near, Duration::from_millis(50));
+        let mut near = Stalling::new(near, Duration::from_millis(50), 1);
         let error = near.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         drop(far);
     }
 
     #[tokio::test]
-    async fn a_slow_reader_is_served() {
+    async fn a_reader_that_takes_a_byte_at_a_time_is_given_up() {
         let (near, mut far) = tokio::io::duplex(16);
-        let mut near = Stalling::new(near, Duration::from_millis(200));
-        let writing = tokio::spawn(async move { near.write_all(&[0; 64]).await });
+        let mut near = Stalling::new(near, Duration::from_millis(100), 1_000_000);
+        let reading = tokio::spawn(async move {
+            let mut taken = 0;
+            while far.read_exact(&mut [0]).await.is_ok() {
+                taken += 1;
+                sleep(Duration::from_millis(5)).await;
+            }
+            taken
+        });
+        let error = near.write_all(&[0; 10_000]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        drop(near);
+        assert!(reading.await.unwrap() < 5000);
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_served_and_each_answer_has_its_own_time() {
+        let (near, mut far) = tokio::io::duplex(16);
+        // 64 bytes at 200 a second are 320 ms more than the patience.
+        let mut near = Stalling::new(near, Duration::from_millis(200), 200);
+        let writing = tokio::spawn(async move {
+            for _ in 0..2 {
+                near.write_all(&[0; 64]).await?;
+                near.flush().await?;
+            }
+            Ok::<_, Error>(())
+        });
         let mut buffer = [0; 16];
-        for _ in 0..4 {
-            sleep(Duration::from_millis(80)).await;
+        for _ in 0..8 {
+            sleep(Duration::from_millis(60)).await;
             far.read_exact(&mut buffer).await.unwrap();
         }
         writing.await.unwrap().unwrap();

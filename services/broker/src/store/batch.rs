@@ -6,19 +6,25 @@
 //! only wait for greater ids. A row that appears between the two steps (another batch was faster) is not locked late,
 //! which would break the order: the whole transaction starts again.
 
+use crate::memory::room::{Held, Room};
 use crate::model::entity::Entity;
 use crate::store::pool::Lease;
-use crate::store::rows::{self, Columns, columns};
-use crate::store::{Store, StoreError, TenantId};
+use crate::store::rows::{self, Before, Columns, Found, columns};
+use crate::store::{Store, StoreError, TenantId, weight};
 use std::collections::{BTreeMap, HashSet};
 
 /// How often a batch starts again before the client is told to.
 const ATTEMPTS: usize = 8;
 
+/// How many bytes of what is there one transaction reads, and how much memory that may take uncounted. Most batches are
+/// of sensors' values, a kilobyte or two each.
+const PART: usize = 2 * 1024 * 1024;
+const UNCOUNTED: usize = 256 * 1024;
+
 /// What a batch makes of one entity: given what is there, what is to be there; `None` leaves it as it is.
 pub trait Decide: Sync {
     /// Called once per id and attempt; must give the same for the same.
-    fn decide(&self, id: &str, there: Option<&Entity>) -> Option<Entity>;
+    fn decide(&self, id: &str, there: Option<Entity>) -> Option<Entity>;
 }
 
 /// What came of each id.
@@ -32,9 +38,37 @@ pub struct BatchOutcome {
     pub failed: BTreeMap<String, StoreError>,
 }
 
+impl BatchOutcome {
+    fn add(&mut self, other: Self) {
+        self.created.extend(other.created);
+        self.existed.extend(other.existed);
+        self.failed.extend(other.failed);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.created.is_empty() && self.existed.is_empty() && self.failed.is_empty()
+    }
+}
+
+/// Ids that are written in one transaction, and how many bytes of what is there it may read.
+struct Part {
+    ids: Vec<String>,
+    size: usize,
+}
+
+/// What came of a transaction.
+enum Attempt {
+    /// It is on disk; these were left out, with their sizes, as they are larger together than the part may be.
+    Done(BatchOutcome, Vec<(String, usize)>),
+    /// Somebody else created one of the entities meanwhile.
+    Overtaken,
+    /// It needs so much room, and must not wait for it with locks.
+    NeedsRoom(usize),
+}
+
 impl Store {
-    /// Writes a batch. One entity that the database cannot take does not lose the others: they are then written one by
-    /// one. An error means that nothing at all was kept.
+    /// Writes a batch, in one transaction unless what is there is large. One entity that the database cannot take does
+    /// not lose the others: they are then written one by one. An error means that nothing at all was kept.
     pub async fn write_batch(
         &self,
         tenant: TenantId,
@@ -44,46 +78,54 @@ impl Store {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.dedup();
-        match self.write_together(tenant, &ids, decide).await {
-            Err(StoreError::Data(_) | StoreError::TooLarge(_)) => {
-                self.write_singly(tenant, &ids, decide).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    async fn write_singly(
-        &self,
-        tenant: TenantId,
-        ids: &[String],
-        decide: &impl Decide,
-    ) -> Result<BatchOutcome, StoreError> {
         let mut whole = BatchOutcome::default();
-        for id in ids {
-            match self
-                .write_together(tenant, std::slice::from_ref(id), decide)
-                .await
-            {
-                Ok(one) => {
-                    whole.created.extend(one.created);
-                    whole.existed.extend(one.existed);
+        let mut parts = vec![Part { ids, size: PART }];
+        while let Some(part) = parts.pop() {
+            match self.write_part(tenant, &part, decide).await {
+                Ok((outcome, left)) => {
+                    whole.add(outcome);
+                    parts.extend(in_parts(left));
                 }
-                Err(error) => drop(whole.failed.insert(id.clone(), error)),
+                Err(StoreError::Data(_) | StoreError::TooLarge(_)) if part.ids.len() > 1 => {
+                    let size = part.size;
+                    parts.extend(part.ids.into_iter().rev().map(|id| Part { ids: vec![id], size }));
+                }
+                Err(error @ (StoreError::Data(_) | StoreError::TooLarge(_))) => {
+                    whole
+                        .failed
+                        .extend(part.ids.into_iter().map(|id| (id, error.clone())));
+                }
+                Err(error) if whole.is_empty() => return Err(error),
+                Err(error) => whole
+                    .failed
+                    .extend(part.ids.into_iter().map(|id| (id, error.clone()))),
             }
         }
         Ok(whole)
     }
 
-    async fn write_together(
+    async fn write_part(
         &self,
         tenant: TenantId,
-        ids: &[String],
+        part: &Part,
         decide: &impl Decide,
-    ) -> Result<BatchOutcome, StoreError> {
-        let mut lease = self.pool.lease().await?;
+    ) -> Result<(BatchOutcome, Vec<(String, usize)>), StoreError> {
+        // What one entity may take is taken before it is read; a part of small ones is in memory before it is parsed.
+        let mut room = if part.size > PART {
+            self.room(weight::of_size(part.size)).await?
+        } else {
+            Held::default()
+        };
         for _ in 0..ATTEMPTS {
-            if let Some(outcome) = attempt(&mut lease, tenant, ids, decide).await? {
-                return Ok(outcome);
+            let mut lease = self.pool.lease().await?;
+            match attempt(&mut lease, tenant, part, decide, &self.rooms.entities, &mut room).await? {
+                Attempt::Done(outcome, left) => return Ok((outcome, left)),
+                Attempt::Overtaken => {}
+                Attempt::NeedsRoom(bytes) => {
+                    drop(lease);
+                    drop(std::mem::take(&mut room));
+                    room = self.room(bytes).await?;
+                }
             }
         }
         Err(StoreError::Unavailable(
@@ -92,23 +134,57 @@ impl Store {
     }
 }
 
-/// One transaction; `None` when somebody else created one of the entities meanwhile.
+/// Parts of at most [`PART`] bytes; what alone is larger is a part of its own.
+fn in_parts(left: Vec<(String, usize)>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (id, size) in left {
+        match parts.last_mut() {
+            Some(part) if part.size + size <= PART => {
+                part.ids.push(id);
+                part.size += size;
+            }
+            _ => parts.push(Part { ids: vec![id], size }),
+        }
+    }
+    // The size is also a limit, and a small entity may have grown meanwhile.
+    for part in &mut parts {
+        part.size = part.size.max(PART);
+    }
+    parts
+}
+
+/// One transaction.
 async fn attempt(
     lease: &mut Lease,
     tenant: TenantId,
-    ids: &[String],
+    part: &Part,
     decide: &impl Decide,
-) -> Result<Option<BatchOutcome>, StoreError> {
-    let rows = lease.begin(rows::LOCK, &[&tenant.0, &ids]).await?;
-    let there = rows
-        .iter()
-        .map(|row| rows::entity(row).map(|e| (e.id.clone(), e)))
-        .collect::<Result<BTreeMap<_, _>, _>>()?;
+    entities: &Room,
+    room: &mut Held,
+) -> Result<Attempt, StoreError> {
+    let size = i64::try_from(part.size).unwrap_or(i64::MAX);
+    let rows = lease
+        .begin(rows::LOCK_SOME, &[&tenant.0, &part.ids, &size])
+        .await?;
+    let needed: usize = rows.iter().map(|row| weight::of_text(row.get(3))).sum();
+    if needed > UNCOUNTED && entities.try_grow(room, needed).is_err() {
+        lease.rollback().await;
+        return Ok(Attempt::NeedsRoom(needed));
+    }
+    let (mut there, mut left) = (BTreeMap::new(), BTreeMap::new());
+    for row in &rows {
+        match rows::found(row)? {
+            Found::Entity(entity) => drop(there.insert(entity.id.clone(), entity)),
+            Found::Large(size) => drop(left.insert(row.get::<_, String>(0), size)),
+        }
+    }
+    drop(rows);
+    let ids = part.ids.iter().filter(|id| !left.contains_key(*id));
     let Decided {
         new,
         changed,
         outcome,
-    } = match decided(tenant, ids, &there, decide) {
+    } = match decided(tenant, ids, there, decide) {
         Ok(decided) => decided,
         Err(error) => {
             lease.rollback().await;
@@ -119,7 +195,7 @@ async fn attempt(
         let inserted = lease.within(rows::INSERT, columns!(tenant, new)).await?;
         if inserted.len() < new.ids.len() {
             lease.rollback().await;
-            return Ok(None);
+            return Ok(Attempt::Overtaken);
         }
     }
     lease
@@ -134,7 +210,7 @@ async fn attempt(
             ),
         )
         .await?;
-    Ok(Some(outcome))
+    Ok(Attempt::Done(outcome, left.into_iter().collect()))
 }
 
 /// What is to be written, and what is then told of it.
@@ -145,22 +221,23 @@ struct Decided {
     outcome: BatchOutcome,
 }
 
-fn decided(
+fn decided<'i>(
     tenant: TenantId,
-    ids: &[String],
-    there: &BTreeMap<String, Entity>,
+    ids: impl Iterator<Item = &'i String>,
+    mut there: BTreeMap<String, Entity>,
     decide: &impl Decide,
 ) -> Result<Decided, StoreError> {
     let mut decided = Decided::default();
     for id in ids {
-        let before = there.get(id);
-        match (decide.decide(id, before), before) {
+        let found = there.remove(id);
+        let before = found.as_ref().map(Before::of);
+        match (decide.decide(id, found), before) {
             (Some(after), None) => {
                 decided.new.add_new(tenant, &after)?;
                 decided.outcome.created.insert(id.clone());
             }
             (Some(after), Some(before)) => {
-                decided.changed.add_changed(tenant, before, &after)?;
+                decided.changed.add_changed(tenant, &before, &after)?;
                 decided.outcome.existed.insert(id.clone());
             }
             (None, Some(_)) => drop(decided.outcome.existed.insert(id.clone())),
@@ -168,4 +245,34 @@ fn decided(
         }
     }
     Ok(decided)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_written_in_parts_of_a_bounded_size() {
+        let left = [
+            ("a", PART / 2),
+            ("b", PART / 2),
+            ("c", 1),
+            ("d", 3 * PART),
+            ("e", 5),
+        ];
+        let parts = in_parts(left.map(|(id, size)| (id.to_owned(), size)).to_vec());
+        let parts: Vec<_> = parts
+            .into_iter()
+            .map(|part| (part.ids.concat(), part.size))
+            .collect();
+        assert_eq!(
+            parts,
+            [
+                ("ab".to_owned(), PART),
+                ("c".to_owned(), PART),
+                ("d".to_owned(), 3 * PART),
+                ("e".to_owned(), PART)
+            ]
+        );
+    }
 }

@@ -1,10 +1,10 @@
 //! One entity at a time.
 
+use crate::memory::room::Held;
 use crate::model::entity::Entity;
-use crate::store::rows::{self, Columns, columns};
-use crate::store::{Store, StoreError, TenantId};
-
-const READ: &str = "select e.id, e.types, e.scope, e.attrs::text, e.created, e.modified from mim.entities e where e.tenant = $1 and e.id = $2";
+use crate::store::pool::Lease;
+use crate::store::rows::{self, Before, Columns, Found, Sizes, columns};
+use crate::store::{Store, StoreError, TenantId, weight};
 
 /// What came of changing an entity.
 pub enum Changed<T, E> {
@@ -16,12 +16,41 @@ pub enum Changed<T, E> {
     Done(T),
 }
 
+/// An entity in a transaction in which nobody else writes it.
+struct Locked {
+    lease: Lease,
+    entity: Entity,
+    room: Held,
+}
+
 impl Store {
-    /// Reads one entity, in one round trip.
-    pub async fn retrieve(&self, tenant: TenantId, id: &str) -> Result<Option<Entity>, StoreError> {
-        let mut lease = self.pool.lease().await?;
-        let rows = lease.query(READ, &[&tenant.0, &id]).await?;
-        rows.first().map(rows::entity).transpose()
+    /// Reads one entity, in one round trip; a large one in two, and with the room that it takes.
+    pub async fn retrieve(&self, tenant: TenantId, id: &str) -> Result<Option<(Entity, Held)>, StoreError> {
+        let mut room = Held::default();
+        let mut sizes = Sizes::Small;
+        loop {
+            let mut lease = self.pool.lease().await?;
+            let rows = lease.query(rows::read(sizes), &[&tenant.0, &id]).await?;
+            match rows.first().map(rows::found).transpose()? {
+                None => return Ok(None),
+                Some(Found::Entity(entity)) => return Ok(Some((entity, room))),
+                Some(Found::Large(size)) => {
+                    // Nobody else has to wait for this connection meanwhile.
+                    drop(lease);
+                    room = self.room(weight::of_size(size)).await?;
+                    sizes = Sizes::Any;
+                }
+            }
+        }
+    }
+
+    /// Room for entities.
+    pub async fn room(&self, bytes: usize) -> Result<Held, StoreError> {
+        self.rooms
+            .entities
+            .take(bytes)
+            .await
+            .map_err(|_| StoreError::Crowded)
     }
 
     /// Keeps a new entity; false when its id is in use.
@@ -40,16 +69,16 @@ impl Store {
         id: &str,
         change: impl FnOnce(&mut Entity) -> Result<T, E> + Send,
     ) -> Result<Changed<T, E>, StoreError> {
-        let mut lease = self.pool.lease().await?;
-        let ids = [id];
-        let locked = lease.begin(rows::LOCK, &[&tenant.0, &ids.as_slice()]).await?;
-        let Some(row) = locked.first() else {
-            lease.rollback().await;
+        let Some(Locked {
+            mut lease,
+            mut entity,
+            room: _room,
+        }) = self.lock(tenant, id).await?
+        else {
             return Ok(Changed::NotFound);
         };
-        let before = rows::entity(row)?;
-        let mut after = before.clone();
-        let done = match change(&mut after) {
+        let before = Before::of(&entity);
+        let done = match change(&mut entity) {
             Ok(done) => done,
             Err(refused) => {
                 lease.rollback().await;
@@ -57,10 +86,11 @@ impl Store {
             }
         };
         let mut changed = Columns::default();
-        if let Err(error) = changed.add_changed(tenant, &before, &after) {
+        if let Err(error) = changed.add_changed(tenant, &before, &entity) {
             lease.rollback().await;
             return Err(error);
         }
+        drop(entity);
         lease
             .commit(
                 rows::UPDATE,
@@ -76,16 +106,41 @@ impl Store {
         Ok(Changed::Done(done))
     }
 
+    /// Locks an entity in a transaction and reads it. Nobody waits for room with a lock: others would wait for that.
+    async fn lock(&self, tenant: TenantId, id: &str) -> Result<Option<Locked>, StoreError> {
+        let mut room = Held::default();
+        let mut sizes = Sizes::Small;
+        loop {
+            let mut lease = self.pool.lease().await?;
+            let ids = [id];
+            let locked = lease
+                .begin(rows::lock(sizes), &[&tenant.0, &ids.as_slice()])
+                .await?;
+            match locked.first().map(rows::found).transpose()? {
+                Some(Found::Entity(entity)) => return Ok(Some(Locked { lease, entity, room })),
+                None => {
+                    lease.rollback().await;
+                    return Ok(None);
+                }
+                Some(Found::Large(size)) => {
+                    lease.rollback().await;
+                    drop(lease);
+                    room = self.room(weight::of_size(size)).await?;
+                    sizes = Sizes::Any;
+                }
+            }
+        }
+    }
+
     /// Deletes an entity; false when there is none.
     pub async fn delete(&self, tenant: TenantId, id: &str) -> Result<bool, StoreError> {
         let mut lease = self.pool.lease().await?;
-        let ids = [id];
-        let locked = lease.begin(rows::LOCK, &[&tenant.0, &ids.as_slice()]).await?;
+        let locked = lease.begin(rows::LOCK_TYPES, &[&tenant.0, &id]).await?;
         let Some(row) = locked.first() else {
             lease.rollback().await;
             return Ok(false);
         };
-        let types: Vec<String> = row.get(1);
+        let types: Vec<String> = row.get(0);
         lease.commit(rows::DELETE, &[&tenant.0, &id, &types]).await?;
         Ok(true)
     }

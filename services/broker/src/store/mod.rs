@@ -5,7 +5,8 @@
 //! * [`migrate`]: the schema, safe with several replicas starting at once;
 //! * [`pool`]: a bounded number of connections;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
-//! * [`entities`], [`batch`], [`search`], [`types`]: the operations. One round trip per read, one transaction per write.
+//! * [`entities`], [`batch`], [`search`], [`types`]: the operations. One round trip per read, one transaction per write;
+//!   more where entities are large, whose memory is shared ([`weight`]).
 
 pub mod batch;
 pub mod connect;
@@ -19,7 +20,9 @@ pub mod settings;
 pub mod tenants;
 pub mod trouble;
 pub mod types;
+pub mod weight;
 
+use crate::memory::Rooms;
 use crate::store::pool::Pool;
 use crate::store::tenants::Tenants;
 use std::sync::Arc;
@@ -30,7 +33,7 @@ use tokio_postgres::error::SqlState;
 pub struct TenantId(pub i32);
 
 /// Why an operation did not happen. Nothing of it was kept.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be used now; it is worth to try again.
     #[error("the database is not available: {0}")]
@@ -44,6 +47,9 @@ pub enum StoreError {
     /// The entity would be larger than what is kept of one.
     #[error("{0}")]
     TooLarge(String),
+    /// Others have the memory that this needs; it is worth to try again.
+    #[error("too many large entities are being read and written at the moment")]
+    Crowded,
     /// PostgreSQL refuses this regular expression.
     #[error("not a regular expression: {0}")]
     Pattern(String),
@@ -112,12 +118,13 @@ impl From<tokio_postgres::Error> for StoreError {
 pub struct Store {
     pool: Arc<Pool>,
     tenants: Arc<Tenants>,
+    rooms: Arc<Rooms>,
 }
 
 impl Store {
     /// A store over a pool that a keeper looks after.
-    pub fn new(pool: Arc<Pool>, tenants: Arc<Tenants>) -> Self {
-        Self { pool, tenants }
+    pub fn new(pool: Arc<Pool>, tenants: Arc<Tenants>, rooms: Arc<Rooms>) -> Self {
+        Self { pool, tenants, rooms }
     }
 
     /// The number of a configured tenant; the empty name is the default tenant. `None`: no such tenant.

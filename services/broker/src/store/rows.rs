@@ -2,6 +2,7 @@
 
 use crate::model::entity::{Entity, Kind};
 use crate::model::geometry::Geometry;
+use crate::model::json::Json;
 use crate::model::{stored, terms};
 use crate::store::{StoreError, TenantId};
 use jiff::Timestamp;
@@ -10,12 +11,62 @@ use tokio_postgres::Row;
 /// Between the items of a list that travels as one text; it occurs in no IRI and no scope.
 const SEPARATOR: &str = "\u{1f}";
 
-/// The columns of an entity, in the order [`entity`] reads them.
-pub const COLUMNS: &str = "e.id, e.types, e.scope, e.attrs::text, e.created, e.modified";
+/// The columns of an entity, in the order [`found`] reads them. Of a large one there is the size of its attributes, a
+/// number, in their place: what arrives takes memory before anybody could ask how much.
+macro_rules! columns_of_small {
+    () => {
+        // 64 KiB: so much each connection may receive uncounted. The sub-select makes the text once.
+        "e.id, e.types, e.scope, \
+         (select case when octet_length(t.x) <= 65536 then t.x else octet_length(t.x)::text end \
+            from (select e.attrs::text as x offset 0) t), \
+         e.created, e.modified"
+    };
+}
+/// The same of entities of any size.
+macro_rules! columns_of_any {
+    () => {
+        "e.id, e.types, e.scope, e.attrs::text, e.created, e.modified"
+    };
+}
 
-/// Reads a row that starts with [`COLUMNS`].
-pub fn entity(row: &Row) -> Result<Entity, StoreError> {
-    let attributes = stored::read(row.get(3)).map_err(|e| StoreError::Internal(e.to_string()))?;
+/// Which entities come whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// Those that need no room; of others comes their size.
+    Small,
+    /// All: who asks has the room.
+    Any,
+}
+
+/// The columns of an entity.
+#[must_use]
+pub fn columns_of(sizes: Sizes) -> &'static str {
+    match sizes {
+        Sizes::Small => columns_of_small!(),
+        Sizes::Any => columns_of_any!(),
+    }
+}
+
+/// What a row has.
+pub enum Found {
+    /// An entity.
+    Entity(Entity),
+    /// One that is large: how many bytes its attributes have as text.
+    Large(usize),
+}
+
+/// Reads a row that starts with [`columns_of`].
+pub fn found(row: &Row) -> Result<Found, StoreError> {
+    let text: &str = row.get(3);
+    match text.parse() {
+        Ok(size) => Ok(Found::Large(size)),
+        // Attributes are an object, never a number.
+        Err(_) => entity(row, text).map(Found::Entity),
+    }
+}
+
+fn entity(row: &Row, attributes: &str) -> Result<Entity, StoreError> {
+    let attributes = stored::read(attributes).map_err(|e| StoreError::Internal(e.to_string()))?;
     Ok(Entity {
         id: row.get(0),
         types: row.get(1),
@@ -66,7 +117,7 @@ impl Columns {
     pub fn add_changed(
         &mut self,
         tenant: TenantId,
-        before: &Entity,
+        before: &Before,
         entity: &Entity,
     ) -> Result<(), StoreError> {
         self.add(tenant, entity)?;
@@ -75,7 +126,8 @@ impl Columns {
             self.untyped.0.push(gone.clone());
             self.untyped.1.push(entity.id.clone());
         }
-        if !geometries(before).eq(geometries(entity)) {
+        let places = before.places.iter().map(|(iri, value)| (iri, value));
+        if !places.eq(geometries(entity)) {
             self.moved.push(entity.id.clone());
             self.add_places(entity);
         }
@@ -117,7 +169,26 @@ impl Columns {
     }
 }
 
-fn geometries(entity: &Entity) -> impl Iterator<Item = (&String, &crate::model::json::Json)> {
+/// What must be known of an entity as it was, to write what it became; not all of it, as it may be large.
+pub struct Before {
+    types: Vec<String>,
+    places: Vec<(String, Json)>,
+}
+
+impl Before {
+    /// Of an entity that is going to be changed.
+    #[must_use]
+    pub fn of(entity: &Entity) -> Self {
+        Self {
+            types: entity.types.clone(),
+            places: geometries(entity)
+                .map(|(iri, value)| (iri.clone(), value.clone()))
+                .collect(),
+        }
+    }
+}
+
+fn geometries(entity: &Entity) -> impl Iterator<Item = (&String, &Json)> {
     entity.attributes.iter().flat_map(|(iri, instances)| {
         instances
             .iter()
@@ -160,9 +231,55 @@ pub const UPDATE: &str = "with changed as ( \
     from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb)) \
   select 1 where false";
 
-/// Reads and locks entities in the one order that all writers keep, so that they never wait for each other in a circle.
-pub const LOCK: &str = "select e.id, e.types, e.scope, e.attrs::text, e.created, e.modified from mim.entities e \
-    where e.tenant = $1 and e.id = any($2::text[]) order by e.id for update";
+// Entities are locked in the one order that all writers keep, so that they never wait for each other in a circle.
+macro_rules! lock {
+    ($columns:expr) => {
+        concat!(
+            "select ",
+            $columns,
+            " from mim.entities e where e.tenant = $1 and e.id = any($2::text[]) order by e.id for update"
+        )
+    };
+}
+
+/// Reads and locks entities; of large ones see [`columns_of`].
+#[must_use]
+pub fn lock(sizes: Sizes) -> &'static str {
+    match sizes {
+        Sizes::Small => lock!(columns_of_small!()),
+        Sizes::Any => lock!(columns_of_any!()),
+    }
+}
+
+/// Reads one entity.
+#[must_use]
+pub fn read(sizes: Sizes) -> &'static str {
+    match sizes {
+        Sizes::Small => concat!(
+            "select ",
+            columns_of_small!(),
+            " from mim.entities e where e.tenant = $1 and e.id = $2"
+        ),
+        Sizes::Any => concat!(
+            "select ",
+            columns_of_any!(),
+            " from mim.entities e where e.tenant = $1 and e.id = $2"
+        ),
+    }
+}
+
+/// Reads and locks as many of the entities, by id, as have at most `$3` bytes of attributes together; of those after
+/// them comes their size.
+pub const LOCK_SOME: &str = "with locked as materialized ( \
+    select e.id, e.types, e.scope, e.attrs::text as attrs, e.created, e.modified from mim.entities e \
+    where e.tenant = $1 and e.id = any($2::text[]) order by e.id for update) \
+  select id, types, scope, \
+    case when sum(octet_length(attrs)) over (order by id) <= $3::bigint then attrs else octet_length(attrs)::text end, \
+    created, modified from locked order by id";
+
+/// Locks one entity and reads its types only.
+pub const LOCK_TYPES: &str =
+    "select e.types from mim.entities e where e.tenant = $1 and e.id = $2 for update";
 
 /// Deletes one locked entity.
 pub const DELETE: &str = "with gone as (delete from mim.entities where tenant = $1 and id = $2), \

@@ -3,7 +3,8 @@
 use crate::model::entity::Entity;
 use crate::query::sql::{Param, Statement};
 use crate::store::pool::TypedParam;
-use crate::store::{Store, StoreError, rows};
+use crate::store::rows::{self, Found};
+use crate::store::{Store, StoreError};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -16,6 +17,8 @@ pub struct Page {
     pub count: Option<u64>,
     /// Whether all of the page was taken; false: the taker had enough.
     pub whole: bool,
+    /// How many bytes the largest entity has that was left out because it is large; 0 where none was.
+    pub large: usize,
 }
 
 fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
@@ -36,7 +39,8 @@ fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
 
 impl Store {
     /// Reads a page, and the count where `count` is given, in one round trip. Entities are given to `take` one by one,
-    /// so that no page is ever in memory as a whole; it says false when it has had enough.
+    /// so that no page is ever in memory as a whole; it says false when it has had enough. After one that is left out
+    /// as large (see [`crate::store::rows::columns_of`]) no other one is given.
     pub async fn search(
         &self,
         page: &Statement,
@@ -46,14 +50,18 @@ impl Store {
     ) -> Result<Page, StoreError> {
         let mut lease = self.pool.lease().await?;
         let mut seen = 0;
-        let (mut more, mut whole) = (false, true);
+        let (mut more, mut whole, mut large) = (false, true, 0);
         let each = |row: &Row| {
             seen += 1;
             if seen > limit {
                 more = true;
                 return Ok(true);
             }
-            whole = take(&rows::entity(row)?);
+            match rows::found(row)? {
+                Found::Large(size) => large = large.max(size),
+                Found::Entity(entity) if large == 0 => whole = take(&entity),
+                Found::Entity(_) => {}
+            }
             Ok(whole)
         };
         let params = typed(&page.params);
@@ -63,7 +71,12 @@ impl Store {
             let total: i64 = rows.first().map_or(0, |row| row.get(0));
             u64::try_from(total).unwrap_or_default()
         });
-        Ok(Page { more, count, whole })
+        Ok(Page {
+            more,
+            count,
+            whole,
+            large,
+        })
     }
 
     /// Counts alone.

@@ -243,3 +243,16 @@ async fn a_thousand_entities_go_in_at_once() {
         .await;
     assert_eq!(count.header("ngsild-results-count"), "500");
 }
+
+#[tokio::test]
+async fn a_batch_of_too_many_entities_says_how_many_it_may_have() {
+    let broker = Broker::ready().await;
+    let items: Vec<Value> = (0..10_001)
+        .map(|n| json!({"id": format!("urn:x:{n}"), "type": "T"}))
+        .collect();
+    let answer = upsert(&broker, "", &items).await;
+    assert_eq!((answer.status, answer.error().as_str()), (400, "BadRequestData"));
+    assert!(answer.text().contains("at most 10000"), "{}", answer.text());
+    assert_eq!(upsert(&broker, "", &items[1..]).await.status, 201);
+    assert_eq!(upsert(&broker, "?options=update", &items[1..]).await.status, 204);
+}

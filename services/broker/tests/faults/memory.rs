@@ -172,3 +172,145 @@ async fn contexts_of_very_many_terms_stay_within_the_memory_of_a_pod() {
     assert!(taken > 0 && answers.iter().all(|a| matches!(a.status, 201 | 207 | 503)));
     stays_within_its_limit(&broker);
 }
+
+fn text_of(size: usize) -> String {
+    "x".repeat(size)
+}
+
+#[tokio::test]
+async fn an_entity_that_would_become_too_large_is_refused_and_goes_on_as_it_was() {
+    let broker = Broker::ready().await;
+    broker.create(r#"{"id":"urn:x:1","type":"T"}"#).await;
+    let text = text_of(7_900_000);
+    for n in 0..8 {
+        let answer = broker
+            .post("/entities/urn:x:1/attrs", &format!(r#"{{"p{n}":"{text}"}}"#))
+            .await;
+        if n == 0 {
+            assert_eq!(answer.status, 204, "{}", answer.text());
+        } else {
+            assert_eq!((answer.status, answer.error().as_str()), (400, "BadRequestData"));
+            assert!(answer.text().contains("too large"), "{}", answer.text());
+        }
+    }
+    let attribute = broker
+        .send("PUT", "/entities/urn:x:1/attrs/p0", &[], Some(r#"{"value":1}"#))
+        .await;
+    assert_eq!(attribute.status, 204, "{}", attribute.text());
+    assert_eq!(
+        broker.get("/entities/urn:x:1?options=keyValues").await.json()["p0"],
+        1
+    );
+    stays_within_its_limit(&broker);
+}
+
+/// Entities of 7 MB, under the ids `urn:x:0` and so on.
+async fn large_entities(broker: &Broker, count: usize) {
+    let text = text_of(7_000_000);
+    for n in 0..count {
+        broker
+            .create(&format!(r#"{{"id":"urn:x:{n}","type":"T","p":"{text}"}}"#))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_small_batch_over_large_entities_is_written_in_parts() {
+    let broker = Broker::ready().await;
+    large_entities(&broker, 15).await;
+    let item = |n: usize| json!({"id": format!("urn:x:{n}"), "type": "T", "added": 5});
+    let items: Vec<_> = (0..25).map(item).collect();
+    let answer = broker
+        .post(
+            "/entityOperations/upsert?options=update",
+            &json!(items).to_string(),
+        )
+        .await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(
+        answer.json().as_array().unwrap().len(),
+        10,
+        "those that were not there"
+    );
+    let written = "select count(*) from mim.entities where attrs -> 'https://uri.etsi.org/ngsi-ld/default-context/added' is not null";
+    assert_eq!(broker.database.psql(written), "25");
+    stays_within_its_limit(&broker);
+}
+
+#[tokio::test]
+async fn many_readers_of_large_entities_share_the_memory() {
+    let broker = Broker::ready().await;
+    large_entities(&broker, 6).await;
+    broker.create(r#"{"id":"urn:x:small","type":"S"}"#).await;
+    let pages = [
+        "/entities?type=T&limit=4",
+        "/entities?type=T&limit=2&offset=3",
+        "/entities/urn:x:1",
+        "/entities/urn:x:2",
+    ];
+    let reads = (0..40).map(|n| broker.get(pages[n % pages.len()]));
+    let answers = futures::future::join_all(reads).await;
+    let read = answers.iter().filter(|a| a.status == 200).count();
+    println!("{read} of {} read", answers.len());
+    assert!(read >= 4);
+    assert!(answers.iter().all(|a| matches!(a.status, 200 | 503)));
+    let whole = answers
+        .iter()
+        .filter(|a| a.status == 200)
+        .all(|a| a.json().is_array() || a.json()["p"]["value"].is_string());
+    assert!(whole);
+    assert_eq!(
+        broker.get("/entities?type=S").await.json()[0]["id"],
+        "urn:x:small"
+    );
+    let all = broker.get("/entities?type=T&limit=10").await;
+    assert_eq!((all.status, all.error().as_str()), (403, "TooManyResults"));
+    stays_within_its_limit(&broker);
+}
+
+#[tokio::test]
+async fn readers_that_take_a_byte_at_a_time_hold_no_more_than_the_room_of_answers() {
+    let broker = Broker::ready().await;
+    large_entities(&broker, 1).await;
+    broker.create(r#"{"id":"urn:x:small","type":"S"}"#).await;
+    let mut slow = Vec::new();
+    for _ in 0..60 {
+        let mut stream = tokio::net::TcpStream::connect(broker.api).await.unwrap();
+        stream
+            .write_all(b"GET /ngsi-ld/v1/entities/urn:x:0 HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        slow.push(tokio::spawn(async move {
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await.unwrap();
+            let mut taken = 0;
+            while taken < 1000 && stream.read_exact(&mut [0]).await.is_ok() {
+                taken += 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            String::from_utf8_lossy(&status).into_owned()
+        }));
+    }
+    crate::support::eventually(30, "a large answer is refused", async || {
+        broker.get("/entities/urn:x:0").await.status == 503
+    })
+    .await;
+    let started = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(broker.get("/entities/urn:x:small").await.status, 200);
+        assert_eq!(broker.get("/entities?type=S").await.status, 200);
+    }
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    stays_within_its_limit(&broker);
+    for reader in &slow {
+        reader.abort();
+    }
+    crate::support::eventually(20, "large answers are given again", async || {
+        broker.get("/entities/urn:x:0").await.status == 200
+    })
+    .await;
+}
