@@ -3,7 +3,7 @@
 use crate::api::App;
 use crate::api::accept::{Media, OFFERED, negotiate};
 use crate::api::call::Call;
-use crate::api::params::Known;
+use crate::api::params::{Known, MAX_LIMIT};
 use crate::api::problem::Problem;
 use crate::api::query::too_slow;
 use crate::api::reply;
@@ -15,6 +15,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::Request;
+use http::header::LINK;
 
 const LIST: Known = Known {
     names: &["details", "limit", "offset", "local"],
@@ -32,38 +33,51 @@ pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Resp
     let (call, _) = Call::begin(app, request, &LIST)?;
     let context = call.link_context().await?;
     let media = negotiate(&call.head.headers, &OFFERED)?;
-    let offset = usize::try_from(call.params.offset()?).unwrap_or(usize::MAX);
+    let offset = call.params.offset()?;
     let limit = if call.params.get("limit").is_some() {
         call.params.limit(false)?
     } else {
-        usize::MAX
+        MAX_LIMIT
     };
-    let body = if call.params.flag("details")? {
+    // One more tells whether there is a page after this one.
+    let of_page = (
+        i64::try_from(offset).unwrap_or(i64::MAX),
+        i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1,
+    );
+    let (body, found) = if call.params.flag("details")? {
         let types = call
             .app
             .store
-            .types_with_attributes(call.tenant)
-            .await
-            .map_err(too_slow)?;
-        let shown = types.iter().skip(offset).take(limit);
-        Json::Array(
-            shown
-                .map(|(iri, attributes)| {
-                    with_context(entity_type(iri, attributes, &context), media, &context)
-                })
-                .collect(),
-        )
-    } else {
-        let types = call.app.store.type_names(call.tenant).await?;
-        let names = types
+            .types_with_attributes(call.tenant, of_page.0, of_page.1);
+        let types = types.await.map_err(too_slow)?;
+        let shown = types
             .iter()
-            .skip(offset)
             .take(limit)
-            .map(|iri| name(iri, &context))
-            .collect();
-        with_context(type_list(names), media, &context)
+            .map(|(iri, attributes)| with_context(entity_type(iri, attributes, &context), media, &context));
+        (Json::Array(shown.collect()), types.len())
+    } else {
+        let types = call
+            .app
+            .store
+            .type_names(call.tenant, of_page.0, of_page.1)
+            .await?;
+        let names = types.iter().take(limit).map(|iri| name(iri, &context)).collect();
+        (with_context(type_list(names), media, &context), types.len())
     };
-    Ok(reply::read(media, body.to_text(), &context, media == Media::Json))
+    let body = reply::roomed(body.to_text(), &call.app.rooms.answers).await?;
+    let mut response = reply::read(media, body, &context, media == Media::Json);
+    if found > limit {
+        let next = call
+            .params
+            .page(limit, offset + u64::try_from(limit).unwrap_or(u64::MAX));
+        let text = format!(
+            "<{}?{next}>;rel=\"next\";type=\"{}\"",
+            call.head.uri.path(),
+            media.name()
+        );
+        reply::append(response.headers_mut(), LINK, text);
+    }
+    Ok(response)
 }
 
 /// One type.
@@ -84,7 +98,8 @@ pub async fn one(
         .map_err(too_slow)?;
     let details = details.ok_or_else(|| Problem::not_found(format!("no entity has the type {iri}")))?;
     let body = with_context(type_info(&iri, &details, &context), media, &context);
-    Ok(reply::read(media, body.to_text(), &context, media == Media::Json))
+    let body = reply::roomed(body.to_text(), &call.app.rooms.answers).await?;
+    Ok(reply::read(media, body, &context, media == Media::Json))
 }
 
 fn object<const N: usize>(members: [(&str, Json); N]) -> Json {

@@ -7,12 +7,12 @@ const NAMES: &str = "with recursive names as ( \
     union all \
     select (select t.type from mim.entity_types t where t.tenant = $1 and t.type > n.type order by t.type limit 1) \
     from names n where n.type is not null) \
-  select type from names where type is not null";
+  select type from names where type is not null offset $2 limit $3";
 
 const WITH_ATTRIBUTES: &str = "select t.type, array_agg(distinct a.name order by a.name) filter (where a.name is not null) \
     from mim.entity_types t join mim.entities e on e.tenant = t.tenant and e.id = t.id \
     left join lateral jsonb_object_keys(e.attrs) as a(name) on true \
-    where t.tenant = $1 group by t.type order by t.type";
+    where t.tenant = $1 group by t.type order by t.type offset $2 limit $3";
 
 const ONE: &str = "select count(distinct e.id), a.name, \
         array_agg(distinct i.value ->> 'type' order by i.value ->> 'type') filter (where i.value is not null) \
@@ -30,9 +30,16 @@ pub struct TypeDetails {
 }
 
 impl Store {
-    /// The types, by IRI. Costs as much as there are types, however many entities.
-    pub async fn type_names(&self, tenant: TenantId) -> Result<Vec<String>, StoreError> {
-        let rows = self.pool.lease().await?.query(NAMES, &[&tenant.0]).await?;
+    /// At most `limit` of the types, by IRI, after the first `offset`. Costs as much as there are types up to there,
+    /// however many entities.
+    pub async fn type_names(
+        &self,
+        tenant: TenantId,
+        offset: i64,
+        limit: i64,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        let rows = lease.query(NAMES, &[&tenant.0, &offset, &limit]).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
@@ -40,12 +47,14 @@ impl Store {
     pub async fn types_with_attributes(
         &self,
         tenant: TenantId,
+        offset: i64,
+        limit: i64,
     ) -> Result<Vec<(String, Vec<String>)>, StoreError> {
         let rows = self
             .pool
             .lease()
             .await?
-            .query(WITH_ATTRIBUTES, &[&tenant.0])
+            .query(WITH_ATTRIBUTES, &[&tenant.0, &offset, &limit])
             .await?;
         Ok(rows
             .iter()

@@ -55,3 +55,37 @@ async fn types_are_listed_with_and_without_details() {
         .await;
     assert!(ld.json()["@context"].is_string() && ld.header("link").is_empty());
 }
+
+#[tokio::test]
+async fn a_list_without_a_limit_is_a_page_and_says_where_the_next_one_is() {
+    let broker = Broker::ready().await;
+    broker.create(r#"{"id":"urn:x:1","type":"T"}"#).await;
+    broker.database.psql(
+        "insert into mim.entity_types (tenant, type, id) select tenant, 'urn:t:' || to_char(n, 'FM0000'), 'urn:x:1' from mim.entities, generate_series(1, 1200) n",
+    );
+    let first = broker.get("/types").await;
+    assert_eq!(first.json()["typeList"].as_array().unwrap().len(), 1000);
+    let links: Vec<_> = first
+        .headers
+        .get_all("link")
+        .iter()
+        .map(|l| l.to_str().unwrap())
+        .collect();
+    assert!(
+        links
+            .iter()
+            .any(|l| l.contains("rel=\"next\"") && l.contains("limit=1000&offset=1000")),
+        "{links:?}"
+    );
+    let second = broker.get("/types?limit=1000&offset=1000").await;
+    assert_eq!(second.json()["typeList"].as_array().unwrap().len(), 201);
+    assert!(
+        second
+            .headers
+            .get_all("link")
+            .iter()
+            .all(|l| !l.to_str().unwrap().contains("next"))
+    );
+    let details = broker.get("/types?details=true&limit=2&offset=1199").await.json();
+    assert_eq!(details.as_array().unwrap().len(), 2);
+}
