@@ -75,7 +75,7 @@ check: deps-build $(DENY) ## Formatting, lints, licences, advisories where their
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(DENY) --all-features check licenses bans sources
 	@if timeout 120 $(DENY) fetch db >/dev/null 2>&1; then \
-	  echo "$(DENY) --all-features check --disable-fetch advisories"; $(DENY) --all-features check --disable-fetch advisories; \
+	  echo "$(DENY) --all-features --offline check advisories"; $(DENY) --all-features --offline check advisories; \
 	else echo "make: advisories are not checked: their database cannot be reached"; fi
 	$(CARGO) run --quiet --locked -p mim-crds --bin crdgen -- --check
 
