@@ -96,7 +96,7 @@ impl<'a> Applier<'a> {
         let uid = match seen {
             Some(seen) if is_of_another(seen, owner) => return Err(self.taken(owner, child).await),
             // Data that is going stays until its last user has gone; what that means is told by the kind, which sees it too.
-            Some(seen) if seen.deleting && child.bond == Bond::Kept => return Ok(Outcome::AsItWas),
+            Some(seen) if seen.deleting && child.bond != Bond::Owned => return Ok(Outcome::AsItWas),
             Some(seen) if seen.deleting => return Err(going(child.kind, &child.name)),
             Some(seen) => Some(seen.uid.clone()),
             None => None,
@@ -173,7 +173,9 @@ impl<'a> Applier<'a> {
             .map_err(|error| Trouble::of(error, asked))?;
         match found {
             Some(found) if found.metadata.deletion_timestamp.is_some() => Err(going(kind, name)),
-            Some(found) if belongs(&found, owner, bond) => Ok(found.metadata.uid.unwrap_or_default()),
+            Some(found) if belongs(&found, owner, bond) || was_ours(&found, owner, bond) => {
+                Ok(found.metadata.uid.unwrap_or_default())
+            }
             Some(found) => Err(not_ours(kind, name, &found, owner)),
             // Gone again meanwhile: the next pass takes the name.
             None => Err(going(kind, name)),
@@ -307,8 +309,28 @@ pub fn belongs(object: &LiveObject, owner: &Owner, bond: Bond) -> bool {
     match (bond, controller(object)) {
         (Bond::Owned, Some(of)) => of.uid == owner.uid,
         (Bond::Kept, Some(of)) => labelled && of.uid == owner.uid,
+        (Bond::Regained, of) => of.is_none_or(|of| of.uid == owner.uid) && names_no_other(object, owner),
         (_, None) => labelled,
     }
+}
+
+/// Whether a child that outlives its owner was written by us and has only lost labels of ours. It is given them back; but nothing is ever deleted
+/// by this: who takes the labels of a volume away may mean to keep it.
+#[must_use]
+pub fn was_ours(object: &LiveObject, owner: &Owner, bond: Bond) -> bool {
+    let mut writers = object.metadata.managed_fields.iter().flatten();
+    bond != Bond::Owned
+        && controller(object).is_none_or(|of| of.uid == owner.uid)
+        && names_no_other(object, owner)
+        && writers.any(|entry| entry.manager.as_deref() == Some(MANAGER))
+}
+
+/// Whether none of the labels by which a child is found says that it belongs to somebody else.
+fn names_no_other(object: &LiveObject, owner: &Owner) -> bool {
+    owner
+        .labels()
+        .iter()
+        .all(|(key, value)| label(object, key).is_none_or(|held| held == value))
 }
 
 /// The reference of the object's one controller, if it has one.
@@ -344,7 +366,8 @@ pub fn not_ours(kind: ChildKind, name: &str, found: &LiveObject, owner: &Owner) 
 }
 
 /// Whom an object belongs to, in words.
-fn belongs_to(object: &LiveObject) -> String {
+#[must_use]
+pub fn belongs_to(object: &LiveObject) -> String {
     match (controller(object), label(object, MANAGED_BY_LABEL)) {
         (Some(of), _) => format!("{} {}", of.kind, of.name),
         (None, Some(manager)) => format!("whoever manages it ({MANAGED_BY_LABEL}={manager})"),

@@ -210,6 +210,9 @@ pub enum Bond {
     /// It carries none (invariant 8): data and the keys to it stay, found again by label and name. Only where their deletion is asked for and
     /// confirmed they carry one, too ([`Children::bind`]), and still nothing but garbage collection ever deletes them.
     Kept,
+    /// As [`Self::Kept`], and taken back by its name alone, as long as nothing on it names another owner: a volume that is known to hold our data
+    /// may have lost our labels, or been brought back by a tool that never knew them.
+    Regained,
 }
 
 /// One rendered child.
@@ -258,6 +261,11 @@ impl Children {
     /// Adds a child that outlives its owner.
     pub fn keep(&mut self, object: &impl Serialize) {
         self.add(object, Bond::Kept);
+    }
+
+    /// Adds a child that outlives its owner, and is taken back without our labels, too.
+    pub fn regain(&mut self, object: &impl Serialize) {
+        self.add(object, Bond::Regained);
     }
 
     /// Renders the object: namespace, the labels it is found by, owner reference and digest are set here, over
@@ -313,7 +321,7 @@ impl Children {
         for child in self
             .children
             .values_mut()
-            .filter(|child| child.bond == Bond::Kept)
+            .filter(|child| child.bond != Bond::Owned)
         {
             if let Some((body, digest)) = bound(child.body.clone(), &reference) {
                 (child.body, child.digest) = (body, digest);

@@ -21,8 +21,6 @@ pub struct Memory {
     pub applied: Digests,
     /// Secrets were seen to be in order, for this generation.
     pub secrets_in_order: Option<SecretsInOrder>,
-    /// Since when the object is not ready.
-    pub not_ready_since: Option<Instant>,
     /// What its last event said.
     pub last_event: Option<(String, String)>,
 }

@@ -29,3 +29,4 @@ pub mod suspects;
 pub mod trigger;
 pub mod trouble;
 pub mod watch;
+pub mod words;

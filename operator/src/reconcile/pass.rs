@@ -342,7 +342,7 @@ impl<K: Kind> Pass<'_, K> {
         complaints: &mut Vec<Complaint>,
         stepped: &mut bool,
     ) -> Result<(), Trouble> {
-        secret::keep_in_order(self, Care::Full).await?;
+        notes.extend(secret::keep_in_order(self, Care::Full).await?);
         let mut children = K::build(plan);
         if self.object.data_goes() {
             children.bind();
@@ -415,7 +415,6 @@ impl<K: Kind> Pass<'_, K> {
             (None, Some(facts)) => Verdict::from_facts(facts),
             (None, None) => Verdict::Progressing,
         };
-        self.note_readiness(&verdict);
         let conditions = self.conditions(&verdict);
         let handled = self.requested();
         let members = observation.as_ref().map(|facts| &facts.status);
@@ -460,7 +459,8 @@ impl<K: Kind> Pass<'_, K> {
 
     /// What goes on where no child is written: certificates that are there are renewed, and data goes with the object or outlives it as that says.
     async fn look_after(&mut self) -> Result<(), Trouble> {
-        let renewed = secret::keep_in_order(self, Care::Renew).await;
+        // What is renewed because its time has come is nobody's edit: there is nothing to tell.
+        let renewed = secret::keep_in_order(self, Care::Renew).await.map(drop);
         retention::follow(self).await.and(renewed)
     }
 
@@ -499,12 +499,10 @@ impl<K: Kind> Pass<'_, K> {
         })
     }
 
-    fn note_readiness(&mut self, verdict: &Verdict) {
-        if verdict.is_ready() {
-            self.memory.not_ready_since = None;
-        } else {
-            self.memory.not_ready_since.get_or_insert_with(Instant::now);
-        }
+    /// Whether the object has not been ready for longer than it usually takes.
+    #[must_use]
+    pub fn waits_long(&self) -> bool {
+        suspects::waits_long(&conditions_in(&self.status_before()), (self.cx.now)())
     }
 
     fn conditions(&self, verdict: &Verdict) -> Vec<Condition> {

@@ -1,7 +1,8 @@
 //! Secrets that are generated once and looked after by name.
 //!
-//! They are never listed or watched (invariant 7), so each is looked at when an object has a new generation, when a pass is
-//! requested, at the resync, and when a certificate in it is due; not at every pass. They carry no owner reference: data
+//! They are never listed or watched (invariant 7), so they are looked at in passes: when an object has a new generation, when a pass is
+//! requested, when a certificate is due, else not more often than once a minute; every ten seconds while the object has not been ready for
+//! longer than usual, for a Secret that is missing may be why. They carry no owner reference: data
 //! outlives mistakes, and so does the key to it (invariant 8). A Secret that is not ours is never adopted.
 
 use std::collections::BTreeMap;
@@ -9,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use mim_crds::EventReason;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use super::apply::{belongs, not_ours};
+use super::apply::{belongs, not_ours, was_ours};
 use super::certificate::{self, Authority, Decision, Leaf};
 use super::child::{Bond, ChildKind};
 use super::credentials::{self, Login, Password};
+use super::event::Note;
 use super::kind::Kind;
 use super::live::LiveObject;
 use super::memory::SecretsInOrder;
@@ -24,8 +27,11 @@ use super::request::Purpose;
 use super::retention;
 use super::trouble::{Asked, Trouble};
 
-/// Shorter than the resync, so that every resync looks.
-const LOOK_AGAIN: Duration = Duration::from_mins(30);
+/// A pass looks again after this long: a burst of passes is one look, and every resync looks.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// The same while the object is not ready for longer than usual.
+const LOOK_AGAIN_UNREADY: Duration = Duration::from_secs(10);
 
 /// A Secret that must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,27 +81,41 @@ pub enum Care {
     Renew,
 }
 
-/// Looks after the Secrets of one object, if it is time to.
-pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Result<(), Trouble> {
+/// Looks after the Secrets of one object, if it is time to, and tells what it put back.
+pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Result<Vec<Note>, Trouble> {
     let wanted = &pass.object.generated(&pass.owner);
     if wanted.is_empty() || in_order(pass) {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    // A care that fails is owed until one does not.
-    pass.memory.secrets_in_order = None;
-    let keeper = Keeper {
+    // What was in order once in this process and no longer is, somebody else has changed. A care that fails is owed until one does not.
+    let were_in_order = pass.memory.secrets_in_order.take().is_some();
+    let mut keeper = Keeper {
         pass,
         now: (pass.cx.now)(),
+        repaired: Vec::new(),
+        has_new_authority: false,
     };
     if care == Care::Renew && !keeper.all_exist(wanted).await? {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut authorities: BTreeMap<&str, Authority> = BTreeMap::new();
     let mut renew_at = None;
     for secret in wanted {
         let due = match &secret.content {
-            Content::Credentials { .. } => {
-                keeper.credentials(secret).await?;
+            Content::Credentials { .. } if care == Care::Renew => None,
+            Content::Credentials {
+                host,
+                port,
+                dbname,
+                username,
+            } => {
+                let login = Login {
+                    host,
+                    port: *port,
+                    dbname,
+                    username,
+                };
+                keeper.credentials(secret, &login).await?;
                 None
             }
             Content::Authority { common_name } => {
@@ -112,6 +132,7 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
         };
         renew_at = [renew_at, due].into_iter().flatten().min();
     }
+    let repaired = keeper.repaired;
     pass.memory.secrets_in_order = Some(SecretsInOrder {
         generation: pass.generation,
         request: pass.requested(),
@@ -119,24 +140,45 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
         at: Instant::now(),
         renew_at,
     });
-    Ok(())
+    let notes = repaired.into_iter().filter(|_| were_in_order);
+    Ok(notes
+        .map(|what| Note::warning(EventReason::Repaired, what))
+        .collect())
 }
 
 fn in_order<K: Kind>(pass: &Pass<'_, K>) -> bool {
+    let look_again = if pass.waits_long() {
+        LOOK_AGAIN_UNREADY
+    } else {
+        LOOK_AGAIN
+    };
     pass.memory.secrets_in_order.as_ref().is_some_and(|order| {
         order.generation == pass.generation
             && order.request == pass.requested()
             && order.goes == pass.object.data_goes()
-            && order.at.elapsed() < LOOK_AGAIN
+            && order.at.elapsed() < look_again
             && order.renew_at.is_none_or(|at| (pass.cx.now)().as_second() < at)
     })
 }
 
 type Data = BTreeMap<String, String>;
 
+/// A Secret that is there.
+struct Held {
+    secret: Secret,
+    /// What in it is text.
+    data: Data,
+    /// Whether it carries our labels.
+    labelled: bool,
+}
+
 struct Keeper<'a, 'b, K: Kind> {
     pass: &'a Pass<'b, K>,
     now: jiff::Timestamp,
+    /// What was missing or wrong, in words.
+    repaired: Vec<String>,
+    /// Whether an authority was made in this look: a certificate that follows it was not changed by anybody else.
+    has_new_authority: bool,
 }
 
 impl<K: Kind> Keeper<'_, '_, K> {
@@ -149,41 +191,44 @@ impl<K: Kind> Keeper<'_, '_, K> {
         Ok(true)
     }
 
-    async fn credentials(&self, secret: &Generated) -> Result<(), Trouble> {
-        let Content::Credentials {
-            host,
-            port,
-            dbname,
-            username,
-        } = &secret.content
-        else {
-            return Ok(());
+    /// A password that is there stays, whoever wrote it: the database follows the Secret.
+    async fn credentials(&mut self, secret: &Generated, login: &Login<'_>) -> Result<(), Trouble> {
+        let held = self.found(secret).await?;
+        let password = held
+            .as_ref()
+            .and_then(|held| held.data.get("password"))
+            .filter(|password| !password.is_empty());
+        let password = match password {
+            Some(password) => Password::known(password.clone()),
+            None => Password::generate(&mut OsRng.unwrap_err()),
         };
-        if self.found(secret).await?.is_some() {
+        let wanted = credentials::app_secret(login, &password);
+        let is_right = |held: &Held| {
+            held.labelled
+                && wanted
+                    .iter()
+                    .all(|(key, value)| held.data.get(*key) == Some(value))
+        };
+        if held.as_ref().is_some_and(is_right) {
             return Ok(());
         }
-        let login = Login {
-            host,
-            port: *port,
-            dbname,
-            username,
-        };
-        let password = Password::generate(&mut OsRng.unwrap_err());
-        let data = credentials::app_secret(&login, &password);
-        let data = data
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value))
-            .collect();
-        self.write(secret, "kubernetes.io/basic-auth", data, None).await
+        let data = wanted.into_iter().map(|(key, value)| (key.to_owned(), value));
+        let how = How::Repair;
+        self.write(secret, "kubernetes.io/basic-auth", data.collect(), held, how)
+            .await
     }
 
     /// The authority in force, and when to look at it again.
-    async fn authority(&self, secret: &Generated, common_name: &str) -> Result<(Authority, i64), Trouble> {
+    async fn authority(
+        &mut self,
+        secret: &Generated,
+        common_name: &str,
+    ) -> Result<(Authority, i64), Trouble> {
         let held = self.found(secret).await?;
-        let existing = held.as_ref().and_then(|(_, data)| {
+        let existing = held.as_ref().and_then(|held| {
             Some(Authority {
-                bundle: data.get("ca.crt")?.clone(),
-                key: data.get("ca.key")?.clone(),
+                bundle: held.data.get("ca.crt")?.clone(),
+                key: held.data.get("ca.key")?.clone(),
             })
         });
         let lifetime = certificate::AUTHORITY_LIFETIME;
@@ -194,37 +239,44 @@ impl<K: Kind> Keeper<'_, '_, K> {
             self.now,
             &mut OsRng.unwrap_err(),
         );
-        match (decision.map_err(bug)?, existing) {
-            (Decision::Keep { renew_at }, Some(existing)) => Ok((existing, renew_at.as_second())),
+        let (authority, renew_at, how) = match (decision.map_err(bug)?, existing) {
+            (Decision::Keep { renew_at }, Some(existing)) if is_labelled(held.as_ref()) => {
+                return Ok((existing, renew_at.as_second()));
+            }
+            (Decision::Keep { renew_at }, Some(existing)) => (existing, renew_at, How::Repair),
             (Decision::Keep { .. }, None) => {
-                Err(Trouble::Bug("an authority that is not there was kept".into()))
+                return Err(Trouble::Bug("an authority that is not there was kept".into()));
             }
             (Decision::Issue { made, renew_at, why }, _) => {
                 tracing::info!(secret = secret.name, %why, "an authority is made");
-                let data = [("ca.crt", made.bundle.clone()), ("ca.key", made.key.clone())];
-                self.write(secret, "Opaque", owned(data), held.map(|(held, _)| held))
-                    .await?;
-                Ok((made, renew_at.as_second()))
+                self.has_new_authority = true;
+                (made, renew_at, How::of(&why))
             }
-        }
+        };
+        let data = [
+            ("ca.crt", authority.bundle.clone()),
+            ("ca.key", authority.key.clone()),
+        ];
+        self.write(secret, "Opaque", owned(data), held, how).await?;
+        Ok((authority, renew_at.as_second()))
     }
 
     /// When to look at the certificate again.
     async fn certificate(
-        &self,
+        &mut self,
         secret: &Generated,
         authority: &Authority,
         names: &[String],
     ) -> Result<i64, Trouble> {
         let held = self.found(secret).await?;
-        let existing = held.as_ref().and_then(|(_, data)| {
+        let existing = held.as_ref().and_then(|held| {
             Some(Leaf {
-                certificate: data.get("tls.crt")?.clone(),
-                key: data.get("tls.key")?.clone(),
+                certificate: held.data.get("tls.crt")?.clone(),
+                key: held.data.get("tls.key")?.clone(),
             })
         });
-        let bundle_is_new = held.as_ref().is_some_and(|(_, data)| {
-            data.get("ca.crt").map(String::as_str) != Some(authority.bundle.as_str())
+        let has_bundle = held.as_ref().is_some_and(|held| {
+            held.data.get("ca.crt").map(String::as_str) == Some(authority.bundle.as_str())
         });
         let lifetime = self
             .pass
@@ -240,12 +292,17 @@ impl<K: Kind> Keeper<'_, '_, K> {
             self.now,
             &mut OsRng.unwrap_err(),
         );
-        let (leaf, renew_at) = match (decision.map_err(bug)?, existing) {
-            (Decision::Keep { renew_at }, Some(existing)) if bundle_is_new => (existing, renew_at),
-            (Decision::Keep { renew_at }, _) => return Ok(renew_at.as_second()),
+        let (leaf, renew_at, how) = match (decision.map_err(bug)?, existing) {
+            (Decision::Keep { renew_at }, Some(_)) if has_bundle && is_labelled(held.as_ref()) => {
+                return Ok(renew_at.as_second());
+            }
+            (Decision::Keep { renew_at }, Some(existing)) => (existing, renew_at, How::Repair),
+            (Decision::Keep { .. }, None) => {
+                return Err(Trouble::Bug("a certificate that is not there was kept".into()));
+            }
             (Decision::Issue { made, renew_at, why }, _) => {
                 tracing::info!(secret = secret.name, %why, "a certificate is made");
-                (made, renew_at)
+                (made, renew_at, How::of(&why))
             }
         };
         let data = [
@@ -253,13 +310,13 @@ impl<K: Kind> Keeper<'_, '_, K> {
             ("tls.key", leaf.key),
             ("ca.crt", authority.bundle.clone()),
         ];
-        self.write(
-            secret,
-            "kubernetes.io/tls",
-            owned(data),
-            held.map(|(held, _)| held),
-        )
-        .await?;
+        let how = if self.has_new_authority && held.is_some() {
+            How::Renewal
+        } else {
+            how
+        };
+        self.write(secret, "kubernetes.io/tls", owned(data), held, how)
+            .await?;
         Ok(renew_at.as_second())
     }
 
@@ -272,7 +329,7 @@ impl<K: Kind> Keeper<'_, '_, K> {
     }
 
     /// The Secret, if it exists and is ours. One that is not ours is trouble.
-    async fn found(&self, secret: &Generated) -> Result<Option<(Secret, Data)>, Trouble> {
+    async fn found(&self, secret: &Generated) -> Result<Option<Held>, Trouble> {
         let owner = &self.pass.owner;
         let resource = ChildKind::Secret.api_resource();
         let found = self
@@ -288,7 +345,8 @@ impl<K: Kind> Keeper<'_, '_, K> {
             metadata: found.metadata.clone(),
             status: None,
         };
-        if !belongs(&bare, owner, Bond::Kept) {
+        let labelled = belongs(&bare, owner, Bond::Kept);
+        if !labelled && !was_ours(&bare, owner, Bond::Kept) {
             return Err(not_ours(ChildKind::Secret, &secret.name, &bare, owner));
         }
         let found = self.bound(secret, found).await?;
@@ -299,7 +357,11 @@ impl<K: Kind> Keeper<'_, '_, K> {
             .flatten()
             .filter_map(|(key, value)| Some((key.clone(), text(value)?)))
             .collect();
-        Ok(Some((found, data)))
+        Ok(Some(Held {
+            secret: found,
+            data,
+            labelled,
+        }))
     }
 
     /// The Secret, made to go with its owner or to outlive it as that says, and written only where it is not so yet.
@@ -322,16 +384,47 @@ impl<K: Kind> Keeper<'_, '_, K> {
             .map_err(|error| Trouble::of(error, self.asked(secret)))
     }
 
-    /// Makes it, or writes over exactly the version that was read.
+    /// Makes it, or writes over exactly the version that was read; keys that are not ours stay.
     async fn write(
-        &self,
+        &mut self,
         secret: &Generated,
         r#type: &str,
         data: Data,
-        held: Option<Secret>,
+        held: Option<Held>,
+        how: How,
     ) -> Result<(), Trouble> {
+        let was_there = held.is_some();
+        let body = self.body(secret, r#type, data, held.map(|held| held.secret));
+        let resource = ChildKind::Secret.api_resource();
+        let (requests, namespace) = (&self.pass.cx.requests, &self.pass.owner.namespace);
+        let written: Result<LiveObject, kube::Error> = if was_there {
+            requests
+                .update(&resource, namespace, &secret.name, &body, Purpose::Secret)
+                .await
+        } else {
+            if self.pass.known {
+                retention::is_there(self.pass).await?;
+            }
+            requests
+                .create(&resource, namespace, &body, Purpose::Secret)
+                .await
+        };
+        written.map_err(|error| Trouble::of(error, self.asked(secret)))?;
+        if how == How::Repair {
+            let what = if was_there {
+                "was changed by somebody else: put back"
+            } else {
+                "was deleted by somebody else: made again"
+            };
+            self.repaired
+                .push(format!("{} {} {what}", ChildKind::Secret.name(), secret.name));
+        }
+        Ok(())
+    }
+
+    fn body(&self, secret: &Generated, r#type: &str, data: Data, held: Option<Secret>) -> Secret {
         let owner = &self.pass.owner;
-        let mut body = held.clone().unwrap_or_default();
+        let mut body = held.unwrap_or_default();
         body.metadata.name = Some(secret.name.clone());
         body.metadata.namespace = Some(owner.namespace.clone());
         body.metadata.managed_fields = None;
@@ -344,33 +437,35 @@ impl<K: Kind> Keeper<'_, '_, K> {
         let labels = body.metadata.labels.get_or_insert_default();
         labels.extend(secret.labels.clone());
         labels.extend(owner.labels());
-        body.type_ = held
-            .as_ref()
-            .and_then(|held| held.type_.clone())
-            .or_else(|| Some(r#type.to_owned()));
-        body.data = Some(
-            data.into_iter()
-                .map(|(key, value)| (key, ByteString(value.into_bytes())))
-                .collect(),
-        );
-        let resource = ChildKind::Secret.api_resource();
-        let requests = &self.pass.cx.requests;
-        let written: Result<LiveObject, kube::Error> = if held.is_some() {
-            requests
-                .update(&resource, &owner.namespace, &secret.name, &body, Purpose::Secret)
-                .await
-        } else {
-            if self.pass.known {
-                retention::is_there(self.pass).await?;
-            }
-            requests
-                .create(&resource, &owner.namespace, &body, Purpose::Secret)
-                .await
-        };
-        written
-            .map(drop)
-            .map_err(|error| Trouble::of(error, self.asked(secret)))
+        body.type_.get_or_insert_with(|| r#type.to_owned());
+        let bytes = data
+            .into_iter()
+            .map(|(key, value)| (key, ByteString(value.into_bytes())));
+        body.data.get_or_insert_default().extend(bytes);
+        body
     }
+}
+
+/// Why a Secret is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Its time has come.
+    Renewal,
+    /// It is not there, or not as we left it.
+    Repair,
+}
+
+impl How {
+    const fn of(why: &certificate::Why) -> Self {
+        match why {
+            certificate::Why::Due => Self::Renewal,
+            _ => Self::Repair,
+        }
+    }
+}
+
+fn is_labelled(held: Option<&Held>) -> bool {
+    held.is_some_and(|held| held.labelled)
 }
 
 fn owned<const N: usize>(data: [(&str, String); N]) -> Data {

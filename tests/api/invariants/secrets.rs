@@ -10,7 +10,7 @@ use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
 
 use super::quiet::app_secret;
-use crate::city::{CHILD_KINDS, City, broker, platform};
+use crate::city::{CHILD_KINDS, City, broker, image, platform};
 use mim_tests::cluster::api_of;
 
 /// What must not be told: passwords and private keys (of those a line, as a whole PEM text is seldom printed on one).
@@ -272,4 +272,90 @@ async fn row_secret_of_credentials_deleted_it_is_made_anew_at_the_next_pass_and_
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn row_secret_of_credentials_deleted_or_edited_is_put_back_while_a_pod_waits_for_it_and_an_event_says_so()
+ {
+    let city = City::new("secret-repair").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    city.quiet().await;
+    let read = || async {
+        let held = city.secrets().get_opt("vienna-database").await.unwrap();
+        let data = held.and_then(|held| held.data).unwrap_or_default();
+        let text = |bytes: k8s_openapi::ByteString| String::from_utf8(bytes.0).unwrap();
+        data.into_iter()
+            .map(|(key, value)| (key, text(value)))
+            .collect::<BTreeMap<_, _>>()
+    };
+    // A pod starts, and misses it; nobody asks for a pass.
+    city.secrets()
+        .delete("vienna-database", &DeleteParams::default())
+        .await
+        .unwrap();
+    let words = "secret \"vienna-database\" not found";
+    let trouble = ("CreateContainerConfigError", words);
+    let database = image("postgis", 'd');
+    city.kubelet.troubles.lock().unwrap().insert(database, trouble);
+    city.pods()
+        .delete("vienna-database-0", &DeleteParams::default())
+        .await
+        .unwrap();
+    city.broker_complains("vienna", "ContainerConfigError", false, &[words])
+        .await;
+    let made = eventually("the Secret is back", || async {
+        let data = read().await;
+        if data.is_empty() {
+            Err("not there")
+        } else {
+            Ok(data)
+        }
+    })
+    .await;
+    let repaired = ["Repaired", "Secret vienna-database", "made again"];
+    city.event_says("ContextBroker", "vienna", &repaired).await;
+    city.kubelet.troubles.lock().unwrap().clear();
+    city.broker_says("vienna", "True", "Ready").await;
+
+    // What we know is put back; a password that is there stays, as the database follows it.
+    let edits = json!({"host": "elsewhere", "port": null, "password": "chosen-by-hand", "note": "mine"});
+    let patch =
+        json!({"stringData": edits, "data": {"port": null}, "metadata": {"labels": {"mim.city/name": null}}});
+    let patch = &Patch::Merge(patch);
+    city.secrets()
+        .patch("vienna-database", &PatchParams::default(), patch)
+        .await
+        .unwrap();
+    city.annotate_broker("vienna", "mim.city/requestedAt", "1").await;
+    let repaired = ["Repaired", "Secret vienna-database", "put back"];
+    city.event_says("ContextBroker", "vienna", &repaired).await;
+    let mended = read().await;
+    for key in ["host", "port", "dbname", "username", "user"] {
+        assert_eq!(mended[key], made[key], "{key}");
+    }
+    assert_eq!(
+        (mended["password"].as_str(), mended["note"].as_str()),
+        ("chosen-by-hand", "mine")
+    );
+    assert!(mended["uri"].contains("chosen-by-hand"));
+    let held = city.secrets().get("vienna-database").await.unwrap();
+    assert_eq!(held.labels()["mim.city/name"], "vienna");
+
+    let patch = &Patch::Merge(json!({"stringData": {"password": ""}}));
+    city.secrets()
+        .patch("vienna-database", &PatchParams::default(), patch)
+        .await
+        .unwrap();
+    city.annotate_broker("vienna", "mim.city/requestedAt", "2").await;
+    eventually("there is a password again", || async {
+        let password = read().await["password"].clone();
+        if password.len() > 30 {
+            Ok(())
+        } else {
+            Err(password)
+        }
+    })
+    .await;
+    city.broker_says("vienna", "True", "Ready").await;
 }

@@ -6,9 +6,7 @@ use mim_crds::Reason;
 
 use crate::reconcile::kind::Complaint;
 use crate::reconcile::live::{ContainerStatus, Seen, Terminated};
-
-/// Words of a container that are worth a condition: one line, at most this many characters.
-const LINE: usize = 400;
+use crate::reconcile::words;
 
 /// What a pod says of itself, if it says that something is wrong. A pod on its way out is not asked.
 pub(super) fn complaint(name: &str, pod: &Seen) -> Option<Complaint> {
@@ -208,14 +206,11 @@ fn unschedulable(name: &str, pod: &Seen) -> Option<Complaint> {
     })
 }
 
-/// One line, not too long, cut at a character.
+/// The first line.
 fn line(words: &str) -> String {
-    let first = words.trim().lines().next().unwrap_or_default().trim_end();
+    let first = words::plain(words.trim().lines().next().unwrap_or_default());
     if first.is_empty() {
         return "no reason is given".to_owned();
     }
-    match first.char_indices().nth(LINE) {
-        None => first.to_owned(),
-        Some((end, _)) => format!("{}…", first.get(..end).unwrap_or(first)),
-    }
+    first
 }
