@@ -81,6 +81,10 @@ reasons! {
     Unschedulable,
     /// The volume is not bound, or cannot be attached or mounted.
     VolumePending,
+    /// The volume has grown, its file system has not yet. Where that stays so the message says how to restart the database.
+    VolumeResizePending,
+    /// The volume is being deleted, and lives only as long as the pod that uses it: make a dump now.
+    VolumeDeleting,
     /// The StorageClass refuses to grow the volume; the message has its words.
     VolumeResizeRefused,
     /// A quota of the namespace is used up; the message names it.

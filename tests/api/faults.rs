@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use mim_crds::{ContextBroker, DeletionPolicy};
 use mim_tests::cluster::api_of;
 use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
 
-use crate::city::{City, broker, image, platform, stranger_pod};
+use crate::city::{City, broker, image, passes, platform, stranger_pod, told};
 use crate::invariants::app_secret;
 
 #[tokio::test]
@@ -39,6 +40,21 @@ async fn row_secret_named_in_spec_missing_then_created_goes_on_by_itself() {
     city.apply(&half).await;
     city.broker_complains("vienna", "DependencyInvalid", false, &["vienna-db", "password"])
         .await;
+    let mut wrong = app_secret("vienna-db");
+    wrong["stringData"]["port"] = json!("x");
+    city.apply(&wrong).await;
+    city.broker_complains(
+        "vienna",
+        "DependencyInvalid",
+        false,
+        &[
+            "spec.storage.external.secretRef",
+            "vienna-db",
+            "key port",
+            "65535",
+        ],
+    )
+    .await;
     city.apply(&app_secret("vienna-db")).await;
     city.broker_complains(
         "vienna",
@@ -50,6 +66,28 @@ async fn row_secret_named_in_spec_missing_then_created_goes_on_by_itself() {
     let ca = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db-ca"}, "stringData": {"ca.crt": "-----BEGIN CERTIFICATE-----"}});
     city.apply(&ca).await;
     city.broker_says("vienna", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn row_secret_named_in_spec_missing_of_an_external_broker_is_named_and_made_goes_on_by_itself() {
+    let city = City::new("missing-token").await;
+    let external = json!({"url": "https://broker.invalid", "tokenSecretRef": {"name": "token"}, "caSecretRef": {"name": "ca"}});
+    let external = json!({"engine": "External", "external": external});
+    city.apply(&broker("linz", &external)).await;
+    for (name, field, key) in [
+        ("token", "spec.external.tokenSecretRef", "token"),
+        ("ca", "spec.external.caSecretRef", "ca.crt"),
+    ] {
+        let missing = format!("Secret {name} does not exist");
+        city.broker_complains("linz", "DependencyNotFound", false, &[field, &missing])
+            .await;
+        let secret = |value: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {key: value}});
+        city.apply(&secret(" ")).await;
+        city.broker_complains("linz", "DependencyInvalid", false, &[field, name, key])
+            .await;
+        city.apply(&secret("something")).await;
+    }
+    city.broker_says("linz", "False", "ExternalUnreachable").await;
 }
 
 /// How long a repair may take.
@@ -124,6 +162,37 @@ fn edits() -> Vec<(&'static str, &'static str, &'static str, Value)> {
             "vienna-broker",
             json!({"metadata": {"ownerReferences": null}}),
         ),
+        (
+            "v1",
+            "ConfigMap",
+            "vienna-database-identity",
+            json!({"metadata": {"annotations": {"mim.city/system-identifier": "7000"}}}),
+        ),
+        (
+            "v1",
+            "ConfigMap",
+            "vienna-database-identity",
+            json!({"data": {"system-identifier": "7000"}}),
+        ),
+        (
+            "v1",
+            "ConfigMap",
+            "vienna-database-identity",
+            json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}}),
+        ),
+        // No watch shows it any more; it is there all the same.
+        (
+            "v1",
+            "PersistentVolumeClaim",
+            "vienna-database",
+            json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}}),
+        ),
+        (
+            "v1",
+            "PersistentVolumeClaim",
+            "vienna-database",
+            json!({"metadata": {"labels": {"mim.city/name": null}}}),
+        ),
     ]
 }
 
@@ -171,6 +240,48 @@ async fn row_child_edited_by_hand_is_back_within_2_s_and_an_event_says_so() {
             .await;
     }
     city.broker_says("vienna", "True", "Ready").await;
+    let events = city.events("ContextBroker", "vienna").await;
+    assert!(
+        events.iter().all(|event| !event.contains("DataLost")),
+        "{events:?}"
+    );
+}
+
+#[tokio::test]
+async fn row_child_edited_by_hand_a_platforms_component_is_put_back_within_2_s_and_an_event_says_so() {
+    let city = City::new("component").await;
+    city.apply(&platform("vienna", &json!({"broker": {"tenants": ["north"]}})))
+        .await;
+    city.platform_says("vienna", "True", "Ready").await;
+    city.quiet().await;
+    let kind = broker("vienna", &json!({}));
+    let took = best_of_three(|| async {
+        city.patch(
+            &kind,
+            "vienna",
+            &json!({"spec": {"deletionPolicy": "Delete", "tenants": []}}),
+        )
+        .await;
+        let started = Instant::now();
+        eventually("the component is put back", || async {
+            let spec = city.brokers().get("vienna").await.unwrap().spec;
+            match spec.deletion_policy() {
+                DeletionPolicy::Retain if spec.tenants == ["north"] => Ok(()),
+                _ => Err(spec),
+            }
+        })
+        .await;
+        started.elapsed()
+    })
+    .await;
+    assert!(took <= REPAIR, "{took:?}");
+    city.event_says(
+        "UrbanDataPlatform",
+        "vienna",
+        &["Repaired", "ContextBroker vienna"],
+    )
+    .await;
+    city.platform_says("vienna", "True", "Ready").await;
 }
 
 #[tokio::test]
@@ -332,8 +443,59 @@ async fn row_someone_elses_object_with_our_childs_name_is_untouched_and_its_owne
 }
 
 #[tokio::test]
+async fn row_someone_elses_object_a_broker_that_stands_alone_is_untouched_by_a_platform_of_its_name() {
+    let city = City::new("alone").await;
+    city.apply(&broker("vienna", &json!({"tenants": ["mine"]}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    let before = city.brokers().get("vienna").await.unwrap();
+    city.apply(&platform("vienna", &json!({"broker": {"tenants": ["theirs"]}})))
+        .await;
+    let told = city.platform_says("vienna", "False", "NameTaken").await;
+    let conditions = told.status.unwrap().conditions;
+    assert!(
+        conditions
+            .iter()
+            .any(|c| c.type_ == "Stalled" && c.status == "True")
+    );
+    let message = &conditions[0].message;
+    assert!(
+        message.contains("ContextBroker vienna") && message.contains("somebody else"),
+        "{message}"
+    );
+    city.quiet().await;
+    let after = city.brokers().get("vienna").await.unwrap();
+    assert_eq!(after.metadata, before.metadata);
+    assert_eq!(after.spec.tenants, ["mine"]);
+    city.broker_says("vienna", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn row_a_name_of_40_characters_is_no_name_of_41_and_becomes_ready() {
+    let city = City::new("longest").await;
+    let name = "a".repeat(40);
+    city.apply(&broker(&name, &json!({}))).await;
+    city.broker_says(&name, "True", "Ready").await;
+}
+
+/// Passes of a restarted operator that must find the same words as the one before.
+async fn a_restarted_operator_says_the_same(city: &mut City, name: &str) {
+    let before = city.brokers().get(name).await.unwrap();
+    city.restart().await;
+    eventually("the new operator has looked twice", || async {
+        let now = passes(&city.operator().handle);
+        if now >= 2 { Ok(()) } else { Err(now) }
+    })
+    .await;
+    let after = city.brokers().get(name).await.unwrap();
+    let status = |broker: &ContextBroker| serde_json::to_value(broker.status.clone()).unwrap();
+    assert_eq!(status(&after), status(&before));
+    let changes: Vec<_> = city.changes().iter().map(told).collect();
+    assert_eq!(changes, Vec::<String>::new(), "neither a status nor an event");
+}
+
+#[tokio::test]
 async fn row_image_cannot_be_pulled_or_pod_crash_loops_the_real_reason_stands_in_the_condition() {
-    let city = City::new("no-image").await;
+    let mut city = City::new("no-image").await;
     let words = "rpc error: code = NotFound desc = failed to pull and unpack image: not found";
     city.kubelet
         .troubles
@@ -354,6 +516,8 @@ async fn row_image_cannot_be_pulled_or_pod_crash_loops_the_real_reason_stands_in
         message.contains("ImagePullFailed") && message.contains("not found"),
         "{message}"
     );
+    city.quiet().await;
+    a_restarted_operator_says_the_same(&mut city, "vienna").await;
     city.kubelet.troubles.lock().unwrap().insert(
         image("broker", 'c'),
         (
@@ -376,7 +540,7 @@ async fn row_image_cannot_be_pulled_or_pod_crash_loops_the_real_reason_stands_in
 
 #[tokio::test]
 async fn row_pvc_pending_the_provisioners_words_stand_in_the_condition() {
-    let city = City::new("pending").await;
+    let mut city = City::new("pending").await;
     city.kubelet
         .unbound
         .lock()
@@ -409,6 +573,8 @@ async fn row_pvc_pending_the_provisioners_words_stand_in_the_condition() {
         &["PersistentVolumeClaim vienna-database", "no space left in pool"],
     )
     .await;
+    city.quiet().await;
+    a_restarted_operator_says_the_same(&mut city, "vienna").await;
     city.kubelet.unbound.lock().unwrap().clear();
     city.broker_says("vienna", "True", "Ready").await;
 }

@@ -24,6 +24,8 @@ pub struct Kubelet {
     pub troubles: Arc<Mutex<HashMap<String, Trouble>>>,
     /// Claims that nobody binds.
     pub unbound: Arc<Mutex<HashSet<String>>>,
+    /// What is on each volume: uid of the claim to the identifier of the database.
+    pub volumes: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Drop for Kubelet {
@@ -38,17 +40,19 @@ impl Kubelet {
     pub fn run(client: Client, namespace: &str) -> Self {
         let troubles: Arc<Mutex<HashMap<String, Trouble>>> = Arc::default();
         let unbound: Arc<Mutex<HashSet<String>>> = Arc::default();
+        let volumes: Arc<Mutex<HashMap<String, String>>> = Arc::default();
         let node = Node {
             client,
             namespace: namespace.to_owned(),
             troubles: Arc::clone(&troubles),
             unbound: Arc::clone(&unbound),
-            volumes: Arc::default(),
+            volumes: Arc::clone(&volumes),
         };
         Self {
             task: tokio::spawn(async move { Box::pin(node.work()).await }),
             troubles,
             unbound,
+            volumes,
         }
     }
 }
@@ -58,7 +62,6 @@ struct Node {
     namespace: String,
     troubles: Arc<Mutex<HashMap<String, Trouble>>>,
     unbound: Arc<Mutex<HashSet<String>>>,
-    /// What is on each volume: uid of the claim to the identifier of the database.
     volumes: Arc<Mutex<HashMap<String, String>>>,
 }
 

@@ -200,9 +200,8 @@ impl Index {
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
         let entries = owners.entry(owner.clone()).or_default();
         match entries.get(&(kind, name.clone())) {
-            Some(held) if held.uid == seen.uid && held.resource_version > seen.resource_version => {
-                return None;
-            }
+            // Of another uid, too: a later object has a later version.
+            Some(held) if held.resource_version > seen.resource_version => return None,
             _ => entries.insert((kind, name), Arc::new(seen)),
         };
         Some(owner)
@@ -226,13 +225,27 @@ impl Index {
         same.then_some(owner)
     }
 
+    /// The newest version of any object of this kind: whatever is written from now on is newer.
+    #[must_use]
+    pub fn newest(&self, kind: ChildKind) -> u64 {
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        let versions = owners
+            .values()
+            .flatten()
+            .filter(|((of, _), _)| *of == kind)
+            .map(|(_, seen)| seen.resource_version);
+        versions.max().unwrap_or(0)
+    }
+
     /// After a relist of one kind in one scope (a namespace, or all): forgets what the list no longer has, and says
-    /// whose children went missing.
+    /// whose children went missing. `newest` is what [`Self::newest`] said before the list was asked for: what is newer was made
+    /// meanwhile, and the watch that follows the list tells what becomes of it.
     pub fn retain(
         &self,
         kind: ChildKind,
         namespace: Option<&str>,
         listed: &HashSet<String>,
+        newest: u64,
     ) -> Vec<OwnerKey> {
         let mut touched = Vec::new();
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
@@ -241,7 +254,9 @@ impl Index {
                 continue;
             }
             let before = entries.len();
-            entries.retain(|(of, _), seen| *of != kind || listed.contains(&seen.uid));
+            entries.retain(|(of, _), seen| {
+                *of != kind || listed.contains(&seen.uid) || seen.resource_version > newest
+            });
             if entries.len() != before {
                 touched.push(owner.clone());
             }
@@ -363,7 +378,7 @@ mod tests {
         let live = index.of(&vienna());
         let (name, seen) = live.pods("broker").next().unwrap();
         assert_eq!((name, seen.is_ready()), ("a", true));
-        assert!(!seen.labels.contains_key("else"));
+        assert_eq!(seen.labels.get("else"), None);
     }
 
     #[test]
@@ -379,8 +394,9 @@ mod tests {
                 .resource_version,
             7
         );
-        // another object of the same name is another object
-        assert!(index.apply(ChildKind::Pod, pod("a", "2", 6)).is_some());
+        // Nor does an earlier object of that name; a later one does.
+        assert_eq!(index.apply(ChildKind::Pod, pod("a", "0", 6)), None);
+        assert!(index.apply(ChildKind::Pod, pod("a", "2", 8)).is_some());
     }
 
     #[test]
@@ -419,18 +435,33 @@ mod tests {
         index.apply(ChildKind::Pod, pod("b", "2", 1));
         assert!(
             index
-                .retain(ChildKind::Pod, Some("other"), &HashSet::new())
+                .retain(ChildKind::Pod, Some("other"), &HashSet::new(), 1)
                 .is_empty()
         );
         assert!(
             index
-                .retain(ChildKind::Deployment, None, &HashSet::new())
+                .retain(ChildKind::Deployment, None, &HashSet::new(), 1)
                 .is_empty()
         );
         assert_eq!(
-            index.retain(ChildKind::Pod, Some("city"), &HashSet::from(["1".into()])),
+            index.retain(ChildKind::Pod, Some("city"), &HashSet::from(["1".into()]), 1),
             [vienna()]
         );
         assert!(index.of(&vienna()).get(ChildKind::Pod, "b").is_none());
+    }
+
+    #[test]
+    fn a_relist_does_not_forget_what_was_made_while_it_was_read() {
+        let index = Index::default();
+        index.apply(ChildKind::Pod, pod("a", "1", 5));
+        let newest = index.newest(ChildKind::Pod);
+        assert_eq!((newest, index.newest(ChildKind::Service)), (5, 0));
+        index.apply(ChildKind::Pod, pod("b", "2", 6));
+        assert_eq!(
+            index.retain(ChildKind::Pod, None, &HashSet::new(), newest),
+            [vienna()]
+        );
+        let live = index.of(&vienna());
+        assert!(live.get(ChildKind::Pod, "a").is_none() && live.get(ChildKind::Pod, "b").is_some());
     }
 }

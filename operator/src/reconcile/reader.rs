@@ -6,12 +6,24 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::api::core::v1::Secret;
 use mim_crds::Reason;
 
-use super::child::{ChildKind, Owner};
+use super::apply::{belongs, belongs_to};
+use super::child::{Bond, ChildKind, Owner};
 use super::context::{Context, Settings};
-use super::live::Live;
+use super::live::{Live, LiveObject};
 use super::probes::{Probe, Target};
 use super::request::Purpose;
 use super::trouble::{Asked, Missing, Trouble};
+
+/// What a look by name finds of a child that no watch shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unlabelled {
+    /// Nothing.
+    Absent,
+    /// An object that nobody else claims.
+    Ours,
+    /// An object of somebody else: whose, in words.
+    Theirs(String),
+}
 
 /// The way to what a spec names.
 pub struct Reader<'a> {
@@ -77,20 +89,7 @@ impl<'a> Reader<'a> {
                     ),
                 });
             }
-            Err(error) => {
-                let asked = Asked {
-                    kind: kind.name(),
-                    name,
-                    namespace: &self.owner.namespace,
-                };
-                let trouble = Trouble::of(error, asked);
-                let message = trouble.to_string();
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
-                return Err(Missing {
-                    reason: Reason::ApiUnavailable,
-                    message,
-                });
-            }
+            Err(error) => return Err(self.away(error, kind, name)),
         };
         let data = secret.data.unwrap_or_default();
         keys.iter()
@@ -105,6 +104,41 @@ impl<'a> Reader<'a> {
                 })
             })
             .collect()
+    }
+
+    /// Whether a child is there that no watch shows, since it lacks the labels by which children are found.
+    ///
+    /// # Errors
+    /// The API server is the trouble.
+    pub async fn unlabelled(&self, kind: ChildKind, name: &str) -> Result<Unlabelled, Missing> {
+        let namespace = &self.owner.namespace;
+        let found: Result<Option<LiveObject>, _> = self
+            .cx
+            .requests
+            .get_meta(&kind.api_resource(), namespace, name, Purpose::Ownership)
+            .await;
+        match found {
+            Ok(None) => Ok(Unlabelled::Absent),
+            Ok(Some(found)) if belongs(&found, self.owner, Bond::Regained) => Ok(Unlabelled::Ours),
+            Ok(Some(found)) => Ok(Unlabelled::Theirs(belongs_to(&found))),
+            Err(error) => Err(self.away(error, kind, name)),
+        }
+    }
+
+    /// What went wrong is kept as it was: the pass tells it, not what the spec names.
+    fn away(&self, error: kube::Error, kind: ChildKind, name: &str) -> Missing {
+        let asked = Asked {
+            kind: kind.name(),
+            name,
+            namespace: &self.owner.namespace,
+        };
+        let trouble = Trouble::of(error, asked);
+        let message = trouble.to_string();
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        Missing {
+            reason: Reason::ApiUnavailable,
+            message,
+        }
     }
 
     /// The last probe of a service that somebody else runs; asking makes it be probed from now on.

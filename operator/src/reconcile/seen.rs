@@ -11,12 +11,12 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER, OWNER_KIND_LABEL, OWNER_NAME_LABEL};
+use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER};
 use super::live::{LiveCondition, LiveObject, LiveStatus, by_labels};
 use super::ownership;
 
 /// The conditions of children that anybody reads.
-const READ_CONDITIONS: [&str; 7] = [
+const READ_CONDITIONS: [&str; 8] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -24,7 +24,21 @@ const READ_CONDITIONS: [&str; 7] = [
     "ReplicaFailure",
     "ControllerResizeError",
     "NodeResizeError",
+    "FileSystemResizePending",
 ];
+
+/// The annotations of children that anybody reads, beside the digest.
+const READ_ANNOTATIONS: [&str; 3] = [
+    "mim.city/system-identifier",
+    "mim.city/template-parts",
+    "mim.city/revision",
+];
+
+/// The labels of pods that anybody reads.
+const READ_LABELS: [&str; 2] = ["app.kubernetes.io/component", "controller-revision-hash"];
+
+/// Longest annotation that is kept, in bytes. Ours are of at most a few hundred; anybody who can write to a labelled object can write 256 KiB.
+const LONGEST: usize = 1024;
 
 /// One entry of the index.
 #[derive(Clone, Debug)]
@@ -48,8 +62,7 @@ pub struct Seen {
     pub deleting: bool,
     /// Labels that are read: those of pods that are not the same for all.
     pub labels: Few,
-    /// Annotations of ours.
-    pub annotations: Few,
+    annotations: Few,
     /// Status, where the kind is watched with it.
     pub status: SeenStatus,
 }
@@ -83,6 +96,16 @@ impl Seen {
             .conditions
             .iter()
             .find(|condition| condition.r#type == r#type)
+    }
+
+    /// An annotation, which must be one of those that are kept.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        debug_assert!(
+            READ_ANNOTATIONS.contains(&key),
+            "{key} is dropped on arrival: name it in READ_ANNOTATIONS"
+        );
+        self.annotations.get(key).map(String::as_str)
     }
 
     /// Pod: whether it is ready.
@@ -135,12 +158,6 @@ impl Few {
             .iter()
             .find_map(|(of, value)| (**of == *key).then_some(value))
     }
-
-    /// Whether there is such a key.
-    #[must_use]
-    pub fn contains_key(&self, key: &str) -> bool {
-        self.get(key).is_some()
-    }
 }
 
 /// Makes entries slim.
@@ -184,24 +201,21 @@ impl Slimmer {
             owner_uid,
             labelled,
             deleting: metadata.deletion_timestamp.is_some(),
-            labels: self.few(labels),
-            annotations: self.few(metadata.annotations),
+            labels: self.few(labels, |key| READ_LABELS.contains(&key)),
+            annotations: self.few(metadata.annotations, |key| READ_ANNOTATIONS.contains(&key)),
             status: SeenStatus::slim(object.status),
         }
     }
 
-    fn few(&self, map: Option<BTreeMap<String, String>>) -> Few {
-        let read = map.into_iter().flatten().filter(|(key, _)| is_read(key));
+    fn few(&self, map: Option<BTreeMap<String, String>>, is_read: fn(&str) -> bool) -> Few {
+        let read = map
+            .into_iter()
+            .flatten()
+            .filter(|(key, value)| is_read(key) && value.len() <= LONGEST);
         Few(read
             .map(|(key, value)| (self.words.one(key.as_str()), value))
             .collect())
     }
-}
-
-/// Annotations and labels that are read from children; all others are dropped on arrival.
-fn is_read(key: &str) -> bool {
-    (key.starts_with("mim.city/") && key != OWNER_KIND_LABEL && key != OWNER_NAME_LABEL)
-        || matches!(key, "app.kubernetes.io/component" | "controller-revision-hash")
 }
 
 /// Our entry of `managedFields`, for the object itself.
@@ -272,7 +286,8 @@ mod tests {
             "metadata": {
                 "name": "a", "namespace": "city", "uid": "1", "resourceVersion": "1",
                 "labels": {"app.kubernetes.io/component": "broker"},
-                "annotations": {APPLIED_ANNOTATION: digest, "mim.city/parts": "x", "other": "y"},
+                "annotations": {APPLIED_ANNOTATION: digest, "mim.city/revision": "x",
+                                "mim.city/template-parts": "x".repeat(LONGEST + 1), "mim.city/other": "y"},
                 "ownerReferences": [{"apiVersion": "v", "kind": "K", "name": "n", "uid": owner, "controller": true}],
                 "managedFields": [
                     {"manager": MANAGER, "operation": "Apply", "subresource": "status", "fieldsV1": {"f:status": {}}},
@@ -317,13 +332,13 @@ mod tests {
     fn only_what_is_read_is_kept() {
         let slimmer = Slimmer::default();
         let seen = slimmer.slim(ChildKind::Service, child("u-1", "d"));
+        assert_eq!(seen.annotation("mim.city/revision"), Some("x"));
         assert_eq!(
-            seen.annotations.get("mim.city/parts").map(String::as_str),
-            Some("x")
+            seen.annotation("mim.city/template-parts"),
+            None,
+            "too long to be ours"
         );
-        assert!(
-            !seen.annotations.contains_key("other") && !seen.annotations.contains_key(APPLIED_ANNOTATION)
-        );
+        assert_eq!(seen.annotations.0.len(), 1, "nobody reads the others");
         assert_eq!(seen.labels, Few::default(), "only pods are told apart by labels");
         let mut pod = child("u-1", "d");
         pod.status = serde_json::from_value(json!({"conditions": [
@@ -331,7 +346,7 @@ mod tests {
         ]}))
         .unwrap();
         let seen = slimmer.slim(ChildKind::Pod, pod);
-        assert!(seen.labels.contains_key("app.kubernetes.io/component") && seen.is_ready());
+        assert!(seen.labels.get("app.kubernetes.io/component").is_some() && seen.is_ready());
         assert_eq!(seen.status.conditions.len(), 1);
     }
 

@@ -130,19 +130,22 @@ async fn follow<T>(
     slim: impl Fn(T) -> LiveObject + Send,
 ) {
     let mut listed = HashSet::new();
+    let mut newest = 0;
     let mut stream = std::pin::pin!(stream.default_backoff());
     while let Some(event) = stream.next().await {
         match event {
-            Ok(Event::Init) => listed.clear(),
+            Ok(Event::Init) => {
+                listed.clear();
+                newest = sinks.index.newest(kind);
+            }
             Ok(Event::InitApply(object)) => {
                 let object = slim(object);
                 listed.extend(object.metadata.uid.clone());
                 sinks.fire(sinks.index.apply(kind, object));
             }
             Ok(Event::InitDone) => {
-                let gone = sinks
-                    .index
-                    .retain(kind, namespace.as_deref(), &std::mem::take(&mut listed));
+                let listed = std::mem::take(&mut listed);
+                let gone = sinks.index.retain(kind, namespace.as_deref(), &listed, newest);
                 for owner in gone {
                     sinks.triggers.fire(owner);
                 }

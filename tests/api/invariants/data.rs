@@ -300,7 +300,7 @@ async fn row_claim_deleted_is_data_lost_never_a_silent_empty_city_until_the_loss
     // A claim that a pod uses stays until the pod goes; that is said, and the pod is left alone.
     city.broker_complains(
         "vienna",
-        "VolumePending",
+        "VolumeDeleting",
         true,
         &["is being deleted", "Make a dump now"],
     )
@@ -354,6 +354,62 @@ async fn row_claim_deleted_is_data_lost_never_a_silent_empty_city_until_the_loss
     city.operator().handle.resync();
     city.quiet().await;
     assert_eq!(identifier(&city, "vienna").await, new);
+}
+
+#[tokio::test]
+async fn row_claim_brought_back_without_our_labels_is_taken_again_unless_it_belongs_to_somebody_else() {
+    let city = City::new("restored").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    let data = identifier(&city, "vienna").await;
+    city.claims()
+        .delete("vienna-database", &DeleteParams::default())
+        .await
+        .unwrap();
+    city.broker_complains("vienna", "DataLost", true, &[&data, "does not exist"])
+        .await;
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "vienna-database", "labels": {"app.kubernetes.io/managed-by": "Helm"}},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}},
+    });
+    let restored: DynamicObject = serde_json::from_value(claim).unwrap();
+    let restored = api(&city, "PersistentVolumeClaim")
+        .create(&PostParams::default(), &restored)
+        .await
+        .unwrap();
+    city.kubelet
+        .volumes
+        .lock()
+        .unwrap()
+        .insert(restored.uid().unwrap(), data.clone());
+    city.annotate_broker("vienna", "mim.city/requestedAt", "1").await;
+    city.broker_complains(
+        "vienna",
+        "DataLost",
+        true,
+        &["belongs to", "Helm", "mim.city/name=vienna"],
+    )
+    .await;
+    city.claims()
+        .patch(
+            "vienna-database",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"metadata": {"labels": null}})),
+        )
+        .await
+        .unwrap();
+    // No watch shows it, and nobody asks for a pass.
+    assert_eq!(identifier(&city, "vienna").await, data);
+    let held = city.claims().get("vienna-database").await.unwrap();
+    assert_eq!(held.uid(), restored.uid());
+    assert_eq!(held.labels()["app.kubernetes.io/managed-by"], "mim-operator");
+    // What is on it is looked at before it is used.
+    city.pods()
+        .delete("vienna-database-0", &DeleteParams::default())
+        .await
+        .unwrap();
+    city.quiet().await;
+    assert_eq!(identifier(&city, "vienna").await, data);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a ContextBroker's spec names, as read.
 
 use kube::ResourceExt;
-use mim_crds::{ContextBroker, Engine, External, annotation};
+use mim_crds::{ContextBroker, Engine, External, Reason, annotation};
 use mim_egress::Token;
 
 use super::observe;
@@ -11,7 +11,7 @@ use crate::reconcile::child::{ChildKind, Owner};
 use crate::reconcile::context::Settings;
 use crate::reconcile::live::Live;
 use crate::reconcile::probes::{SHOWN_FOR, Target};
-use crate::reconcile::reader::Reader;
+use crate::reconcile::reader::{Reader, Unlabelled};
 use crate::reconcile::trouble::Missing;
 
 /// What the spec names.
@@ -32,8 +32,8 @@ pub enum Variant {
     Managed(Data),
     /// Somebody else's database: its port.
     ExternalDatabase {
-        /// From the Secret, as text.
-        port: String,
+        /// From the Secret.
+        port: u16,
     },
     /// Somebody else's broker: what the last look found.
     ExternalBroker(Option<Probe>),
@@ -57,15 +57,16 @@ pub async fn read(broker: &ContextBroker, reader: &Reader<'_>) -> Result<Inputs,
             let field = "spec.storage.external.secretRef";
             let keys = ["host", "port", "dbname", "username", "password"];
             let values = reader.secret(&external.secret_ref.name, field, &keys).await?;
+            let text = values.get("port").map(String::as_str).unwrap_or_default();
+            let port = port(text, &external.secret_ref.name, field)?;
             if let Some(ca) = &external.ca_secret_ref {
                 reader
                     .secret(&ca.name, "spec.storage.external.caSecretRef", &[ca.key.as_str()])
                     .await?;
             }
-            let port = values.get("port").cloned().unwrap_or_default();
             Variant::ExternalDatabase { port }
         }
-        (Engine::Native, ..) => Variant::Managed(data(broker, reader.live())),
+        (Engine::Native, ..) => Variant::Managed(data(broker, reader).await?),
     };
     Ok(inputs(reader, variant))
 }
@@ -135,48 +136,111 @@ fn shown(found: Option<Probe>, recorded: Option<Probe>) -> Option<Probe> {
     }
 }
 
-/// What is known of the data, from three witnesses: the status, the ConfigMap that outlives the object, and the pod that initialised.
-fn data(broker: &ContextBroker, live: &Live) -> Data {
+/// What is known of the data. A claim that no watch shows is looked for by name before anybody is told that it is gone.
+async fn data(broker: &ContextBroker, reader: &Reader<'_>) -> Result<Data, Missing> {
     let name = broker.name_any();
-    let in_status = broker
-        .status
-        .as_ref()
-        .and_then(|status| status.storage.as_ref()?.system_identifier.clone());
-    let identity = live.get(ChildKind::ConfigMap, &format!("{name}-{DATABASE}-identity"));
-    let on_record = identity.and_then(|seen| seen.annotations.get(IDENTIFIER_ANNOTATION).cloned());
-    let initialised = observe::identifier(live, &name);
-    let accepted = broker.annotations().get(annotation::ACCEPT_DATA_LOSS);
-    let recorded = on_record.is_some();
-    // An accepted loss is known to the status only, which its next write corrects.
-    let in_status = in_status.filter(|held| accepted != Some(held));
-    let Some(identifier) = on_record.or(in_status).or(initialised) else {
-        return Data::New;
+    let live = reader.live();
+    let witnesses = Witnesses {
+        status: broker
+            .status
+            .as_ref()
+            .and_then(|status| status.storage.as_ref()?.system_identifier.clone()),
+        pod: observe::identifier(live, &name),
+        record: recorded_identifier(live, &name),
     };
-    match lost(live, &name) {
-        None => Data::Known(identifier),
-        // Accepted in advance, while the data is there, it means nothing.
-        Some(_) if recorded && accepted == Some(&identifier) => Data::LossAccepted { identifier },
-        Some(found) => Data::Lost { identifier, found },
-    }
+    let gone = if witnesses.identifier().is_none() {
+        None
+    } else {
+        gone(reader, &name).await?
+    };
+    let accepted = broker.annotations().get(annotation::ACCEPT_DATA_LOSS);
+    Ok(witnesses.conclude(gone, accepted.map(String::as_str)))
+}
+
+fn recorded_identifier(live: &Live, name: &str) -> Option<String> {
+    let record = live.get(ChildKind::ConfigMap, &format!("{name}-{DATABASE}-identity"))?;
+    record.annotation(IDENTIFIER_ANNOTATION).map(str::to_owned)
 }
 
 /// What tells that the data is gone: no volume, or the words of the pod that looked into it.
-fn lost(live: &Live, name: &str) -> Option<String> {
-    if live
-        .get(ChildKind::PersistentVolumeClaim, &format!("{name}-{DATABASE}"))
-        .is_none()
-    {
-        return Some(format!("PersistentVolumeClaim {name}-{DATABASE} does not exist"));
+async fn gone(reader: &Reader<'_>, name: &str) -> Result<Option<String>, Missing> {
+    let (kind, claim) = (ChildKind::PersistentVolumeClaim, format!("{name}-{DATABASE}"));
+    if reader.live().get(kind, &claim).is_none() {
+        match reader.unlabelled(kind, &claim).await? {
+            Unlabelled::Ours => {}
+            Unlabelled::Absent => return Ok(Some(format!("PersistentVolumeClaim {claim} does not exist"))),
+            Unlabelled::Theirs(owner) => {
+                let labels: Vec<_> = reader
+                    .owner()
+                    .labels()
+                    .into_iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect();
+                let labels = labels.join(" ");
+                return Ok(Some(format!(
+                    "PersistentVolumeClaim {claim} belongs to {owner}; if it holds the data, give it the labels {labels} and no owner"
+                )));
+            }
+        }
     }
-    observe::data_lost(live, name)
+    Ok(observe::data_lost(reader.live(), name))
 }
 
-/// The port of an external database.
-#[must_use]
-pub fn port(text: &str) -> Option<u16> {
-    if text.trim().is_empty() {
-        Some(DATABASE_PORT)
-    } else {
-        text.trim().parse().ok().filter(|port| *port > 0)
+/// Who knows the data, the most trustworthy first.
+struct Witnesses {
+    /// The status: written by us alone.
+    status: Option<String>,
+    /// The pod that runs: it has seen the volume.
+    pod: Option<String>,
+    /// The ConfigMap: outlives the object, and is edited by hand most easily.
+    record: Option<String>,
+}
+
+impl Witnesses {
+    fn identifier(&self) -> Option<&String> {
+        self.status
+            .as_ref()
+            .or(self.pod.as_ref())
+            .or(self.record.as_ref())
+    }
+
+    /// What they say together, with what was found in place of the data, and the identifier whose loss was accepted.
+    fn conclude(mut self, gone: Option<String>, accepted: Option<&str>) -> Data {
+        let Some(identifier) = self.identifier().cloned() else {
+            return Data::New;
+        };
+        match gone {
+            Some(_) if accepted == Some(&identifier) && self.record.is_some() => {
+                return Data::LossAccepted { identifier };
+            }
+            Some(_) if accepted == Some(&identifier) => return Data::New,
+            Some(found) => return Data::Lost { identifier, found },
+            // Accepted in advance, while the data is there, it means nothing.
+            None => {}
+        }
+        // An accepted loss is known to the status only, which its next write corrects.
+        self.status = self.status.filter(|held| accepted != Some(held));
+        match (&self.status, &self.pod) {
+            (Some(held), Some(other)) if held != other => Data::Lost {
+                identifier: held.clone(),
+                found: format!("the volume holds system identifier {other}"),
+            },
+            _ => self.identifier().cloned().map_or(Data::New, Data::Known),
+        }
     }
 }
+
+/// The port of an external database, from the key `port` of its Secret.
+fn port(text: &str, secret: &str, field: &str) -> Result<u16, Missing> {
+    let number = text.trim().parse().ok().filter(|port| *port > 0);
+    number.ok_or_else(|| Missing {
+        reason: Reason::DependencyInvalid,
+        message: format!(
+            "{field}: Secret {secret} has no port number (1 to 65535) under the key port; write {DATABASE_PORT}, for example"
+        ),
+    })
+}
+
+#[cfg(test)]
+#[path = "dereference_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! What is true of a ContextBroker, from its children as the API server last showed them.
 //!
 //! While not every part is ready the members of the status depend on the plan alone, so that an object on its way costs no status write of its own
-//! (invariant 2): numbers are told when they are settled.
+//! (invariant 2): numbers are first told when they are settled.
 
 mod pod;
 
@@ -14,6 +14,7 @@ use super::probe::Probe;
 use crate::reconcile::child::ChildKind;
 use crate::reconcile::kind::{Complaint, Observation, Part, Suspect};
 use crate::reconcile::live::{Live, Seen};
+use crate::reconcile::words;
 
 pub(super) use pod::cannot_start;
 
@@ -72,7 +73,7 @@ pub fn data_lost(live: &Live, name: &str) -> Option<String> {
                 .trim()
                 .strip_prefix(DATA_LOST)
         })
-        .map(|found| found.lines().next().unwrap_or_default().to_owned())
+        .map(|found| words::plain(found.lines().next().unwrap_or_default()))
         .next()
 }
 
@@ -89,7 +90,8 @@ fn ours(plan: &Plan, native: &Native, live: &Live) -> Observation {
     if let Some(managed) = managed {
         parts.push(Part {
             name: "volume",
-            ready: volume_is_large_enough(plan, managed, live),
+            ready: volume_is_large_enough(plan, managed, live)
+                || (native.replicas == 0 && file_system_waits(plan, live)),
         });
         parts.push(Part {
             name: "database",
@@ -117,6 +119,7 @@ fn ours(plan: &Plan, native: &Native, live: &Live) -> Observation {
             suspects.extend(broker_suspects(plan, live));
         }
     }
+    complaints.extend(managed.and_then(|_| growth_waits(plan, native, live)));
     let settled = database_ready && broker_ready;
     Observation {
         parts,
@@ -147,6 +150,27 @@ fn volume_is_large_enough(plan: &Plan, managed: &Managed, live: &Live) -> bool {
     capacity
         .zip(build::amount(&managed.size))
         .is_none_or(|(has, asked)| has >= asked)
+}
+
+/// Whether the volume has grown and its file system has not: most kinds of storage grow it under a running pod, some when one starts.
+fn file_system_waits(plan: &Plan, live: &Live) -> bool {
+    claim(plan, live)
+        .and_then(|claim| claim.condition("FileSystemResizePending"))
+        .is_some_and(|condition| condition.status == "True")
+}
+
+/// Told last: whatever else is wrong comes first. A database that is stopped grows when it starts.
+fn growth_waits(plan: &Plan, native: &Native, live: &Live) -> Option<Complaint> {
+    let (namespace, name) = (&plan.owner.namespace, &plan.owner.name);
+    (native.replicas > 0 && file_system_waits(plan, live)).then(|| Complaint {
+        reason: Reason::VolumeResizePending,
+        message: format!(
+            "PersistentVolumeClaim {} has grown, its file system follows. If it does not within minutes, its storage can do that only when a              pod starts; restart broker and database: kubectl annotate contextbroker -n {namespace} {name} --overwrite {}=$(date +%s)",
+            plan.child(DATABASE),
+            annotation::RESTARTED_AT
+        ),
+        terminal: false,
+    })
 }
 
 /// The newest template runs and answers, and what its data is known by is on record; or, stopped, nothing runs.
@@ -206,7 +230,7 @@ fn data_complaints(plan: &Plan, managed: &Managed, live: &Live) -> Vec<Complaint
     let name = plan.child(DATABASE);
     if claim.deleting {
         complaints.push(Complaint {
-            reason: Reason::VolumePending,
+            reason: Reason::VolumeDeleting,
             message: format!(
                 "PersistentVolumeClaim {name} is being deleted: the data lives only as long as the pod that uses it. \
                  Make a dump now; a deletion cannot be taken back"
@@ -225,7 +249,7 @@ fn data_complaints(plan: &Plan, managed: &Managed, live: &Live) -> Vec<Complaint
         reason: Reason::VolumeResizeRefused,
         message: format!(
             "PersistentVolumeClaim {name} cannot grow: {}",
-            condition.message.as_deref().unwrap_or("the storage gives no reason")
+            words::plain(condition.message.as_deref().unwrap_or("the storage gives no reason"))
         ),
         terminal: false,
     }));
@@ -342,12 +366,10 @@ fn status(
     live: &Live,
     settled: bool,
 ) -> ContextBrokerStatus {
-    let deployment = live
-        .get(ChildKind::Deployment, &plan.child(BROKER))
-        .filter(|_| settled);
-    let number = |of: Option<i32>| deployment.map(|_| of.unwrap_or(0));
+    let deployment = live.get(ChildKind::Deployment, &plan.child(BROKER));
+    let number = |of: Option<i32>| (settled || native.counted).then(|| of.unwrap_or(0));
     ContextBrokerStatus {
-        release: Some(native.release.clone()),
+        release: native.release.clone(),
         replicas: number(deployment.and_then(|seen| seen.status.replicas)),
         ready_replicas: number(deployment.and_then(|seen| seen.status.ready_replicas)),
         selector: Some(build::broker_selector(plan)),

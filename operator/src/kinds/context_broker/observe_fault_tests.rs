@@ -245,7 +245,7 @@ fn a_volume_that_is_being_deleted_is_told_while_the_database_still_runs() {
         &json!({"phase": "Bound", "capacity": {"storage": "10Gi"}}),
     );
     let (reason, message, terminal) = complaint(&minimal(), &world);
-    assert_eq!((reason, terminal), (Reason::VolumePending, true));
+    assert_eq!((reason, terminal), (Reason::VolumeDeleting, true));
     assert!(message.contains("Make a dump now"), "{message}");
 }
 
@@ -258,6 +258,29 @@ fn a_refused_growth_is_told_in_the_words_of_the_storage() {
     let (reason, message, terminal) = complaint(&minimal(), &world);
     assert_eq!((reason, terminal), (Reason::VolumeResizeRefused, false));
     assert!(message.ends_with("cannot grow: quota of the pool"), "{message}");
+}
+
+#[test]
+fn a_file_system_that_has_not_grown_is_told_with_what_makes_it_grow_and_stops_no_stopped_broker() {
+    let mut world = settled(2);
+    let status = json!({"phase": "Bound", "capacity": {"storage": "5Gi"}, "conditions": [
+        {"type": "FileSystemResizePending", "status": "True", "message": "Waiting for user to (re-)start a pod"}]});
+    claim(&mut world, &json!({}), &status);
+    let (reason, message, terminal) = complaint(&minimal(), &world);
+    assert_eq!((reason, terminal), (Reason::VolumeResizePending, false));
+    let command =
+        "kubectl annotate contextbroker -n city vienna --overwrite mim.city/restartedAt=$(date +%s)";
+    assert!(message.ends_with(command), "{message}");
+    broker(&mut world, "p", &waiting("broker", "ErrImagePull", "not found"));
+    deployment(&mut world, 1, [3, 1, 2, 2]);
+    assert_eq!(
+        complaint(&minimal(), &world).0,
+        Reason::ImagePullFailed,
+        "worse comes first"
+    );
+    let mut resting = settled(0);
+    claim(&mut resting, &json!({}), &status);
+    assert_eq!(verdict(&stopped(), &resting).reason(), Reason::Stopped);
 }
 
 #[test]

@@ -194,6 +194,23 @@ fn invariant_2_the_status_is_the_plan_s_until_all_is_settled() {
 }
 
 #[test]
+fn numbers_of_pods_that_were_told_once_are_followed() {
+    let plan = changed(minimal(), |plan| native(plan).counted = true);
+    let mut rolling = settled(2);
+    deployment(&mut rolling, 1, [3, 1, 2, 2]);
+    let status = Value::Object(observe(&plan, &rolling.live()).status);
+    assert_eq!(
+        (&status["replicas"], &status["readyReplicas"]),
+        (&json!(3), &json!(2))
+    );
+    let gone = Value::Object(observe(&plan, &World::default().live()).status);
+    assert_eq!(
+        (&gone["replicas"], &gone["readyReplicas"]),
+        (&json!(0), &json!(0))
+    );
+}
+
+#[test]
 fn the_status_tells_what_is_settled() {
     let status = Value::Object(observe(&minimal(), &settled(2).live()).status);
     assert_eq!(

@@ -33,8 +33,11 @@ pub enum Engine {
 /// Our broker and its database.
 #[derive(Clone, Debug)]
 pub struct Native {
-    /// Name of the release, recorded in the status.
-    pub release: String,
+    /// Name of the release that the children are made from, for the status: a suspended broker keeps the one that it had.
+    pub release: Option<String>,
+    /// Whether the status tells numbers of pods already. They are first told together with Ready, never in a write of their own
+    /// (invariant 2), and followed from then on: a rollout has pods, and who scales must see them.
+    pub counted: bool,
     /// Image of the broker, by digest.
     pub image: String,
     /// Pull secrets of the operator's configuration, for all pods.

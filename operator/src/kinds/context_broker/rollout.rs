@@ -21,7 +21,7 @@ pub fn of_broker(child: &Child, seen: &Seen) -> Option<Why> {
         .pointer("/metadata/annotations")?
         .get(PARTS_ANNOTATION)?
         .as_str()?;
-    let old = seen.annotations.get(PARTS_ANNOTATION).map(String::as_str);
+    let old = seen.annotation(PARTS_ANNOTATION);
     (child.kind == ChildKind::Deployment && old != Some(new)).then(|| build::why(old, new))
 }
 
@@ -113,11 +113,7 @@ fn hash(pod: &Seen) -> Option<&str> {
 /// Whether a preflight pod can still prove that revision: it was made for it, and has not ended (evicted, or lost with its node).
 fn proves(preflight: &Seen, revision: &str) -> bool {
     let ended = matches!(preflight.status.phase.as_deref(), Some("Failed" | "Succeeded"));
-    !ended
-        && preflight
-            .annotations
-            .get(REVISION_ANNOTATION)
-            .is_some_and(|of| of == revision)
+    !ended && preflight.annotation(REVISION_ANNOTATION) == Some(revision)
 }
 
 /// Whether nothing of a pod has run and nothing will by itself.
@@ -141,7 +137,7 @@ fn why(plan: &Plan, pod: &Seen) -> Why {
     if !pod.is_ready() {
         return Why::StuckOnOldTemplate;
     }
-    let old = pod.annotations.get(PARTS_ANNOTATION).map(String::as_str);
+    let old = pod.annotation(PARTS_ANNOTATION);
     build::why(old, &build::database_parts(plan).unwrap_or_default())
 }
 

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use mim_crds::{ContextBroker, Engine as EngineField, Reason, annotation};
 
-use super::dereference::{self, Inputs, Variant};
+use super::dereference::{Inputs, Variant};
 use super::plan::{Data, Database, Engine, Managed, Native, Plan};
 use crate::reconcile::child::OWNER_NAME_LABEL;
 use crate::reconcile::trouble::Refusal;
@@ -35,7 +35,7 @@ pub fn validate(broker: &ContextBroker, inputs: Inputs, releases: &Releases) -> 
         }
         Variant::ExternalDatabase { port } => {
             let release = release(broker, releases)?;
-            let database = external_database(broker, &port)?;
+            let database = external_database(broker, port);
             Engine::Native(Box::new(native(
                 broker,
                 release,
@@ -68,16 +68,21 @@ fn unknown_engine(broker: &ContextBroker) -> Refusal {
 
 /// The release of the spec, else the one on record, else the catalogue's default; a step that is not allowed is refused.
 fn release<'a>(broker: &ContextBroker, releases: &'a Releases) -> Result<&'a Release, Refusal> {
-    let recorded = broker
+    let wanted = broker.spec.release.as_deref();
+    releases
+        .choose(wanted, recorded_release(broker))
+        .map_err(|error| Refusal {
+            reason: error.reason(),
+            path: "spec.release".into(),
+            message: error.to_string(),
+        })
+}
+
+fn recorded_release(broker: &ContextBroker) -> Option<&str> {
+    broker
         .status
         .as_ref()
-        .and_then(|status| status.release.as_deref());
-    let wanted = broker.spec.release.as_deref();
-    releases.choose(wanted, recorded).map_err(|error| Refusal {
-        reason: error.reason(),
-        path: "spec.release".into(),
-        message: error.to_string(),
-    })
+        .and_then(|status| status.release.as_deref())
 }
 
 fn native(
@@ -93,7 +98,15 @@ fn native(
     tenants.dedup();
     let network = spec.network.clone().unwrap_or_default();
     Native {
-        release: release.name.clone(),
+        release: if spec.suspend {
+            recorded_release(broker).map(str::to_owned)
+        } else {
+            Some(release.name.clone())
+        },
+        counted: broker
+            .status
+            .as_ref()
+            .is_some_and(|status| status.replicas.is_some()),
         image: releases.image(release, Operand::Broker),
         pull_secrets: settings.pull_secrets.clone(),
         replicas: spec.replicas(),
@@ -130,26 +143,18 @@ fn managed(broker: &ContextBroker, release: &Release, releases: &Releases, data:
     }
 }
 
-fn external_database(broker: &ContextBroker, port: &str) -> Result<Database, Refusal> {
+fn external_database(broker: &ContextBroker, port: u16) -> Database {
     let external = broker
         .spec
         .storage
         .as_ref()
         .and_then(|storage| storage.external.clone())
         .unwrap_or_default();
-    let secret = external.secret_ref.name;
-    let port = dereference::port(port).ok_or_else(|| Refusal {
-        reason: Reason::DependencyInvalid,
-        path: "spec.storage.external.secretRef".into(),
-        message: format!(
-            "Secret {secret} has no port number (1 to 65535) under the key port: write 5432, for example"
-        ),
-    })?;
-    Ok(Database::External {
-        secret,
+    Database::External {
+        secret: external.secret_ref.name,
         port,
         ca: external.ca_secret_ref.map(|ca| (ca.name, ca.key)),
-    })
+    }
 }
 
 /// `app.kubernetes.io/part-of`: the platform, or the broker itself where it stands alone.

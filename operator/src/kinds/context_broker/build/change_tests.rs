@@ -43,7 +43,7 @@ const CHANGES: [Change; 17] = [
     ("egress", |plan| native(plan).egress = Vec::new(), false, false),
     (
         "name of the release",
-        |plan| native(plan).release = "2027.1".into(),
+        |plan| native(plan).release = Some("2027.1".into()),
         false,
         false,
     ),

@@ -36,11 +36,14 @@ const MOUNTS: [(&str, &str, Access); 7] = [
 pub(super) fn add(plan: &Plan, native: &Native, managed: &Managed, children: &mut Children) {
     children.own(&pod::service_account(plan, DATABASE));
     // Where data was, no empty volume may take its place until the loss is accepted.
-    if !matches!(managed.data, Data::Lost { .. }) {
-        children.keep(&claim(plan, managed));
-    }
-    if let Data::Known(identifier) = &managed.data {
-        children.keep(&identity(plan, identifier));
+    match &managed.data {
+        Data::Lost { .. } => {}
+        Data::New | Data::LossAccepted { .. } => children.keep(&claim(plan, managed)),
+        // What is on it is known, and looked at before it is used: it is ours without labels, too.
+        Data::Known(identifier) => {
+            children.regain(&claim(plan, managed));
+            children.keep(&identity(plan, identifier));
+        }
     }
     children.own(&service(plan));
     children.own(&stateful_set(plan, native, managed));

@@ -22,7 +22,8 @@ pub(crate) fn minimal() -> Plan {
         },
         part_of: "vienna".into(),
         engine: Engine::Native(Box::new(Native {
-            release: "2026.1".into(),
+            release: Some("2026.1".into()),
+            counted: false,
             image: format!("registry.example/mim/broker@sha256:{}", "b".repeat(64)),
             pull_secrets: Vec::new(),
             replicas: 2,

@@ -224,7 +224,7 @@ fn invariant_8_data_outlives_mistakes() {
     for child in build(&minimal()).iter() {
         let is_data =
             child.kind == ChildKind::PersistentVolumeClaim || child.name == "vienna-database-identity";
-        assert_eq!(child.bond == Bond::Kept, is_data, "{}", child.name);
+        assert_eq!(child.bond != Bond::Owned, is_data, "{}", child.name);
     }
     let set = body(&build(&minimal()), ChildKind::StatefulSet, "vienna-database");
     assert_eq!(set["spec"].get("volumeClaimTemplates"), None);
