@@ -84,7 +84,7 @@ async fn fragment(call: &mut Call, body: Body, id: &str, nulls: Nulls) -> Result
 }
 
 async fn change_many(
-    call: Call,
+    mut call: Call,
     id: &str,
     change: impl FnOnce(&mut Entity) -> UpdateResult + Send,
 ) -> Result<Response, Problem> {
@@ -97,7 +97,7 @@ async fn change_many(
         if result.not_updated.is_empty() {
             reply::no_content()
         } else {
-            reply::plain(StatusCode::MULTI_STATUS, update_result(&result))
+            reply::plain(StatusCode::MULTI_STATUS, call.echo(update_result(&result)))
         }
     })
 }

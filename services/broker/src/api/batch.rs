@@ -95,19 +95,20 @@ pub async fn upsert(State(app): State<App>, request: Request<Body>) -> Result<Re
         let success: Vec<String> = given.ids.iter().filter(written).cloned().collect();
         return Ok(reply::plain(
             StatusCode::MULTI_STATUS,
-            batch_result(&success, &errors),
+            call.echo(batch_result(&success, &errors)),
         ));
     }
     if outcome.created.is_empty() {
         return Ok(reply::no_content());
     }
-    let created = given
+    let created: Vec<Json> = given
         .ids
         .iter()
         .filter(|id| outcome.created.contains(*id))
         .map(Json::string)
         .collect();
-    Ok(reply::plain(StatusCode::CREATED, Json::Array(created).to_text()))
+    let created = call.echo(Json::Array(created).to_text());
+    Ok(reply::plain(StatusCode::CREATED, created))
 }
 
 /// A batch that the database does not write in time would not be written the next time either.

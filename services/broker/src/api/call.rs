@@ -4,6 +4,7 @@ use crate::api::App;
 use crate::api::body::{self, Received};
 use crate::api::params::{Known, Params};
 use crate::api::problem::{ErrorType, Problem};
+use crate::api::reply::{Roomed, UNCOUNTED};
 use crate::context::Context;
 use crate::memory::room::Held;
 use crate::model::expansion::{MAX_EXPANDED, expanded_size};
@@ -138,6 +139,17 @@ impl Call {
             )),
             (Sent::LdJson, Some(own)) => Ok(self.app.contexts.of_body(own).await?),
         }
+    }
+
+    /// An answer that repeats what the request named. A large one keeps the room of the request until it is sent, so
+    /// that none is needed after something was written.
+    pub fn echo(&mut self, text: String) -> Roomed {
+        let room = if text.len() > UNCOUNTED {
+            std::mem::take(&mut self.room.0)
+        } else {
+            Held::default()
+        };
+        Roomed { text, room }
     }
 
     async fn receive(&self, body: Body) -> Result<Received, Problem> {

@@ -80,6 +80,9 @@ impl ErrorType {
     }
 }
 
+/// The longest sentence of a problem, in characters.
+const MAX_DETAIL: usize = 1000;
+
 /// An answer that says no.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -93,10 +96,17 @@ pub struct Problem {
 impl Problem {
     /// A problem with the status of its type.
     pub fn new(kind: ErrorType, detail: impl Into<String>) -> Self {
+        let mut detail = detail.into();
+        // It may quote what the client sent, whatever its length.
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+            detail.truncate(end);
+            detail.push('…');
+            detail.shrink_to_fit();
+        }
         Self {
             status: kind.status(),
             kind,
-            detail: detail.into(),
+            detail,
             allow: None,
             retry: false,
         }

@@ -100,8 +100,8 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
                 found
             } else {
                 // Again, with room for the largest: they come one by one.
-                let room = store.room(weight::of_size(found.large)).await?;
                 writer = PageWriter::new(view, &showing, answers);
+                let room = store.room(weight::of_size(found.large)).await?;
                 let take = |entity: &Entity| writer.add(entity);
                 let found = store.search(&page(Sizes::Any), limit, count.as_ref(), take).await;
                 drop(room);

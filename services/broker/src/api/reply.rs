@@ -40,8 +40,8 @@ pub fn created(id: &str) -> Response {
 }
 
 /// A body of `application/json`, without context: results of writes.
-pub fn plain(status: StatusCode, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
+pub fn plain(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -283,3 +283,29 @@ async fn documents_with_very_many_values_and_very_long_urls_are_refused() {
         );
     }
 }
+
+#[tokio::test]
+async fn kept_documents_are_weighed_by_the_memory_they_take() {
+    let terms: Vec<_> = (0..8000).map(|n| format!("\"t{n}\":\"u:{n}\"")).collect();
+    let document = format!("{{\"@context\":{{{}}}}}", terms.join(","));
+    let urls: Vec<String> = (0..40).map(|n| format!("https://c.example/{n}")).collect();
+    let documents: Vec<_> = urls.iter().map(|url| (url.as_str(), document.as_str())).collect();
+    let (contexts, library) = library(&documents);
+    assert!(
+        document.len() * urls.len() < MAX_DOCUMENT_MEMORY / 2,
+        "as text they would all fit"
+    );
+    for url in &urls {
+        contexts.of_link(Some(url)).await.unwrap();
+    }
+    // Another context of the same documents: compiled anew, from those that are still kept.
+    let again = async |url: &str| {
+        let before = library.calls.load(Ordering::SeqCst);
+        contexts
+            .of_body(&json(&format!("[\"{url}\",{{\"n\":\"urn:n\"}}]")))
+            .await
+            .unwrap();
+        library.calls.load(Ordering::SeqCst) - before
+    };
+    assert_eq!((again(&urls[39]).await, again(&urls[0]).await), (0, 1));
+}

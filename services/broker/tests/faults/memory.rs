@@ -314,3 +314,18 @@ async fn readers_that_take_a_byte_at_a_time_hold_no_more_than_the_room_of_answer
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_refusal_quotes_is_short() {
+    let broker = Broker::ready().await;
+    let name = "\\u0001".repeat(1_000_000);
+    let answer = broker
+        .post(
+            "/entities",
+            &format!(r#"{{"id":"urn:x:1","type":"T","{name}":1}}"#),
+        )
+        .await;
+    assert_eq!((answer.status, answer.error().as_str()), (400, "BadRequestData"));
+    assert!(answer.body.len() < 20_000, "{}", answer.body.len());
+    stays_within_its_limit(&broker);
+}
