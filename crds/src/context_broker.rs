@@ -258,7 +258,7 @@ pub struct ContextBrokerStatus {
     pub external: Option<ExternalStatus>,
     /// Value of the annotation `mim.city/requestedAt` whose pass has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = crate::bound::HANDLED_REQUEST))]
     pub last_handled_requested_at: Option<String>,
 }
 
@@ -291,7 +291,7 @@ pub struct ExternalStatus {
     pub result: Option<ProbeResult>,
     /// The result in a sentence; never a part of the answer's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = crate::bound::MESSAGE))]
     pub message: Option<String>,
 }
 

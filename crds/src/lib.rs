@@ -4,6 +4,7 @@
 //! so a rule is written once and holds at the API server, in the operator's guard and in the tests.
 
 pub mod annotation;
+pub mod bound;
 pub mod cases;
 pub mod context_broker;
 pub mod external;

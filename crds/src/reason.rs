@@ -69,7 +69,7 @@ reasons! {
     DataLost,
     /// The API server refused a child; the message has its words.
     ApplyFailed,
-    /// The API server could not be reached or was too slow; it is tried again.
+    /// The API server could not be reached, was too slow, or answered with an error (a webhook of the cluster that is away, for example); it is tried again.
     ApiUnavailable,
     /// An image cannot be pulled; the message has the registry's words. What ran keeps running.
     ImagePullFailed,

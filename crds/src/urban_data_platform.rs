@@ -128,7 +128,7 @@ pub struct UrbanDataPlatformStatus {
     pub mims: Vec<MimStatus>,
     /// Value of the annotation `mim.city/requestedAt` whose pass has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = crate::bound::HANDLED_REQUEST))]
     pub last_handled_requested_at: Option<String>,
 }
 

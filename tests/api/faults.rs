@@ -2,16 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use mim_crds::{ContextBroker, DeletionPolicy};
+use mim_operator::reconcile::request::{Verb, Verdict};
 use mim_tests::cluster::api_of;
 use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
 
 use crate::city::{City, broker, image, passes, platform, stranger_pod, told};
 use crate::invariants::app_secret;
+use crate::meddler::Meddler;
 
 #[tokio::test]
 async fn row_secret_named_in_spec_missing_then_created_goes_on_by_itself() {
@@ -751,6 +754,80 @@ async fn row_someone_elses_pod_with_the_name_of_the_preflight_is_untouched_and_n
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn row_api_server_refuses_a_child_for_a_reason_of_its_own_and_ready_does_not_outlive_what_is_gone() {
+    let mut city = City::without_operator("webhook-down").await;
+    let meddler = Meddler::new();
+    city.start_meddled(&meddler);
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    city.quiet().await;
+    // As with a webhook of the cluster that is down.
+    meddler.on_request(|record| {
+        if record.resource == "deployments" && record.verb == Verb::Apply {
+            Verdict::Fail(StatusCode::INTERNAL_SERVER_ERROR)
+        } else {
+            Verdict::Continue
+        }
+    });
+    city.deployments()
+        .delete("vienna-broker", &DeleteParams::default())
+        .await
+        .unwrap();
+    city.broker_complains(
+        "vienna",
+        "ApiUnavailable",
+        false,
+        &["API server", "500", "asked again"],
+    )
+    .await;
+    meddler.rest();
+    city.broker_says("vienna", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn row_values_that_are_too_long_to_be_echoed_are_cut_and_the_status_goes_on() {
+    let city = City::new("long").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    city.annotate_broker("vienna", "mim.city/requestedAt", &"x".repeat(5000))
+        .await;
+    let host = vec!["a".repeat(60); 25].join(".");
+    city.apply(&broker(
+        "graz",
+        &json!({"engine": "External", "external": {"url": format!("https://{host}")}}),
+    ))
+    .await;
+    eventually("both are told as far as there is room", || async {
+        let vienna = city
+            .brokers()
+            .get("vienna")
+            .await
+            .unwrap()
+            .status
+            .unwrap_or_default();
+        let graz = city
+            .brokers()
+            .get("graz")
+            .await
+            .unwrap()
+            .status
+            .unwrap_or_default();
+        let handled = vienna
+            .last_handled_requested_at
+            .map_or(0, |value| value.chars().count());
+        let result = graz.external.and_then(|external| external.result);
+        if handled == 256 && result.is_some() {
+            Ok(())
+        } else {
+            Err((handled, result))
+        }
+    })
+    .await;
+    city.apply(&broker("vienna", &json!({"replicas": 1}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
 }
 
 #[tokio::test]

@@ -4,17 +4,18 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::child::ChildKind;
+use super::retry::Remedy;
 
 /// What is remembered of one object.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Since when passes have needed a remedy.
-    pub unsettled_since: Option<Instant>,
+    /// Since when passes have needed the same remedy for the same generation.
+    pub unsettled: Option<Unsettled>,
     /// The status that was sent last, until the store shows it: the same body is never sent twice.
     pub status: Option<SentStatus>,
     /// Digests of the bodies that were applied: one that has to be sent again was changed by somebody else.
@@ -23,6 +24,40 @@ pub struct Memory {
     pub secrets_in_order: Option<SecretsInOrder>,
     /// What its last event said.
     pub last_event: Option<(String, String)>,
+}
+
+/// What passes have needed, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// Since when.
+    pub since: Instant,
+    /// For which generation.
+    pub generation: i64,
+    /// What could heal it.
+    pub remedy: Remedy,
+}
+
+impl Memory {
+    /// A pass that started then has ended in need of this remedy. The back-off goes on only while both stay: a new generation, or another
+    /// trouble, is a new start.
+    pub fn need(&mut self, remedy: Option<Remedy>, generation: i64, started: Instant) {
+        let held = self
+            .unsettled
+            .filter(|held| (held.generation, Some(held.remedy)) == (generation, remedy));
+        self.unsettled = remedy.map(|remedy| {
+            held.unwrap_or(Unsettled {
+                since: started,
+                generation,
+                remedy,
+            })
+        });
+    }
+
+    /// How long it has been so.
+    #[must_use]
+    pub fn unsettled_for(&self) -> Duration {
+        self.unsettled.map_or(Duration::ZERO, |held| held.since.elapsed())
+    }
 }
 
 /// The digest that was applied last to each child. Names and digests are kept as hashes of 64 bits: a thousand objects have fifteen
@@ -96,15 +131,17 @@ pub struct SecretsInOrder {
 pub struct Memories(Mutex<HashMap<String, Memory>>);
 
 impl Memories {
-    /// What is remembered of an object.
+    /// What is remembered of an object; from now on something is.
     #[must_use]
     pub fn of(&self, uid: &str) -> Memory {
-        self.lock().get(uid).cloned().unwrap_or_default()
+        self.lock().entry(uid.to_owned()).or_default().clone()
     }
 
-    /// Remembers.
+    /// Remembers, unless the object was forgotten since [`Self::of`]: it went during the pass.
     pub fn keep(&self, uid: &str, memory: Memory) {
-        self.lock().insert(uid.to_owned(), memory);
+        if let Some(held) = self.lock().get_mut(uid) {
+            *held = memory;
+        }
     }
 
     /// The object is gone.
@@ -117,7 +154,7 @@ impl Memories {
     pub fn in_backoff(&self) -> usize {
         self.lock()
             .values()
-            .filter(|memory| memory.unsettled_since.is_some())
+            .filter(|memory| memory.unsettled.is_some())
             .count()
     }
 
@@ -129,6 +166,41 @@ impl Memories {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_forgotten_during_a_pass_stays_forgotten() {
+        let memories = Memories::default();
+        let mut memory = memories.of("u");
+        memory.need(Some(Remedy::Time), 1, Instant::now());
+        memories.keep("u", memory.clone());
+        assert_eq!(memories.in_backoff(), 1);
+        memories.forget("u");
+        memories.keep("u", memory);
+        assert_eq!(memories.in_backoff(), 0);
+    }
+
+    #[test]
+    fn the_back_off_goes_on_for_the_same_need_of_the_same_generation_only() {
+        let long_ago = Instant::now().checked_sub(Duration::from_mins(5)).unwrap();
+        let waiting = || {
+            let mut memory = Memory::default();
+            memory.need(Some(Remedy::Other), 1, long_ago);
+            memory
+        };
+        for (remedy, generation, goes_on) in [
+            (Remedy::Other, 1, true),
+            (Remedy::Other, 2, false),
+            (Remedy::Time, 1, false),
+        ] {
+            let mut memory = waiting();
+            memory.need(Some(remedy), generation, Instant::now());
+            let long = memory.unsettled_for() >= Duration::from_mins(5);
+            assert_eq!(long, goes_on, "{remedy:?} of generation {generation}");
+        }
+        let mut settled = waiting();
+        settled.need(None, 1, Instant::now());
+        assert_eq!(settled.unsettled, None);
+    }
 
     #[test]
     fn only_the_last_digest_of_a_child_counts() {

@@ -2,14 +2,17 @@
 //!
 //! guard → dereference → validate → acknowledge a new generation → secrets → build → apply → prune → step → observe → status. Every way out ends in the status; nothing waits but for the API server.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::ApiResource;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use mim_crds::{EventReason, Reason, annotation};
+use mim_crds::{EventReason, Reason, annotation, bound};
 use serde_json::{Map, Value, json};
 use tracing::{debug, error, info, warn};
 
@@ -30,6 +33,9 @@ use super::{retention, secret, suspects};
 
 /// How long a pass may take: an API server that answers slower than this is away.
 pub const PASS_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long the API server may answer in error before the status says so, where nothing else is known to be wrong.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What one pass works on.
 pub struct Pass<'a, K: Kind> {
@@ -71,11 +77,20 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
     let uid = object.meta().uid.clone().unwrap_or_default();
     let started = Instant::now();
     let mut memory = cx.memories.of(&uid);
-    let ended = tokio::time::timeout(PASS_LIMIT, one::<K>(cx, object, &mut memory)).await;
+    let unsettled = memory.unsettled;
+    let pass = AssertUnwindSafe(one::<K>(cx, object, &mut memory)).catch_unwind();
+    let ended = tokio::time::timeout(PASS_LIMIT, pass).await;
     let (remedy, outcome) = match ended {
-        Ok(Ok(remedy)) => (remedy, "ok"),
-        Ok(Err(trouble)) => {
+        Ok(Ok(Ok(remedy))) => (remedy, "ok"),
+        Ok(Ok(Err(trouble))) => {
             report::<K>(object, &trouble);
+            (Some(trouble.remedy()), trouble.label())
+        }
+        Ok(Err(panic)) => {
+            let trouble = Trouble::Bug(words_of(panic.as_ref()));
+            report::<K>(object, &trouble);
+            let told = tokio::time::timeout(PASS_LIMIT, tell::<K>(cx, object, trouble.complaint())).await;
+            debug!(kind = K::KIND, ?told, "the fault was told");
             (Some(trouble.remedy()), trouble.label())
         }
         Err(_) => {
@@ -88,11 +103,20 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
             (Some(Remedy::Time), "timeout")
         }
     };
-    memory.unsettled_since = remedy.map(|_| memory.unsettled_since.unwrap_or(started));
+    // A pass that did not end has taken the rest of the memory with it.
+    memory.unsettled = unsettled;
+    memory.need(remedy, object.meta().generation.unwrap_or(0), started);
     let next = next_pass(remedy, &memory, (cx.now)().as_second(), (cx.jitter)());
     cx.memories.keep(&uid, memory);
     cx.metrics.pass(K::KIND, outcome, started.elapsed());
     Action::requeue(next)
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
 fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
@@ -106,12 +130,9 @@ fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
 
 /// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it.
 fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
-    let unsettled = memory
-        .unsettled_since
-        .map_or(Duration::ZERO, |since| since.elapsed());
     let delay = remedy.map_or_else(
         || retry::resync(jitter),
-        |remedy| retry::delay(remedy, unsettled, jitter),
+        |remedy| retry::delay(remedy, memory.unsettled_for(), jitter),
     );
     let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
     let renewal = renewal.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
@@ -124,17 +145,19 @@ async fn one<K: Kind>(
     memory: &mut Memory,
 ) -> Result<Option<Remedy>, Trouble> {
     let meta = object.meta();
-    let owner = Owner {
-        kind: K::KIND,
-        api_version: K::api_version(&()).into_owned(),
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: object.name_any(),
-        uid: meta.uid.clone().unwrap_or_default(),
-    };
+    let owner = owner_of(object);
     let generation = meta.generation.unwrap_or(0);
     match &object.0 {
         Err(invalid) if meta.deletion_timestamp.is_none() => {
-            unreadable::<K>(cx, &owner, generation, &invalid.error)
+            let complaint = Complaint {
+                reason: Reason::InvalidSpec,
+                message: format!(
+                    "this operator cannot read the object ({}); correct it, or upgrade the operator",
+                    invalid.error
+                ),
+                terminal: true,
+            };
+            tell::<K>(cx, object, complaint)
                 .await
                 .map(|()| Some(Remedy::Spec))
         }
@@ -157,13 +180,26 @@ async fn one<K: Kind>(
     }
 }
 
-/// A spec that this operator cannot read (a value of a newer version of the CRD): said in the status, and waited for a new generation.
-async fn unreadable<K: Kind>(
+fn owner_of<K: Kind>(object: &DeserializeGuard<K>) -> Owner {
+    let meta = object.meta();
+    Owner {
+        kind: K::KIND,
+        api_version: K::api_version(&()).into_owned(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: object.name_any(),
+        uid: meta.uid.clone().unwrap_or_default(),
+    }
+}
+
+/// Says in the status what keeps an object from any pass: a spec that this operator cannot read (a value of a newer version of the CRD), or a
+/// fault of ours. The rest of the status is read, for it stays.
+async fn tell<K: Kind>(
     cx: &Context,
-    owner: &Owner,
-    generation: i64,
-    error: &str,
+    object: &DeserializeGuard<K>,
+    complaint: Complaint,
 ) -> Result<(), Trouble> {
+    let owner = &owner_of(object);
+    let generation = object.meta().generation.unwrap_or(0);
     let asked = Asked {
         kind: owner.kind,
         name: &owner.name,
@@ -178,13 +214,6 @@ async fn unreadable<K: Kind>(
         return Ok(());
     };
     let before = held.get("status").cloned().unwrap_or_default();
-    let complaint = Complaint {
-        reason: Reason::InvalidSpec,
-        message: format!(
-            "this operator cannot read the object ({error}); correct it, or upgrade the operator"
-        ),
-        terminal: true,
-    };
     let conditions = status::conditions(
         &Verdict::of(complaint),
         generation,
@@ -403,13 +432,13 @@ impl<K: Kind> Pass<'_, K> {
         {
             suspects::ask(self, facts).await;
         }
-        let complaint = trouble.as_ref().and_then(Trouble::complaint);
-        if complaint.is_none()
-            && let Some(trouble) = trouble
-        {
-            // The API server itself is the trouble: it could not be told either.
-            return Err(trouble);
-        }
+        let complaint = trouble.as_ref().map(Trouble::complaint);
+        let trouble = match trouble {
+            Some(trouble @ Trouble::Api(_)) if !self.must_be_told(observation.as_ref()) => {
+                return Err(trouble);
+            }
+            trouble => trouble,
+        };
         let verdict = match (complaint, &observation) {
             (Some(complaint), _) => Verdict::of(complaint),
             (None, Some(facts)) => Verdict::from_facts(facts),
@@ -433,6 +462,20 @@ impl<K: Kind> Pass<'_, K> {
             None if verdict.is_ready() && !stepped => Ok(None),
             None => Ok(Some(Remedy::Other)),
         }
+    }
+
+    /// Whether trouble with the API server is told at once. Most of it heals at the next try, and a status that flaps tells nothing; but a status
+    /// that says Ready while the children that are there do not is wrong now.
+    fn must_be_told(&self, observation: Option<&Observation>) -> bool {
+        let lasts = self
+            .memory
+            .unsettled
+            .is_some_and(|held| held.remedy == Remedy::Time && held.since.elapsed() >= PATIENCE);
+        let says_ready = conditions_in(&self.status_before())
+            .iter()
+            .any(|held| held.type_ == "Ready" && held.status == "True");
+        let is_ready = observation.is_none_or(|facts| Verdict::from_facts(facts).is_ready());
+        lasts || (says_ready && !is_ready)
     }
 
     /// No child is written; certificates are renewed and the status goes on.
@@ -531,10 +574,11 @@ impl<K: Kind> Pass<'_, K> {
         Ok(())
     }
 
-    /// Value of `mim.city/requestedAt`, echoed when the pass has ended.
+    /// Value of `mim.city/requestedAt`, echoed when the pass has ended; as much of it as the status takes.
     #[must_use]
     pub fn requested(&self) -> Option<String> {
-        self.object.annotations().get(annotation::REQUESTED_AT).cloned()
+        let requested = self.object.annotations().get(annotation::REQUESTED_AT)?;
+        Some(bound::cut(requested, bound::HANDLED_REQUEST))
     }
 
     /// The key of the object's children.
@@ -580,3 +624,7 @@ const fn why_words(why: Why) -> &'static str {
         Why::DataLossAccepted => "the loss of the data was accepted",
     }
 }
+
+#[cfg(test)]
+#[path = "pass_tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
-use mim_crds::ProbeResult;
+use mim_crds::{ProbeResult, bound};
 use mim_egress::{Allow, Client, Error, Request, Response, Token};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -183,6 +183,7 @@ impl Probes {
             }
             tokio::select! {
                 Some((of, (result, message))) = looks.next(), if !looks.is_empty() => {
+                    let message = bound::cut(&message, bound::MESSAGE);
                     places.give_back(&of.namespace);
                     self.found(&of.uid, &of.target, Probe { result, message, at: (self.now)() });
                 }

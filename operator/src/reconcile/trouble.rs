@@ -76,11 +76,19 @@ pub enum Trouble {
         message: String,
     },
     /// The API server is away, slow, or has seen a newer version of the object.
-    #[error("the API server did not answer as it should: {0}")]
+    #[error("the API server did not answer as it should, and is asked again: {}", words_of(.0))]
     Api(#[source] Box<kube::Error>),
     /// A fault of ours.
     #[error("fault in the operator: {0}")]
     Bug(String),
+}
+
+/// The words of an answer, or of why there is none.
+fn words_of(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} {}", status.code, status.message),
+        other => other.to_string(),
+    }
 }
 
 /// What was asked when the API server said no.
@@ -132,9 +140,9 @@ impl Trouble {
         }
     }
 
-    /// As a complaint in the status; `None` where the API server itself is the trouble, which a status could not tell either.
+    /// As a complaint in the status.
     #[must_use]
-    pub fn complaint(&self) -> Option<Complaint> {
+    pub fn complaint(&self) -> Complaint {
         let (reason, terminal) = match self {
             Self::Refused(refusal) => (refusal.reason, true),
             Self::Missing(missing) => (missing.reason, false),
@@ -143,13 +151,13 @@ impl Trouble {
             Self::Quota { .. } => (Reason::QuotaExceeded, false),
             Self::Rejected { .. } => (Reason::ApplyFailed, true),
             Self::Bug(_) => (Reason::InternalError, true),
-            Self::Api(_) => return None,
+            Self::Api(_) => (Reason::ApiUnavailable, false),
         };
-        Some(Complaint {
+        Complaint {
             reason,
             message: self.to_string(),
             terminal,
-        })
+        }
     }
 
     /// A name for metrics.

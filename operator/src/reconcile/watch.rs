@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt, future::BoxFuture};
 use kube::api::{Api, ApiResource};
 use kube::core::{DeserializeGuard, DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{self, Store, store::Writer};
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource, ResourceExt};
 
@@ -303,6 +303,14 @@ impl Sinks {
             name: object.name_any(),
         };
         let owner = K::AS_CHILD.and_then(|kind| self.index.apply(kind, as_child(&object)));
+        // Its predecessor may have gone while the watch was broken: nobody else will say so.
+        let held = store.reader.get(&ObjectRef::from_obj(&object));
+        if let Some(uid) = held.and_then(|held| held.meta().uid.clone())
+            && object.meta().uid.as_ref() != Some(&uid)
+        {
+            self.memories.forget(&uid);
+            self.probes.forget(&uid);
+        }
         // From here on only the index reads them, and they are larger than the rest of the object.
         object.meta_mut().managed_fields = None;
         store.write(&Event::Apply(object));

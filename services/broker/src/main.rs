@@ -67,6 +67,12 @@ enum LogFormat {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // A panic ends the program, and the pod starts it again: a task that had died alone would be missed by nobody.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
     match Arguments::parse().command {
         Command::Probe { health_listen } => match probe(health_listen).await {
             Ok(words) => {

@@ -27,6 +27,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A panic ends the program, and the pod starts it again: a task that had died alone would be missed by nobody.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::abort();
+    }));
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
