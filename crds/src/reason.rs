@@ -45,7 +45,7 @@ reasons! {
     Reason:
     /// Everything that the spec asks for is there and ready.
     Ready,
-    /// The operator is at work, or waits for a child to become ready; the message says for what.
+    /// The operator is at work, or waits for a part to become ready. What keeps a part for longer than usual gets a reason of its own.
     Progressing,
     /// `replicas` is 0: the broker is stopped as asked, its data is kept.
     Stopped,
@@ -97,7 +97,7 @@ reasons! {
     NotReady,
     /// The external broker does not answer: no connection, no TLS, no answer in time, or a server error.
     ExternalUnreachable,
-    /// The external broker refuses the token.
+    /// The external broker refuses the token, or HTTP cannot carry it.
     ExternalUnauthorised,
     /// The address answers, but not as an NGSI-LD broker.
     ExternalNotNgsiLd,
