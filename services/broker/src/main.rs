@@ -48,7 +48,7 @@ struct RunArguments {
     /// CA certificate of the database; the system's trust store where the file is missing.
     #[arg(long, env = "MIM_DATABASE_CA", default_value = "/etc/mim/database-ca/ca.crt")]
     database_ca: PathBuf,
-    /// Connections to the database, at most.
+    /// Connections to the database, at most; the configuration file may say another number.
     #[arg(long, env = "MIM_DATABASE_CONNECTIONS", default_value = "10")]
     database_connections: std::num::NonZeroU16,
     /// Seconds in which new connections are still served after SIGTERM.

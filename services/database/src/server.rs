@@ -10,8 +10,12 @@ use crate::config::Config;
 
 const MIB: u64 = 1024 * 1024;
 
-/// Connections that the server accepts; PostgreSQL keeps three more for the superuser, which the probe needs.
-pub const MAX_CONNECTIONS: u32 = 100;
+/// Connections that the server accepts, [`SUPERUSER_CONNECTIONS`] among them. Twice what the brokers of a city plan for
+/// (`docs/operands.md`): while the number of replicas changes, old pods may still use their former share.
+pub const MAX_CONNECTIONS: u32 = 250;
+
+/// Connections that PostgreSQL keeps for the superuser, whom the probe needs; its default, said aloud.
+pub const SUPERUSER_CONNECTIONS: u32 = 3;
 
 /// Arguments of `postgres`. `volume_bytes` is the size of the file system that holds the data.
 #[must_use]
@@ -40,6 +44,10 @@ fn settings(config: &Config, volume_bytes: u64) -> Vec<(&'static str, OsString)>
         ("unix_socket_directories", config.sockets.clone().into()),
         ("hba_file", config.hba_file().into()),
         ("max_connections", number(u64::from(MAX_CONNECTIONS), "")),
+        (
+            "superuser_reserved_connections",
+            number(u64::from(SUPERUSER_CONNECTIONS), ""),
+        ),
         // A broker on a node that vanished must not hold its locks for the kernel's two hours.
         ("tcp_keepalives_idle", text("30")),
         ("tcp_keepalives_interval", text("10")),

@@ -9,7 +9,8 @@ use crate::context::Context;
 use crate::memory::room::Held;
 use crate::model::expansion::{MAX_EXPANDED, expanded_size};
 use crate::model::json::Json;
-use crate::store::TenantId;
+use crate::store::pool::DOWN;
+use crate::store::{StoreError, TenantId};
 use axum::body::Body;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use http::request::Parts;
@@ -59,10 +60,8 @@ impl Call {
         let params = Params::read(head.uri.query(), known)?;
         let Some(tenant) = app.store.tenant(tenant) else {
             // Before the first contact with the database nothing is known of tenants.
-            if let Some(trouble) = app.store.pool().trouble() {
-                return Err(Problem::unavailable(format!(
-                    "the database is not available: {trouble}"
-                )));
+            if app.store.pool().trouble().is_some() {
+                return Err(StoreError::Unavailable(DOWN.to_owned()).into());
             }
             return Err(Problem::new(
                 ErrorType::NonexistentTenant,

@@ -3,6 +3,7 @@
 use crate::api::call::is_tenant_name;
 use ipnet::IpNet;
 use serde::Deserialize;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -18,6 +19,16 @@ pub struct Config {
     pub tenants: Vec<String>,
     /// Calls that leave the broker.
     pub egress: Egress,
+    /// The database.
+    pub database: Database,
+}
+
+/// The database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Database {
+    /// How many connections this replica may have at most, beside the one that watches; absent: what the command line says.
+    pub connections: Option<NonZeroU16>,
 }
 
 /// Calls that leave the broker.
@@ -94,11 +105,13 @@ mod tests {
     #[test]
     fn the_file_has_tenants_and_egress_and_may_have_more() {
         let config = parse(
-            "tenants: [a, b-1]\negress: {allowedPrivateCidrs: [10.0.0.0/8], other: 1}\nfuture: {x: 1}\n",
+            "tenants: [a, b-1]\negress: {allowedPrivateCidrs: [10.0.0.0/8], other: 1}\ndatabase: {connections: 3}\nfuture: {x: 1}\n",
         )
         .unwrap();
         assert_eq!(config.tenants, ["a", "b-1"]);
         assert_eq!(config.egress.allowed_private_cidrs.len(), 1);
+        assert_eq!(config.database.connections.map(NonZeroU16::get), Some(3));
+        assert!(parse("database: {connections: 0}").is_err());
         assert_eq!(parse("").unwrap(), Config::default());
         assert!(parse("tenants: [\"a b\"]").is_err());
         assert!(parse("tenants: 5").is_err());

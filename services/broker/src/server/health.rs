@@ -1,9 +1,12 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
 use crate::api::App;
-use axum::Router;
+use crate::server::listen::FromHere;
+use crate::store::StoreError;
+use crate::store::pool::DOWN;
 use axum::extract::State;
 use axum::routing::get;
+use axum::{Extension, Router};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
@@ -27,7 +30,12 @@ pub fn router(health: Health) -> Router {
         .with_state(health)
 }
 
-async fn ready(State(health): State<Health>) -> (StatusCode, String) {
+/// Why it is not ready is for who may look into the pod: the sentence has host and role of the database. Every pod of the
+/// cluster may ask this port, for its metrics; others than the pod itself learn that the broker is not ready.
+async fn ready(
+    State(health): State<Health>,
+    Extension(FromHere(from_here)): Extension<FromHere>,
+) -> (StatusCode, String) {
     if health.draining.load(Ordering::Relaxed) {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -36,7 +44,11 @@ async fn ready(State(health): State<Health>) -> (StatusCode, String) {
     }
     match health.app.store.pool().trouble() {
         None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
+        Some(trouble) if from_here => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
+        Some(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{}\n", StoreError::Unavailable(DOWN.to_owned())),
+        ),
     }
 }
 

@@ -50,6 +50,21 @@ impl Serve for axum::Router {
     }
 }
 
+/// Whether a request came from the machine it arrived at, which in a pod is a container of the same pod. An extension of
+/// every request.
+#[derive(Clone, Copy, Debug)]
+pub struct FromHere(pub bool);
+
+impl FromHere {
+    /// A connection from another machine, and one from the node itself, has another address at its other end.
+    fn of(stream: &TcpStream) -> Self {
+        match (stream.peer_addr(), stream.local_addr()) {
+            (Ok(peer), Ok(local)) => Self(peer.ip() == local.ip()),
+            _ => Self(false),
+        }
+    }
+}
+
 /// Where a listener is on its way out.
 #[derive(Clone)]
 pub struct Ending {
@@ -114,7 +129,9 @@ async fn accept(
 async fn connection(stream: TcpStream, service: impl Serve, mut ending: Ending) {
     let _ = stream.set_nodelay(true);
     let leaving = Arc::clone(&ending.leaving);
-    let answer = service_fn(move |request: Request<Incoming>| {
+    let from_here = FromHere::of(&stream);
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(from_here);
         let (service, leaving) = (service.clone(), Arc::clone(&leaving));
         async move {
             let mut response = service.serve(request.map(Body::new)).await;

@@ -118,9 +118,34 @@ async fn follow_egress(contexts: Arc<Contexts>, mut config: watch::Receiver<Conf
     }
 }
 
+/// How many connections the pool may have: as the configuration says, else as the command line does.
+fn connections(settings: &Settings, config: &Config) -> usize {
+    config
+        .database
+        .connections
+        .map_or(settings.connections, |n| usize::from(n.get()))
+}
+
+async fn follow_connections(pool: Arc<Pool>, settings: Settings, mut config: watch::Receiver<Config>) {
+    let mut current = connections(&settings, &config.borrow_and_update());
+    while config.changed().await.is_ok() {
+        let wanted = connections(&settings, &config.borrow_and_update());
+        if wanted != current {
+            tracing::info!(
+                connections = wanted,
+                "the number of connections to the database changes"
+            );
+            pool.resize(wanted);
+            current = wanted;
+        }
+    }
+}
+
 /// The store, with its keeper running.
 fn store(settings: &Settings, mut config: watch::Receiver<Config>, rooms: Arc<Rooms>) -> Store {
     let (state, seen) = watch::channel(State::Down(Trouble::Starting));
+    let size = connections(settings, &config.borrow());
+    let sizes = config.clone();
     let (tenants_tx, configured) = watch::channel(config.borrow_and_update().tenants.clone());
     tokio::spawn(async move {
         while config.changed().await.is_ok() {
@@ -133,7 +158,8 @@ fn store(settings: &Settings, mut config: watch::Receiver<Config>, rooms: Arc<Ro
         }
     });
     let doubt = Arc::new(Notify::new());
-    let pool = Arc::new(Pool::new(settings.connections, seen, Arc::clone(&doubt)));
+    let pool = Arc::new(Pool::new(size, seen, Arc::clone(&doubt)));
+    tokio::spawn(follow_connections(Arc::clone(&pool), settings.clone(), sizes));
     let tenants = Arc::new(Tenants::default());
     let keeper = Keeper {
         places: settings.places.clone(),

@@ -35,7 +35,8 @@ pub struct TenantId(pub i32);
 /// Why an operation did not happen. Nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be used now; it is worth to try again.
+    /// The database cannot be used now; it is worth to try again. The words are for clients: no host, no role, nothing
+    /// that the server said. Where the answer to a commit did not come, the write may have been kept.
     #[error("the database is not available: {0}")]
     Unavailable(String),
     /// The statement took longer than it may.
@@ -81,7 +82,14 @@ impl StoreError {
         }
         match code.code().get(..2) {
             // Connection lost, rolled back, out of resources, shut down, system error.
-            Some("08" | "40" | "53" | "57" | "58" | "25") => Self::Unavailable(db.message().to_owned()),
+            Some("08" | "40" | "53" | "57" | "58" | "25") => {
+                tracing::debug!(
+                    code = code.code(),
+                    message = db.message(),
+                    "the database refused a statement"
+                );
+                Self::Unavailable("it refuses for the moment; the broker's log says why".to_owned())
+            }
             // Lock not had in time.
             Some("55") => Self::Unavailable("the entity is being written by others".to_owned()),
             // Data exceptions and limits.

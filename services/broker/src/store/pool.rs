@@ -26,6 +26,9 @@ const WAIT: Duration = Duration::from_secs(5);
 /// statement may take 10 s (the session's `statement_timeout`); beyond that the server is not answering at all.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What clients are told while the database does not serve. Why is in the log, and for who may look into the pod.
+pub const DOWN: &str = "it does not serve at the moment; the broker's log says why";
+
 /// What the keeper last found.
 #[derive(Clone)]
 pub enum State {
@@ -38,11 +41,35 @@ pub enum State {
 /// The pool. It connects only while the keeper says that the database serves.
 pub struct Pool {
     slots: Arc<Semaphore>,
-    size: usize,
+    size: Mutex<Size>,
     idle: Mutex<Vec<Connection>>,
     open: Arc<AtomicUsize>,
     state: watch::Receiver<State>,
     doubt: Arc<Notify>,
+}
+
+/// How many places there are, and how many there are to be.
+struct Size {
+    there: usize,
+    wanted: usize,
+}
+
+/// A place in the pool; when it is given back it may be one too many.
+struct Slot {
+    pool: Arc<Pool>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut size = self.pool.size.lock().unwrap_or_else(PoisonError::into_inner);
+        if size.there > size.wanted
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+            size.there -= 1;
+        }
+    }
 }
 
 struct Connection {
@@ -66,7 +93,10 @@ impl Pool {
     pub fn new(size: usize, state: watch::Receiver<State>, doubt: Arc<Notify>) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(size)),
-            size,
+            size: Mutex::new(Size {
+                there: size,
+                wanted: size,
+            }),
             idle: Mutex::new(Vec::with_capacity(size)),
             open: Arc::default(),
             state,
@@ -76,11 +106,32 @@ impl Pool {
 
     /// How many connections are open, in use, and allowed.
     pub fn numbers(&self) -> (usize, usize, usize) {
+        let size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
         (
             self.open.load(Ordering::Relaxed),
-            self.size - self.slots.available_permits(),
-            self.size,
+            size.there.saturating_sub(self.slots.available_permits()),
+            size.wanted,
         )
+    }
+
+    /// Allows another number of connections, at least one. Those beyond it are closed as they become idle.
+    pub fn resize(&self, wanted: usize) {
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        size.wanted = wanted.max(1);
+        if size.there < size.wanted {
+            self.slots.add_permits(size.wanted - size.there);
+            size.there = size.wanted;
+        } else {
+            size.there -= self.slots.forget_permits(size.there - size.wanted);
+        }
+        let wanted = size.wanted;
+        drop(size);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.open.load(Ordering::Relaxed) > wanted && idle.pop().is_some() {}
+    }
+
+    fn wanted(&self) -> usize {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner).wanted
     }
 
     /// What the keeper last found, for `/readyz`.
@@ -95,13 +146,15 @@ impl Pool {
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
         let deadline = Instant::now() + PATIENCE;
         let State::Up(target) = self.state.borrow().clone() else {
-            return Err(StoreError::Unavailable(
-                self.trouble().map_or_else(String::new, |t| t.to_string()),
-            ));
+            return Err(StoreError::Unavailable(DOWN.to_owned()));
         };
         let permit = tokio::time::timeout(WAIT, Arc::clone(&self.slots).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
             return Err(StoreError::Unavailable("all connections are busy".to_owned()));
+        };
+        let slot = Slot {
+            pool: Arc::clone(self),
+            permit: Some(permit),
         };
         let idle = loop {
             match self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
@@ -117,8 +170,8 @@ impl Pool {
         };
         Ok(Lease {
             connection: Some(connection),
+            slot: Some(slot),
             pool: Arc::clone(self),
-            permit: Some(permit),
             deadline,
             busy: false,
         })
@@ -137,7 +190,8 @@ impl Pool {
             }
             Err(trouble) => {
                 self.doubt.notify_one();
-                Err(StoreError::Unavailable(trouble.to_string()))
+                tracing::warn!(%trouble, "a connection to the database could not be made");
+                Err(StoreError::Unavailable(DOWN.to_owned()))
             }
         }
     }
@@ -149,8 +203,9 @@ pub type TypedParam<'a> = (&'a (dyn ToSql + Sync), Type);
 /// A connection in use. Given back when dropped.
 pub struct Lease {
     connection: Option<Connection>,
+    /// Given back last: after the connection.
+    slot: Option<Slot>,
     pool: Arc<Pool>,
-    permit: Option<OwnedSemaphorePermit>,
     /// When the request has had its time with the database.
     deadline: Instant,
     /// Whether a statement or a transaction is under way.
@@ -168,14 +223,14 @@ impl Drop for Lease {
             self.pool.doubt.notify_one();
             // Without a runtime the process is at its end, and its sockets close with it.
             if let Ok(runtime) = Handle::try_current() {
-                let permit = self.permit.take();
+                let slot = self.slot.take();
                 runtime.spawn(async move {
                     let Connection { session, counted, .. } = connection;
                     session.end().await;
-                    drop((counted, permit));
+                    drop((counted, slot));
                 });
             }
-        } else {
+        } else if self.pool.open.load(Ordering::Relaxed) <= self.pool.wanted() {
             let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.push(connection);
         }

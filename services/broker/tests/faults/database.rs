@@ -190,6 +190,19 @@ async fn busy_connections_are_bounded_and_say_so() {
         metrics.contains("mim_broker_database_connections{state=\"allowed\"} 10"),
         "{metrics}"
     );
+    // Another number is followed without a restart: connections beyond it are closed, and no more are made.
+    let config = "tenants: [one, two]\ndatabase: {connections: 2}\n";
+    std::fs::write(broker.config.path().join("broker.yaml"), config).unwrap();
+    let sessions = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'mim-broker'";
+    eventually(
+        10,
+        "two connections and the one that watches are left",
+        async || broker.database.psql(sessions) == "3",
+    )
+    .await;
+    let reads = futures::future::join_all((0..30).map(|_| broker.get("/entities/urn:x:1"))).await;
+    assert!(reads.iter().all(|a| a.status == 200));
+    assert_eq!(broker.database.psql(sessions), "3");
 }
 
 #[tokio::test]

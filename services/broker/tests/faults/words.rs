@@ -3,6 +3,7 @@
 use crate::support::{Broker, Postgres, eventually};
 use std::process::Command;
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Waits for words in `/readyz`, checks that `probe` prints the same with exit 1, and that the API says 503.
 async fn says(broker: &Broker, words: &str) {
@@ -30,6 +31,23 @@ async fn says(broker: &Broker, words: &str) {
         (503, "InternalError", "2")
     );
     assert!(!printed.contains("secret-"), "no password in {printed}");
+    // The words are for who is in the pod: neither clients nor others that may ask the health port learn host and role.
+    for told in [answer.text(), readyz_from_elsewhere(broker).await] {
+        let generic = told.contains("the database is not available: it does not serve at the moment");
+        assert!(generic && !told.contains(words), "{told}");
+    }
+}
+
+/// `/readyz` as asked from an address that is not the broker's own.
+async fn readyz_from_elsewhere(broker: &Broker) -> String {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut stream = socket.connect(broker.health).await.unwrap();
+    let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 fn broker() -> Broker {
