@@ -32,6 +32,10 @@ const NAMES: [&str; 6] = [
     "MultiPolygon",
 ];
 
+/// The most positions of one geometry: more than any outline or track that is worth one answer needs, and what predicates
+/// of PostGIS do within the time of a statement.
+pub const MAX_POSITIONS: usize = 10_000;
+
 /// West, south, east, north in degrees.
 pub type Bounds = [f64; 4];
 
@@ -70,8 +74,19 @@ impl Geometry {
         }
     }
 
-    /// Reads coordinates of a named type of geometry.
+    /// Reads coordinates of a named type of geometry, of at most [`MAX_POSITIONS`].
     pub fn from_parts(kind: &str, coordinates: &Json) -> Result<Self, Refusal> {
+        let geometry = Self::any_from_parts(kind, coordinates)?;
+        let positions = geometry.positions().len();
+        if positions > MAX_POSITIONS {
+            return refuse(format!(
+                "a geometry of {positions} positions; at most {MAX_POSITIONS}"
+            ));
+        }
+        Ok(geometry)
+    }
+
+    fn any_from_parts(kind: &str, coordinates: &Json) -> Result<Self, Refusal> {
         Ok(match kind {
             "Point" => Self::Point(position(coordinates)?),
             "MultiPoint" => Self::MultiPoint(list(coordinates, position)?),
@@ -88,7 +103,9 @@ impl Geometry {
         })
     }
 
-    fn positions(&self) -> Vec<&Position> {
+    /// All positions, in order.
+    #[must_use]
+    pub fn positions(&self) -> Vec<&Position> {
         match self {
             Self::Point(p) => vec![p],
             Self::MultiPoint(ps) | Self::LineString(ps) => ps.iter().collect(),

@@ -7,6 +7,9 @@ use crate::model::json::Json;
 use crate::model::read::expanded_name;
 use crate::model::{Refusal, refuse};
 
+/// The most positions of a geometry to search with: it is compared with every entity that its box meets.
+const MAX_POSITIONS: usize = 1000;
+
 /// How an entity's geometry must relate to the given one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum GeoRelation {
@@ -57,6 +60,11 @@ pub fn parse(
         Json::parse(coordinates.as_bytes()).map_err(|e| Refusal(format!("coordinates: {e}")))?;
     let geometry = Geometry::from_parts(geometry, &coordinates)
         .map_err(|Refusal(why)| Refusal(format!("coordinates: {why}")))?;
+    if geometry.positions().len() > MAX_POSITIONS {
+        return refuse(format!(
+            "coordinates: a geometry to search with has at most {MAX_POSITIONS} positions"
+        ));
+    }
     let property = match geoproperty {
         None => LOCATION.to_owned(),
         Some(name) => expanded_name(context, name)?,

@@ -192,7 +192,7 @@ impl Builder {
         let property = self.text(&geo.property);
         let ewkb = self.bind(Param::Bytes(geo.geometry.to_ewkb()));
         let given = format!("ST_GeomFromEWKB({ewkb})");
-        let area = format!("ST_MakeValid({given})");
+        let area = format!("mim.searchable({given})");
         let test = match geo.relation {
             GeoRelation::Within(metres) => {
                 let boxes: Vec<String> = boxes_around(geo.geometry.bounds(), metres)

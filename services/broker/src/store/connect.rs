@@ -65,12 +65,12 @@ fn tls(ca: Option<&[u8]>) -> Result<ClientConfig, Trouble> {
 }
 
 /// What each session is told. A commit is on disk before it is acknowledged, whatever the server's default; a statement
-/// ends by itself; a query whose client is gone ends too.
+/// ends by itself; a query whose client is gone ends too. Notices, in which PostGIS tells coordinates, are not sent.
 const SESSION: &str = "select set_config('search_path', $1, false), \
     set_config('synchronous_commit', case current_setting('synchronous_commit') when 'remote_apply' then 'remote_apply' else 'on' end, false), \
     set_config('statement_timeout', '10s', false), set_config('lock_timeout', '5s', false), \
     set_config('idle_in_transaction_session_timeout', '15s', false), set_config('client_connection_check_interval', '2s', false), \
-    set_config('timezone', 'UTC', false), set_config('jit', 'off', false)";
+    set_config('client_min_messages', 'warning', false), set_config('timezone', 'UTC', false), set_config('jit', 'off', false)";
 
 /// How often the server looks whether the client of a running statement is still there; as in [`SESSION`].
 const SERVER_LOOKS: Duration = Duration::from_secs(2);

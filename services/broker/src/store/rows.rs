@@ -208,7 +208,7 @@ pub const INSERT: &str = "with new as ( \
     insert into mim.entity_types (tenant, type, id) select $1, t.type, t.id \
     from unnest($9::text[], $10::text[]) as t(type, id) where t.id in (select id from new) on conflict do nothing), \
   placed as ( \
-    insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, ST_MakeValid(ST_GeomFromEWKB(p.ewkb)) \
+    insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, mim.searchable(ST_GeomFromEWKB(p.ewkb)) \
     from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb) where p.id in (select id from new)) \
   select id from new";
 
@@ -227,7 +227,7 @@ pub const UPDATE: &str = "with changed as ( \
     where t.tenant = $1 and t.type = g.type and t.id = g.id), \
   unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($16::text[])), \
   placed as ( \
-    insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, ST_MakeValid(ST_GeomFromEWKB(p.ewkb)) \
+    insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, mim.searchable(ST_GeomFromEWKB(p.ewkb)) \
     from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb)) \
   select 1 where false";
 

@@ -19,6 +19,7 @@ mod attributes;
 mod batch;
 mod contexts;
 mod entities;
+mod geometries;
 mod kept;
 mod plans;
 mod query;
