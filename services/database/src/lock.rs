@@ -41,10 +41,9 @@ pub async fn acquire(layout: &Layout) -> Result<Lock, Error> {
             Err(Errno::WOULDBLOCK) if begin.elapsed() < PATIENCE => tokio::time::sleep(PACE).await,
             Err(Errno::WOULDBLOCK) => return Err(Error::InUse(layout.data.clone())),
             Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {
-                tracing::warn!(
-                    "the volume's file system knows no locks; a second pod on it would go unnoticed"
-                );
-                break;
+                return Err(Error::Volume(
+                    "the volume's file system knows no locks, so a second pod on it would go unnoticed and damage the data; use a StorageClass whose file system has them".to_owned(),
+                ));
             }
             Err(error) => return Err(Error::file("lock", &layout.lock)(error.into())),
         }

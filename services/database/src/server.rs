@@ -56,7 +56,7 @@ fn settings(config: &Config, volume_bytes: u64) -> Vec<(&'static str, OsString)>
         ("ssl", text("on")),
         ("ssl_cert_file", config.tls.join("tls.crt").into()),
         ("ssl_key_file", config.tls.join("tls.key").into()),
-        ("ssl_min_protocol_version", text("TLSv1.2")),
+        ("ssl_min_protocol_version", text("TLSv1.3")),
         ("password_encryption", text("scram-sha-256")),
         // Memory and disk.
         (

@@ -86,7 +86,7 @@ fn the_server_is_durable_and_sized_as_the_contract_says() {
         ("full_page_writes", "on"),
         ("data_checksums", "on"),
         ("ssl", "on"),
-        ("ssl_min_protocol_version", "TLSv1.2"),
+        ("ssl_min_protocol_version", "TLSv1.3"),
         ("password_encryption", "scram-sha-256"),
         ("listen_addresses", "*"),
         ("shared_buffers", "64MB"),
