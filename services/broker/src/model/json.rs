@@ -1,6 +1,7 @@
 //! A JSON value that keeps what was sent, and a parser that refuses early what the broker cannot keep.
 //!
-//! Why not `serde_json::Value`: numbers must come back as they were sent (`5` and `5.0` differ for clients), members
+//! Why not `serde_json::Value`: numbers must come back as they were sent (`5` and `5.0` differ for clients; only what
+//! jsonb decides differs: it writes exponents out, so `1e3` comes back as `1000`, and `-0` as `0`), members
 //! keep their order, and three things that are valid JSON have to be refused before they cost memory or reach the
 //! database: nesting beyond a limit, numbers beyond what PostgreSQL's `numeric` stores in a sane size, and `\u0000`,
 //! which PostgreSQL cannot store at all.
