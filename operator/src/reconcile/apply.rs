@@ -65,15 +65,21 @@ impl<'a> Applier<'a> {
             match self.apply_one(children.owner(), child, live, memory).await {
                 Ok(Outcome::AsItWas) => {}
                 Ok(Outcome::Changed) => {
-                    let why = live.get(child.kind, &child.name).and_then(|seen| (self.roll)(child, seen));
-                    applied.rolled.extend(why.map(|why| (format!("{} {}", child.kind.name(), child.name), why)));
+                    let why = live
+                        .get(child.kind, &child.name)
+                        .and_then(|seen| (self.roll)(child, seen));
+                    applied
+                        .rolled
+                        .extend(why.map(|why| (format!("{} {}", child.kind.name(), child.name), why)));
                 }
                 Ok(Outcome::Repaired(how)) => applied.repaired.push(how),
-                Err(Trouble::Rejected { message, .. }) if is_resize(child, live) => applied.complaints.push(Complaint {
-                    reason: Reason::VolumeResizeRefused,
-                    message: format!("volume {} cannot grow: {message}; write the old size, or use a StorageClass that allows expansion", child.name),
-                    terminal: true,
-                }),
+                Err(Trouble::Rejected { message, .. }) if is_resize(child, live) => {
+                    applied.complaints.push(Complaint {
+                        reason: Reason::VolumeResizeRefused,
+                        message: refused_claim(&child.name, &message),
+                        terminal: true,
+                    });
+                }
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -278,6 +284,21 @@ enum Outcome {
     AsItWas,
     Changed,
     Repaired(String),
+}
+
+/// Why the claim that is there does not become as the spec says, and what helps: the spec itself can neither shrink nor change its class.
+fn refused_claim(name: &str, answer: &str) -> String {
+    if answer.contains("less than") || answer.contains("immutable") {
+        format!(
+            "volume {name} is there already and is larger than the spec says, or of another class ({answer}); write at least the size that it has, or delete this object \
+             with deletionPolicy Retain and make it anew with the size and class of the volume"
+        )
+    } else {
+        format!(
+            "volume {name} cannot grow: {answer}; set allowVolumeExpansion on its StorageClass, or delete this object with deletionPolicy Retain and make it anew \
+             with the size that the volume has. All else is carried out"
+        )
+    }
 }
 
 fn is_resize(child: &Child, live: &Live) -> bool {

@@ -463,6 +463,32 @@ async fn row_a_larger_size_grows_the_claim_and_restarts_nothing_and_a_refusal_is
         &["graz-database", "cannot grow", "StorageClass"],
     )
     .await;
+    // All else goes on: a release is rolled, the database too.
+    let mut rolled = spec(&fixed, "2Gi");
+    rolled["release"] = "0.1.0".into();
+    let before = uid("graz").await;
+    city.apply(&broker("graz", &rolled)).await;
+    eventually("the database is rolled", || async {
+        let now = city
+            .pods()
+            .get_opt("graz-database-0")
+            .await
+            .unwrap()
+            .and_then(|pod| pod.uid());
+        if now.is_some() && now != before {
+            Ok(())
+        } else {
+            Err(now)
+        }
+    })
+    .await;
+    city.broker_complains(
+        "graz",
+        "VolumeResizeRefused",
+        true,
+        &["allowVolumeExpansion", "Retain"],
+    )
+    .await;
     // The old size is no smaller size where the claim never grew… but the schema sees specs only: a new object of that name is the way back.
     let held = city.claims().get("graz-database").await.unwrap();
     assert_eq!(

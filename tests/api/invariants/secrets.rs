@@ -182,6 +182,34 @@ async fn invariant_7_a_certificate_is_renewed_at_two_thirds_of_its_life_over_the
 }
 
 #[tokio::test]
+async fn invariant_7_certificates_are_renewed_also_while_the_spec_is_refused() {
+    let mut city = City::without_operator("refused-renewal").await;
+    let mut options = city.options();
+    options.settings.certificate_lifetime = Some(Duration::from_secs(15));
+    city.start_with(options, Journal::new());
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    city.apply(&broker("vienna", &json!({"release": "9.9.9"}))).await;
+    city.broker_complains("vienna", "ReleaseUnknown", true, &["9.9.9"])
+        .await;
+    let read = || async {
+        let secret = city.secrets().get("vienna-database-tls").await.unwrap();
+        secret.data.unwrap()["tls.crt"].clone()
+    };
+    let before = read().await;
+    eventually("the certificate is renewed", || async {
+        if read().await == before {
+            Err("the old one")
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    city.broker_complains("vienna", "ReleaseUnknown", true, &["9.9.9"])
+        .await;
+}
+
+#[tokio::test]
 async fn row_secret_of_credentials_deleted_it_is_made_anew_at_the_next_pass_and_no_pod_restarts() {
     let city = City::new("credentials").await;
     city.apply(&broker("vienna", &json!({}))).await;
