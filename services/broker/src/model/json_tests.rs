@@ -159,12 +159,12 @@ fn any_json() -> impl Strategy<Value = Json> {
 
 proptest! {
     #[test]
-    fn any_text_is_parsed_or_refused_never_a_panic(source in "\\PC*") {
+    fn row_broker_any_text_is_parsed_or_refused_never_a_panic(source in "\\PC*") {
         let _ = Json::parse(source.as_bytes());
     }
 
     #[test]
-    fn any_bytes_are_parsed_or_refused_never_a_panic(source in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn row_broker_any_bytes_are_parsed_or_refused_never_a_panic(source in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Json::parse(&source);
     }
 

@@ -145,7 +145,7 @@ fn malformed_queries_are_refused() {
 
 proptest! {
     #[test]
-    fn parsing_never_panics(text in "[ab.;|()\\[\\]=!<>~\"\\\\0-9,*:' -]{0,40}") {
+    fn row_broker_parsing_a_query_never_panics(text in "[ab.;|()\\[\\]=!<>~\"\\\\0-9,*:' -]{0,40}") {
         let _ = query(&text);
     }
 

@@ -48,7 +48,7 @@ async fn a_core_context_in_a_link_is_echoed() {
 }
 
 #[tokio::test]
-async fn contexts_that_cannot_be_had_or_used_say_which() {
+async fn row_broker_contexts_that_cannot_be_had_or_used_say_which() {
     let broker = Broker::ready().await;
     let read = async |url: &str| {
         broker

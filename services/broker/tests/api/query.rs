@@ -117,7 +117,7 @@ async fn the_query_language_finds_what_it_says() {
 }
 
 #[tokio::test]
-async fn hostile_text_in_a_query_is_only_text() {
+async fn row_broker_hostile_text_in_a_query_is_only_text() {
     let hostile = "Robert\"'); drop table mim.entities;-- \\ $1 {0}";
     let broker = broker_with(&[
         json!({"s": property(json!(hostile))}),

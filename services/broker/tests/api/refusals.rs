@@ -30,7 +30,7 @@ fn memory(broker: &Broker) -> u64 {
 }
 
 #[tokio::test]
-async fn bodies_that_cannot_be_are_refused() {
+async fn row_broker_bodies_that_cannot_be_are_refused() {
     let broker = Broker::ready().await;
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     let deep_object = format!("{}1{}", "{\"a\":".repeat(10_000), "}".repeat(10_000));
@@ -131,7 +131,7 @@ async fn headers_that_say_two_things_are_refused() {
 }
 
 #[tokio::test]
-async fn extreme_values_that_fit_are_kept() {
+async fn row_broker_extreme_values_that_fit_are_kept() {
     let broker = Broker::ready().await;
     for (n, value) in [
         "1e300",
@@ -179,7 +179,7 @@ async fn extreme_values_that_fit_are_kept() {
 }
 
 #[tokio::test]
-async fn a_body_of_100_megabytes_is_refused_in_bounded_memory() {
+async fn row_broker_a_body_of_100_megabytes_is_refused_in_bounded_memory() {
     let broker = Broker::ready().await;
     broker.create(&WHOLE.replace("VALUE", "1")).await;
     let before = memory(&broker);

@@ -98,7 +98,7 @@ async fn no_tenant_sees_or_changes_the_data_of_another() {
 }
 
 #[tokio::test]
-async fn tenants_are_checked_and_echoed_on_every_answer() {
+async fn row_broker_bad_tenants_are_refused_and_tenants_echoed_on_every_answer() {
     let broker = Broker::ready().await;
     let unknown = broker
         .send("GET", "/types", &[("NGSILD-Tenant", "three")], None)

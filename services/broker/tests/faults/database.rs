@@ -55,7 +55,7 @@ async fn writer(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_killed_under_load_loses_no_accepted_write_and_serves_again_within_10_seconds() {
+async fn row_database_killed_under_load_loses_no_accepted_write_and_serves_again_within_10_seconds() {
     let postgres = Postgres::own();
     let broker = Arc::new(Broker::start(Arc::new(postgres.database())));
     broker.until_ready().await;

@@ -61,7 +61,7 @@ async fn long_iris_in_a_context_are_refused_before_they_are_copied() {
 }
 
 #[tokio::test]
-async fn sixty_of_the_largest_bodies_at_once_are_taken_in_turn_or_asked_to_come_again() {
+async fn row_broker_sixty_of_the_largest_bodies_at_once_are_taken_in_turn_or_asked_to_come_again() {
     let broker = Broker::ready().await;
     let text = "x".repeat(7_900_000);
     let answers = futures::future::join_all((0..60).map(|n| {
