@@ -1,0 +1,297 @@
+//! One pass over one object, for any kind.
+//!
+//! guard → dereference → validate → acknowledge a new generation → secrets → build → apply → prune → step → observe → status. Every way out
+//! ends in the status; nothing waits but for the API server.
+
+mod conclude;
+mod run;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use mim_crds::{EventReason, annotation, bound};
+use serde_json::Value;
+
+use super::apply::Applier;
+use super::child::{Children, Owner};
+use super::context::Context;
+use super::event::{self, Note};
+use super::kind::{Complaint, Kind, Observation, Step, Why};
+use super::live::{Live, OwnerKey};
+use super::memory::Memory;
+use super::reader::Reader;
+use super::retry::Remedy;
+use super::secret::Care;
+use super::status::{self, Verdict};
+use super::trouble::Trouble;
+use super::{retention, secret, suspects};
+use conclude::{conditions_in, observed};
+
+pub use run::{PASS_LIMIT, run};
+
+/// What one pass works on.
+pub struct Pass<'a, K: Kind> {
+    /// The edges.
+    pub cx: &'a Context,
+    /// The object, as the store has it.
+    pub object: &'a K,
+    /// As the owner of children.
+    pub owner: Owner,
+    /// `metadata.generation`
+    pub generation: i64,
+    /// Whether its status spoke of this generation before the pass.
+    pub known: bool,
+    /// What is remembered of it.
+    pub memory: Memory,
+}
+
+/// How far the pass came.
+struct Outcome {
+    observation: Option<Observation>,
+    trouble: Option<Trouble>,
+    notes: Vec<Note>,
+    stepped: bool,
+}
+
+impl Outcome {
+    const fn of(trouble: Trouble) -> Self {
+        Self {
+            observation: None,
+            trouble: Some(trouble),
+            notes: Vec::new(),
+            stepped: false,
+        }
+    }
+}
+
+impl<K: Kind> Pass<'_, K> {
+    async fn go(&mut self) -> Result<Option<Remedy>, Trouble> {
+        // What goes with it goes by garbage collection; what else holds it is not ours.
+        if self.object.meta().deletion_timestamp.is_some() {
+            return Ok(None);
+        }
+        if self.object.common().suspend {
+            return self.suspended().await;
+        }
+        let went = retention::goes(self);
+        let mut outcome = self.work().await;
+        let mut owed = None;
+        if outcome.observation.is_none() {
+            // The spec is refused, or what it names is missing: no child is written.
+            owed = self.look_after().await.err();
+        } else if outcome.trouble.is_none() {
+            outcome.trouble = retention::follow(self).await.err();
+        }
+        outcome
+            .notes
+            .extend(retention::told(went, retention::goes(self), &self.owner));
+        let ended = self.conclude(outcome).await;
+        // What is wrong with the spec has been told; what could not be looked after is tried again, and not only with the next spec.
+        owed.map_or(ended, Err)
+    }
+
+    /// The first write on a new generation, before any child: nobody may read Ready of the spec before that is true. It has all that the plan
+    /// tells, so that the next write is the one that says Ready.
+    async fn acknowledge(&mut self, plan: &K::Plan, live: &Live) -> Result<(), Trouble> {
+        if observed(&self.status_before()) == Some(self.generation) {
+            return Ok(());
+        }
+        let common = self.object.common();
+        let members = K::observe(plan, live).status;
+        let conditions = self.conditions(&Verdict::Progressing);
+        let handled = common.handled_request.map(str::to_owned);
+        let wanted = status::body(
+            &self.status_before(),
+            Some(&members),
+            &conditions,
+            self.generation,
+            handled.as_deref(),
+        );
+        self.write_status(wanted).await
+    }
+
+    async fn work(&mut self) -> Outcome {
+        if let Some(refusal) = self.object.guard().into_iter().next() {
+            return Outcome::of(refusal.into());
+        }
+        let live = self.cx.index.of(&self.key());
+        if let Err(trouble) = retention::of_predecessor(self, &live).await {
+            return Outcome::of(trouble);
+        }
+        let reader = Reader::new(self.cx, &self.owner, live.clone());
+        let inputs = match self.object.dereference(&reader).await {
+            Ok(inputs) => inputs,
+            Err(missing) => return Outcome::of(reader.trouble().unwrap_or_else(|| missing.into())),
+        };
+        let plan = match self.object.validate(inputs, &self.cx.releases) {
+            Ok(plan) => plan,
+            Err(refusal) => return Outcome::of(refusal.into()),
+        };
+        if let Err(trouble) = self.acknowledge(&plan, &live).await {
+            return Outcome::of(trouble);
+        }
+        self.carry_out(&plan).await
+    }
+
+    async fn carry_out(&mut self, plan: &K::Plan) -> Outcome {
+        let mut notes = Vec::new();
+        let mut complaints = Vec::new();
+        let mut stepped = false;
+        let trouble = self
+            .change(plan, &mut notes, &mut complaints, &mut stepped)
+            .await
+            .err();
+        // What our own writes have shown is in the index by now.
+        let live = self.cx.index.of(&self.key());
+        let mut observation = K::observe(plan, &live);
+        complaints.append(&mut observation.complaints);
+        observation.complaints = complaints;
+        Outcome {
+            observation: Some(observation),
+            trouble,
+            notes,
+            stepped,
+        }
+    }
+
+    async fn change(
+        &mut self,
+        plan: &K::Plan,
+        notes: &mut Vec<Note>,
+        complaints: &mut Vec<Complaint>,
+        stepped: &mut bool,
+    ) -> Result<(), Trouble> {
+        notes.extend(secret::keep_in_order(self, Care::Full).await?);
+        let mut children = K::build(plan);
+        if self.object.data_goes() {
+            children.bind();
+        }
+        let live = self.cx.index.of(&self.key());
+        let applier = Applier::of(self);
+        if self.known && self.misses(&children, &live) {
+            retention::is_there(self).await?;
+        }
+        let mut done = applier.apply(&children, &live, &mut self.memory).await?;
+        notes.extend(
+            done.repaired
+                .drain(..)
+                .map(|what| Note::warning(EventReason::Repaired, what)),
+        );
+        let rolled =
+            |(what, why): (String, Why)| Note::normal(why, format!("rolls {what}: {}", why_words(why)));
+        notes.extend(done.rolled.drain(..).map(rolled));
+        // A claim that may not grow stands in nobody's way.
+        complaints.append(&mut done.complaints);
+        let pruned = applier.prune(&children, K::CHILDREN, &live).await?;
+        notes.extend(
+            pruned
+                .into_iter()
+                .map(|what| Note::normal(EventReason::Pruned, what)),
+        );
+        if let Some(step) = K::step(plan, &self.cx.index.of(&self.key())) {
+            if applier.step(children.owner(), &step).await? {
+                notes.push(note_of(&step));
+            }
+            *stepped = true;
+        }
+        Ok(())
+    }
+
+    /// Whether children are missing that were there before, as far as this process can tell.
+    fn misses(&self, children: &Children, live: &Live) -> bool {
+        let applied = &self.memory.applied;
+        let mut missing = children
+            .iter()
+            .filter(|child| live.get(child.kind, &child.name).is_none());
+        missing.any(|child| applied.is_empty() || applied.has(child.kind, &child.name))
+    }
+
+    /// No child is written; certificates are renewed and the status goes on.
+    async fn suspended(&mut self) -> Result<Option<Remedy>, Trouble> {
+        let went = retention::goes(self);
+        let owed = self.look_after().await;
+        let told = retention::told(went, retention::goes(self), &self.owner);
+        let observation = self.observed().await;
+        let common = self.object.common();
+        let conditions = status::suspended(self.generation, common.conditions, &Time((self.cx.now)()));
+        let handled = self.requested();
+        let members = observation.as_ref().map(|facts| &facts.status);
+        let wanted = status::body(
+            &self.status_before(),
+            members,
+            &conditions,
+            self.generation,
+            handled.as_deref(),
+        );
+        self.write_status(wanted).await?;
+        event::publish(self.cx, &self.owner, told.as_slice()).await;
+        owed.map(|()| None)
+    }
+
+    /// What goes on where no child is written: certificates that are there are renewed, and data goes with the object or outlives it as that says.
+    async fn look_after(&mut self) -> Result<(), Trouble> {
+        // What is renewed because its time has come is nobody's edit: there is nothing to tell.
+        let renewed = secret::keep_in_order(self, Care::Renew).await.map(drop);
+        retention::follow(self).await.and(renewed)
+    }
+
+    /// The facts, where the spec can be planned. One that cannot is not said to be wrong before anything is done with it again.
+    async fn observed(&self) -> Option<Observation> {
+        let live = self.cx.index.of(&self.key());
+        let reader = Reader::new(self.cx, &self.owner, live.clone());
+        let inputs = self.object.dereference(&reader).await.ok()?;
+        let plan = self.object.validate(inputs, &self.cx.releases).ok()?;
+        Some(K::observe(&plan, &live))
+    }
+
+    /// Whether the object has not been ready for longer than it usually takes.
+    #[must_use]
+    pub fn waits_long(&self) -> bool {
+        suspects::waits_long(&conditions_in(&self.status_before()), (self.cx.now)())
+    }
+
+    /// Value of `mim.city/requestedAt`, echoed when the pass has ended; as much of it as the status takes.
+    #[must_use]
+    pub fn requested(&self) -> Option<String> {
+        let requested = self.object.annotations().get(annotation::REQUESTED_AT)?;
+        Some(bound::cut(requested, bound::HANDLED_REQUEST))
+    }
+
+    /// The key of the object's children.
+    #[must_use]
+    pub fn key(&self) -> OwnerKey {
+        OwnerKey {
+            kind: K::KIND.to_owned(),
+            namespace: self.owner.namespace.clone(),
+            name: self.owner.name.clone(),
+        }
+    }
+}
+
+fn note_of(step: &Step) -> Note {
+    let (verb, kind, name, why) = match step {
+        Step::Create { kind, body, why } => (
+            "made",
+            kind,
+            body.pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+            why,
+        ),
+        Step::Delete { kind, name, why, .. } => ("deleted", kind, name.as_str(), why),
+    };
+    let message = format!("{verb} {} {name}: {}", kind.name(), why_words(*why));
+    Note::normal(*why, message)
+}
+
+const fn why_words(why: Why) -> &'static str {
+    match why {
+        Why::Preflight => "it proves that the new template can start before the running pod is deleted",
+        Why::PreflightOver => "its work is done",
+        Why::ReleaseChanged => "the release has changed",
+        Why::ResourcesChanged => "requests or limits have changed",
+        Why::PodTemplateChanged => "the pod template has changed",
+        Why::RestartRequested => "a restart was requested",
+        Why::StuckOnOldTemplate => "it is not ready, and its template is not the newest",
+        Why::DataLossAccepted => "the loss of the data was accepted",
+    }
+}

@@ -1,0 +1,187 @@
+//! From the store's object to the time of the next pass, whatever the pass meets: an object that cannot be read, a fault of ours, an API server that
+//! does not answer.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use mim_crds::Reason;
+use tracing::{debug, error, info, warn};
+
+use super::Pass;
+use super::conclude::{conditions_in, send_status, version};
+use crate::reconcile::child::Owner;
+use crate::reconcile::context::Context;
+use crate::reconcile::kind::{Complaint, Kind};
+use crate::reconcile::memory::Memory;
+use crate::reconcile::request::Purpose;
+use crate::reconcile::retry::{self, Remedy};
+use crate::reconcile::status::{self, Verdict};
+use crate::reconcile::trouble::{Asked, Trouble};
+
+/// How long a pass may take: an API server that answers slower than this is away.
+pub const PASS_LIMIT: Duration = Duration::from_mins(1);
+
+/// One pass, from the store's object to the time of the next.
+pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action {
+    let uid = object.meta().uid.clone().unwrap_or_default();
+    let started = Instant::now();
+    let mut memory = cx.memories.of(&uid);
+    let unsettled = memory.unsettled;
+    let pass = AssertUnwindSafe(one::<K>(cx, object, &mut memory)).catch_unwind();
+    let ended = tokio::time::timeout(PASS_LIMIT, pass).await;
+    let (remedy, outcome) = match ended {
+        Ok(Ok(Ok(remedy))) => (remedy, "ok"),
+        Ok(Ok(Err(trouble))) => {
+            report::<K>(object, &trouble);
+            (Some(trouble.remedy()), trouble.label())
+        }
+        Ok(Err(panic)) => {
+            let trouble = Trouble::Bug(words_of(panic.as_ref()));
+            report::<K>(object, &trouble);
+            let told = tokio::time::timeout(PASS_LIMIT, tell::<K>(cx, object, trouble.complaint())).await;
+            debug!(kind = K::KIND, ?told, "the fault was told");
+            (Some(trouble.remedy()), trouble.label())
+        }
+        Err(_) => {
+            warn!(
+                kind = K::KIND,
+                namespace = object.namespace(),
+                name = object.name_any(),
+                "the pass took too long and was given up"
+            );
+            (Some(Remedy::Time), "timeout")
+        }
+    };
+    // A pass that did not end has taken the rest of the memory with it.
+    memory.unsettled = unsettled;
+    memory.need(remedy, object.meta().generation.unwrap_or(0), started);
+    let next = next_pass(remedy, &memory, (cx.now)().as_second(), (cx.jitter)());
+    cx.memories.keep(&uid, memory);
+    cx.metrics.pass(K::KIND, outcome, started.elapsed());
+    Action::requeue(next)
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    match trouble {
+        Trouble::Bug(_) => error!(kind = K::KIND, namespace, name, %trouble, "the pass failed"),
+        Trouble::Api(_) => warn!(kind = K::KIND, namespace, name, %trouble, "the pass failed"),
+        _ => info!(kind = K::KIND, namespace, name, %trouble, "the pass could not reach its end"),
+    }
+}
+
+/// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it.
+fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
+    let delay = remedy.map_or_else(
+        || retry::resync(jitter),
+        |remedy| retry::delay(remedy, memory.unsettled_for(), jitter),
+    );
+    let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
+    let renewal = renewal.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
+    renewal.map_or(delay, |renewal| renewal.min(delay))
+}
+
+async fn one<K: Kind>(
+    cx: &Context,
+    object: &DeserializeGuard<K>,
+    memory: &mut Memory,
+) -> Result<Option<Remedy>, Trouble> {
+    let meta = object.meta();
+    let owner = owner_of(object);
+    let generation = meta.generation.unwrap_or(0);
+    match &object.0 {
+        Err(invalid) if meta.deletion_timestamp.is_none() => {
+            let complaint = Complaint {
+                reason: Reason::InvalidSpec,
+                message: format!(
+                    "this operator cannot read the object ({}); correct it, or upgrade the operator",
+                    invalid.error
+                ),
+                terminal: true,
+            };
+            tell::<K>(cx, object, complaint)
+                .await
+                .map(|()| Some(Remedy::Spec))
+        }
+        Err(_) => Ok(None),
+        Ok(typed) => {
+            let shown = version(meta.resource_version.as_deref());
+            memory.status = memory.status.take().filter(|sent| sent.resource_version > shown);
+            let mut pass = Pass {
+                cx,
+                object: typed,
+                owner,
+                generation,
+                known: typed.common().observed_generation == generation,
+                memory: std::mem::take(memory),
+            };
+            let ended = pass.go().await;
+            *memory = pass.memory;
+            ended
+        }
+    }
+}
+
+fn owner_of<K: Kind>(object: &DeserializeGuard<K>) -> Owner {
+    let meta = object.meta();
+    Owner {
+        kind: K::KIND,
+        api_version: K::api_version(&()).into_owned(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: object.name_any(),
+        uid: meta.uid.clone().unwrap_or_default(),
+    }
+}
+
+/// Says in the status what keeps an object from any pass: a spec that this operator cannot read (a value of a newer version of the CRD), or a
+/// fault of ours. The rest of the status is read, for it stays.
+async fn tell<K: Kind>(
+    cx: &Context,
+    object: &DeserializeGuard<K>,
+    complaint: Complaint,
+) -> Result<(), Trouble> {
+    let owner = &owner_of(object);
+    let generation = object.meta().generation.unwrap_or(0);
+    let asked = Asked {
+        kind: owner.kind,
+        name: &owner.name,
+        namespace: &owner.namespace,
+    };
+    let resource = K::api_resource();
+    let held = cx
+        .requests
+        .get_value(&resource, &owner.namespace, &owner.name, Purpose::Dereference)
+        .await;
+    let Some(held) = held.map_err(|error| Trouble::of(error, asked))? else {
+        return Ok(());
+    };
+    let before = held.get("status").cloned().unwrap_or_default();
+    let conditions = status::conditions(
+        &Verdict::of(complaint),
+        generation,
+        &conditions_in(&before),
+        &Time((cx.now)()),
+    );
+    let wanted = status::body(&before, None, &conditions, generation, None);
+    if !status::says(&before, &wanted) {
+        send_status(cx, &resource, owner, wanted).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;
