@@ -214,7 +214,13 @@ impl Postgres {
         let children = children.split_whitespace().map(str::to_owned);
         let pids: Vec<String> = std::iter::once(postmaster.clone()).chain(children).collect();
         run(Command::new("kill").arg("-STOP").args(&pids));
-        Frozen(pids)
+        // runuser stops itself when its program is stopped, and would be left behind.
+        let status = std::fs::read_to_string(format!("/proc/{postmaster}/status")).unwrap();
+        let parent = status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:"))
+            .unwrap();
+        Frozen(std::iter::once(parent.trim().to_owned()).chain(pids).collect())
     }
 
     fn command(&self, database: &str, sql: &str) -> Command {
