@@ -48,16 +48,7 @@ impl<K: Kind> Pass<'_, K> {
             (None, None) => Verdict::Progressing,
         };
         let conditions = self.conditions(&verdict);
-        let handled = self.requested();
-        let members = observation.as_ref().map(|facts| &facts.status);
-        let wanted = status::body(
-            &self.status_before(),
-            members,
-            &conditions,
-            self.generation,
-            handled.as_deref(),
-        );
-        self.write_status(wanted).await?;
+        self.say(observation.as_ref(), &conditions).await?;
         notes.extend(self.transition(&verdict));
         event::publish(self.cx, &self.owner, &notes).await;
         match trouble {
@@ -122,6 +113,24 @@ impl<K: Kind> Pass<'_, K> {
                 .and_then(|mut object| object.get_mut("status").map(Value::take))
                 .unwrap_or(Value::Null),
         }
+    }
+
+    /// Writes what a pass has come to: facts, conditions, the request that it has handled.
+    pub(super) async fn say(
+        &mut self,
+        observation: Option<&Observation>,
+        conditions: &[Condition],
+    ) -> Result<(), Trouble> {
+        let handled = self.requested();
+        let members = observation.map(|facts| &facts.status);
+        let wanted = status::body(
+            &self.status_before(),
+            members,
+            conditions,
+            self.generation,
+            handled.as_deref(),
+        );
+        self.write_status(wanted).await
     }
 
     pub(super) async fn write_status(&mut self, wanted: Map<String, Value>) -> Result<(), Trouble> {

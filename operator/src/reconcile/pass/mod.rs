@@ -213,16 +213,7 @@ impl<K: Kind> Pass<'_, K> {
         let observation = self.observed().await;
         let common = self.object.common();
         let conditions = status::suspended(self.generation, common.conditions, &Time((self.cx.now)()));
-        let handled = self.requested();
-        let members = observation.as_ref().map(|facts| &facts.status);
-        let wanted = status::body(
-            &self.status_before(),
-            members,
-            &conditions,
-            self.generation,
-            handled.as_deref(),
-        );
-        self.write_status(wanted).await?;
+        self.say(observation.as_ref(), &conditions).await?;
         event::publish(self.cx, &self.owner, told.as_slice()).await;
         owed.map(|()| None)
     }
