@@ -132,6 +132,7 @@ mod tests {
         let held = File::open(folder.path().join("lock")).unwrap();
         assert!(held.try_lock().is_err());
         drop(first);
-        held.try_lock().unwrap();
+        // Waits, because a program that another test starts at this moment holds a copy of the lock until its exec.
+        held.lock().unwrap();
     }
 }
