@@ -92,11 +92,25 @@ binaries: deps-lab ## Build the lab's programs (Kubernetes, helm and others) int
 	$(CARGO) build --quiet --locked -p mim-lab
 	$(TARGET)/mim-lab binaries
 
+# The tests at an API server mostly wait, each for a server of its own, so they run beside all others. What they say goes to
+# API_LOG, which is shown when the others have ended.
+API_TESTS := -p mim-tests --test api
+OTHER_TESTS := -p mim-tests --lib --bins \
+  $(patsubst %,--test %,$(filter-out api,$(shell sed -n '/^\[\[test/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo.toml)))
+API_LOG := $(TARGET)/test-api.log
+
 .PHONY: test
 test: deps binaries ## All tests, against real servers
-	@# Ends the lab however the tests end, unless it was up before.
-	@if ! $(TARGET)/mim-lab status >/dev/null 2>&1; then trap '$(TARGET)/mim-lab down' EXIT; fi; \
-	echo "$(CARGO) test --locked --workspace"; $(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --exclude mim-tests --no-run
+	$(CARGO) test --locked -p mim-tests --no-run
+	@echo "make: the tests at an API server run beside the others and write to $(API_LOG)"; \
+	setsid $(CARGO) test --locked $(API_TESTS) >$(API_LOG) 2>&1 & api=$$!; \
+	: Ends the tests beside however the others end, and the lab too, unless it was up before.; \
+	down=:; $(TARGET)/mim-lab status >/dev/null 2>&1 || down="$(TARGET)/mim-lab down"; \
+	trap 'kill -- -$$api 2>/dev/null || true; $$down' EXIT; \
+	failed=0; \
+	$(CARGO) test --locked --workspace --exclude mim-tests && $(CARGO) test --locked $(OTHER_TESTS) || failed=$$?; \
+	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; exit $$failed
 
 .PHONY: proof
 proof: binaries ## The tests at an API server with all waits as long as in use: ten idle minutes, one look a minute
