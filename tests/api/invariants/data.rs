@@ -500,3 +500,35 @@ async fn row_a_larger_size_grows_the_claim_and_restarts_nothing_and_a_refusal_is
         classes.delete(&name, &DeleteParams::default()).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn row_a_volume_that_is_larger_or_of_another_class_than_its_new_broker_says_is_kept_and_told() {
+    let city = City::new("held").await;
+    let spec =
+        |class: &str, size: &str| json!({"storage": {"managed": {"size": size, "storageClassName": class}}});
+    city.apply(&broker("vienna", &spec("first", "2Gi"))).await;
+    let data = identifier(&city, "vienna").await;
+    let before = kept(&city, "vienna").await;
+    for wrong in [spec("first", "1Gi"), spec("second", "2Gi")] {
+        delete_broker(&city, "vienna").await;
+        nothing_runs(&city, "vienna").await;
+        city.apply(&broker("vienna", &wrong)).await;
+        city.broker_complains(
+            "vienna",
+            "VolumeResizeRefused",
+            true,
+            &[
+                "vienna-database",
+                "larger than the spec says, or of another class",
+                "Retain",
+            ],
+        )
+        .await;
+        assert_eq!(kept(&city, "vienna").await, before, "{wrong}");
+    }
+    delete_broker(&city, "vienna").await;
+    nothing_runs(&city, "vienna").await;
+    city.apply(&broker("vienna", &spec("first", "2Gi"))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    assert_eq!(identifier(&city, "vienna").await, data);
+}

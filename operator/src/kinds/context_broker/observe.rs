@@ -165,7 +165,8 @@ fn growth_waits(plan: &Plan, native: &Native, live: &Live) -> Option<Complaint> 
     (native.replicas > 0 && file_system_waits(plan, live)).then(|| Complaint {
         reason: Reason::VolumeResizePending,
         message: format!(
-            "PersistentVolumeClaim {} has grown, its file system follows. If it does not within minutes, its storage can do that only when a              pod starts; restart broker and database: kubectl annotate contextbroker -n {namespace} {name} --overwrite {}=$(date +%s)",
+            "PersistentVolumeClaim {} has grown, its file system follows. If it does not within minutes, its storage can do that only when a pod starts; \
+             restart broker and database: kubectl annotate contextbroker -n {namespace} {name} --overwrite {}=$(date +%s)",
             plan.child(DATABASE),
             annotation::RESTARTED_AT
         ),
