@@ -69,6 +69,9 @@ reasons! {
     DataLost,
     /// The API server refused a child; the message has its words.
     ApplyFailed,
+    /// Somebody else writes the same as the operator, again and again; the message names what, and who where that is known. It is put back every 5
+    /// seconds. Let only one of the two write it.
+    Contested,
     /// The API server could not be reached, was too slow, or answered with an error (a webhook of the cluster that is away, for example); it is tried again.
     ApiUnavailable,
     /// An image cannot be pulled; the message has the registry's words. What ran keeps running.

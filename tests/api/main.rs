@@ -9,6 +9,7 @@
 )]
 
 mod chronicle;
+mod churn;
 mod city;
 mod cluster_mode;
 mod crash;

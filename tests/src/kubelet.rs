@@ -14,7 +14,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-/// What is wrong with an image, as a registry would say it.
+/// What is wrong with an image, as a registry would say it; `UnexpectedAdmissionError`: its node does not let the pod in.
 pub type Trouble = (&'static str, &'static str);
 
 /// A running kubelet for one namespace.
@@ -164,6 +164,9 @@ impl Node {
             images.iter().find_map(|image| troubles.get(image).copied())
         };
         if let Some((reason, message)) = trouble {
+            if reason == "UnexpectedAdmissionError" {
+                return json!({"phase": "Failed", "reason": reason, "message": message});
+            }
             return waiting(pod, reason, message);
         }
         match self.volume(pod).await {

@@ -5,6 +5,8 @@
 //! tells whose it is. Once the uid is known every apply carries it, so an object of the same name that somebody
 //! else made meanwhile is never touched.
 
+use std::time::Instant;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::Value;
 
@@ -30,6 +32,8 @@ pub struct Applied {
     pub rolled: Vec<(String, Why)>,
     /// What was refused without standing in the way of the rest.
     pub complaints: Vec<Complaint>,
+    /// What to tell if this was one write too many: of the first that was written.
+    pub contest: Option<Complaint>,
 }
 
 /// The way to the children of one owner.
@@ -40,6 +44,8 @@ pub struct Applier<'a> {
     pub index: &'a Index,
     /// Why applying a body over a child makes its pods start anew ([`super::kind::Kind::roll`]).
     pub roll: fn(&Child, &Seen) -> Option<Why>,
+    /// The start of the pass, for the bucket.
+    pub started: Instant,
 }
 
 impl<'a> Applier<'a> {
@@ -50,19 +56,28 @@ impl<'a> Applier<'a> {
             requests: &pass.cx.requests,
             index: &pass.cx.index,
             roll: K::roll,
+            started: pass.started,
         }
     }
 
-    /// Makes every child as it must be, in order; stops at the first that cannot be.
+    /// Makes every child as it must be, in order; stops at the first that cannot be. `applied` tells how far it came, also then.
     pub async fn apply(
         &self,
         children: &Children,
         live: &Live,
         memory: &mut Memory,
-    ) -> Result<Applied, Trouble> {
-        let mut applied = Applied::default();
+        applied: &mut Applied,
+    ) -> Result<(), Trouble> {
         for child in children.iter() {
-            match self.apply_one(children.owner(), child, live, memory).await {
+            let outcome = self.apply_one(children.owner(), child, live, memory).await;
+            if matches!(outcome, Ok(Outcome::Changed | Outcome::Repaired(_))) && applied.contest.is_none() {
+                applied.contest = Some(contest(
+                    child.kind,
+                    &child.name,
+                    live.get(child.kind, &child.name),
+                ));
+            }
+            match outcome {
                 Ok(Outcome::AsItWas) => {}
                 Ok(Outcome::Changed) => {
                     let why = live
@@ -83,7 +98,7 @@ impl<'a> Applier<'a> {
                 Err(trouble) => return Err(trouble),
             }
         }
-        Ok(applied)
+        Ok(())
     }
 
     async fn apply_one(
@@ -107,13 +122,17 @@ impl<'a> Applier<'a> {
             Some(seen) => Some(seen.uid.clone()),
             None => None,
         };
+        if !memory.bucket.may(self.started) {
+            return Err(Trouble::Contest(contest(child.kind, &child.name, seen)));
+        }
         let (object, was_there) = self.send(owner, child, uid).await?;
+        memory.bucket.take(self.started);
         self.index.apply(child.kind, object);
         memory.applied.set(child.kind, &child.name, &child.digest);
         let how = if was_there {
-            "was changed by somebody else: put back"
+            format!("was changed by {}: put back", writer(seen))
         } else {
-            "was deleted by somebody else: made again"
+            "was deleted by somebody else: made again".to_owned()
         };
         Ok(if sent_before {
             Outcome::Repaired(format!("{} {} {how}", child.kind.name(), child.name))
@@ -204,6 +223,7 @@ impl<'a> Applier<'a> {
         children: &Children,
         kinds: &[ChildKind],
         live: &Live,
+        memory: &mut Memory,
     ) -> Result<Vec<String>, Trouble> {
         let owner = children.owner();
         let mut pruned = Vec::new();
@@ -212,7 +232,11 @@ impl<'a> Applier<'a> {
             if !ours || seen.deleting || !kinds.contains(&kind) || children.contains(kind, name) {
                 continue;
             }
+            if !memory.bucket.may(self.started) {
+                return Err(Trouble::Contest(contest(kind, name, Some(seen))));
+            }
             self.delete(owner, kind, name, &seen.uid, Purpose::Prune).await?;
+            memory.bucket.take(self.started);
             pruned.push(format!("{} {name} is no longer needed: deleted", kind.name()));
         }
         Ok(pruned)
@@ -226,10 +250,7 @@ impl<'a> Applier<'a> {
                 .await
                 .map(|()| true),
             Step::Create { kind, body, .. } => {
-                let name = body
-                    .pointer("/metadata/name")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
+                let name = step.name();
                 let asked = Asked {
                     kind: kind.name(),
                     name,
@@ -284,6 +305,29 @@ enum Outcome {
     AsItWas,
     Changed,
     Repaired(String),
+}
+
+/// Who has written a child last, in words.
+fn writer(seen: Option<&Seen>) -> &str {
+    seen.and_then(|seen| seen.writer.as_deref())
+        .unwrap_or("somebody else")
+}
+
+/// What is told when a child has to be written more often than its owner's bucket has tokens.
+#[must_use]
+pub fn contest(kind: ChildKind, name: &str, seen: Option<&Seen>) -> Complaint {
+    let (done, by) = match seen {
+        Some(_) => ("changed", writer(seen)),
+        None => ("deleted", "somebody else"),
+    };
+    Complaint {
+        reason: Reason::Contested,
+        message: format!(
+            "{} {name} is {done} again and again by {by}, and is put back every 5 seconds; let only one of the two write it",
+            kind.name()
+        ),
+        terminal: false,
+    }
 }
 
 /// Why the claim that is there does not become as the spec says, and what helps: the spec itself can neither shrink nor change its class.

@@ -53,7 +53,7 @@ impl From<Why> for Cause {
 }
 
 /// What an event says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Note {
     r#type: &'static str,
     cause: Cause,
@@ -78,6 +78,13 @@ impl Note {
             r#type: "Warning",
             cause: cause.into(),
             message: message.into(),
+        }
+    }
+
+    /// It was so this many times more than was told.
+    pub fn add_untold(&mut self, times: u32) {
+        if times > 0 {
+            self.message = format!("{} ({times} times more since this was last told)", self.message);
         }
     }
 }

@@ -177,6 +177,20 @@ pub enum Step {
     },
 }
 
+impl Step {
+    /// Name of the object that it makes or deletes.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Create { body, .. } => body
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+            Self::Delete { name, .. } => name,
+        }
+    }
+}
+
 /// Why a step is taken: every restart of an operand has one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::child::ChildKind;
+use super::kind::Complaint;
 use super::retry::Remedy;
 
 /// What is remembered of one object.
@@ -24,6 +25,115 @@ pub struct Memory {
     pub secrets_in_order: Option<SecretsInOrder>,
     /// What its last event said.
     pub last_event: Option<(String, String)>,
+    /// How often children may still be written.
+    pub bucket: Bucket,
+    /// What is told while the bucket is empty: one and the same until it no longer is, or the status would take part in the contest.
+    pub contest: Option<Complaint>,
+    /// What events have told.
+    pub told: Told,
+}
+
+/// Passes that may write children one after another before they are spread out: a user's edits, an upgrade and its rollout take a handful.
+const BURST: u32 = 30;
+
+/// After that, one in this time: a contest costs little, and once it is over all is as wanted within it.
+const PACE: Duration = Duration::from_secs(5);
+
+/// A token bucket: how often children of one object may be written. A pass that writes takes one token, however much it writes: the last child gets
+/// its turn also where the first is contested. Time is the start of the pass, so all writes of a pass are one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bucket {
+    /// What was asked for; with anything else the bucket is full again.
+    of: u64,
+    /// Tokens that are gone.
+    spent: u32,
+    /// When the last of them went, or the last came back.
+    at: Option<Instant>,
+    /// The pass that took one last.
+    pass: Option<Instant>,
+}
+
+impl Bucket {
+    /// What is asked for now: where it is something new, the bucket is full.
+    pub fn ask(&mut self, of: &impl Hash) {
+        let of = hash(of);
+        if self.of != of {
+            *self = Self {
+                of,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// Whether the pass that started then may write.
+    pub fn may(&mut self, pass: Instant) -> bool {
+        self.pass == Some(pass) || !self.is_empty(pass)
+    }
+
+    /// The pass that started then has written.
+    pub fn take(&mut self, pass: Instant) {
+        if self.pass == Some(pass) {
+            return;
+        }
+        self.refill(pass);
+        if self.spent == 0 {
+            self.at = Some(pass);
+        }
+        self.spent = (self.spent + 1).min(BURST);
+        self.pass = Some(pass);
+    }
+
+    /// Whether no other pass may write now.
+    pub fn is_empty(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.spent >= BURST
+    }
+
+    /// How long until one may.
+    #[must_use]
+    pub fn wait(&self, now: Instant) -> Duration {
+        let next = self.at.filter(|_| self.spent >= BURST).map(|at| at + PACE);
+        next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
+    }
+
+    fn refill(&mut self, now: Instant) {
+        while let Some(next) = self.at.map(|at| at + PACE)
+            && self.spent > 0
+            && next <= now
+        {
+            self.spent -= 1;
+            self.at = Some(next);
+        }
+    }
+}
+
+/// The same is told once in this time.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
+
+/// What was told is forgotten after this: the API server keeps events no longer.
+const FORGET: Duration = Duration::from_hours(1);
+
+/// What events have told, when, and how often it was so since.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Vec<(u64, Instant, u32)>);
+
+impl Told {
+    /// Whether to tell it now, and how often it was left untold since the last time.
+    pub fn again(&mut self, what: &impl Hash, now: Instant) -> Option<u32> {
+        let what = hash(what);
+        self.0
+            .retain(|(_, at, _)| now.saturating_duration_since(*at) < FORGET);
+        let Some((_, at, untold)) = self.0.iter_mut().find(|(of, ..)| *of == what) else {
+            self.0.push((what, now, 0));
+            return Some(0);
+        };
+        if now.saturating_duration_since(*at) < TELL_AGAIN {
+            *untold = untold.saturating_add(1);
+            return None;
+        }
+        *at = now;
+        Some(std::mem::take(untold))
+    }
 }
 
 /// What passes have needed, and since when.
@@ -200,6 +310,64 @@ mod tests {
         let mut settled = waiting();
         settled.need(None, 1, Instant::now());
         assert_eq!(settled.unsettled, None);
+    }
+
+    #[test]
+    fn thirty_passes_may_write_then_one_in_five_seconds_and_all_writes_of_a_pass_are_one() {
+        let (mut bucket, start) = (Bucket::default(), Instant::now());
+        let after = |millis| start + Duration::from_millis(millis);
+        bucket.ask(&1);
+        for pass in 0..30 {
+            for _ in 0..17 {
+                assert!(bucket.may(after(pass)), "pass {pass}");
+                bucket.take(after(pass));
+            }
+        }
+        assert!(bucket.is_empty(after(30)) && !bucket.may(after(31)));
+        assert_eq!(bucket.wait(after(1000)), Duration::from_secs(4));
+        let taken = (31..60_000).filter(|pass| {
+            let may = bucket.may(after(*pass));
+            if may {
+                bucket.take(after(*pass));
+            }
+            may
+        });
+        assert_eq!(taken.count(), 11, "in the rest of a minute");
+    }
+
+    #[test]
+    fn a_bucket_is_full_again_with_time_and_at_once_when_something_new_is_asked_for() {
+        let (mut bucket, start) = (Bucket::default(), Instant::now());
+        let empty = |bucket: &mut Bucket, from: Instant| {
+            let mut taken = 0;
+            while bucket.may(from + Duration::from_micros(taken)) {
+                bucket.take(from + Duration::from_micros(taken));
+                taken += 1;
+            }
+            taken
+        };
+        bucket.ask(&1);
+        assert_eq!(empty(&mut bucket, start), 30);
+        bucket.ask(&1);
+        assert_eq!(empty(&mut bucket, start + Duration::from_secs(1)), 0);
+        bucket.ask(&2);
+        assert_eq!(empty(&mut bucket, start + Duration::from_secs(2)), 30);
+        let later = start + Duration::from_mins(5);
+        assert_eq!(empty(&mut bucket, later), 30);
+        assert_eq!(bucket.wait(later + Duration::from_mins(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_same_is_told_once_a_minute_with_how_often_it_was_so() {
+        let (mut told, start) = (Told::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(told.again(&"a", after(0)), Some(0));
+        assert_eq!(told.again(&"b", after(1)), Some(0));
+        assert_eq!(told.again(&"a", after(2)), None);
+        assert_eq!(told.again(&"a", after(59)), None);
+        assert_eq!(told.again(&"a", after(60)), Some(2));
+        assert_eq!(told.again(&"a", after(61)), None);
+        assert_eq!(told.again(&"a", after(5000)), Some(0));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use mim_crds::{EventReason, Reason};
 use serde_json::json;
 
-use super::apply::{Applier, belongs};
+use super::apply::{Applier, belongs, contest};
 use super::child::{Bond, ChildKind, Owner};
 use super::event::Note;
 use super::kind::Kind;
@@ -107,7 +107,7 @@ pub async fn is_there<K: Kind>(pass: &Pass<'_, K>) -> Result<(), Trouble> {
 }
 
 /// Makes what is there go with the object, or outlive it, as the object says.
-pub async fn follow<K: Kind>(pass: &Pass<'_, K>) -> Result<(), Trouble> {
+pub async fn follow<K: Kind>(pass: &mut Pass<'_, K>) -> Result<(), Trouble> {
     let goes = pass.object.data_goes();
     let live = pass.cx.index.of(&pass.key());
     for (kind, name) in pass.object.kept() {
@@ -115,7 +115,11 @@ pub async fn follow<K: Kind>(pass: &Pass<'_, K>) -> Result<(), Trouble> {
             continue;
         };
         if (seen.owner_uid.as_deref() == Some(pass.owner.uid.as_str())) != goes {
+            if !pass.memory.bucket.may(pass.started) {
+                return Err(Trouble::Contest(contest(kind, &name, Some(seen))));
+            }
             bind(pass, kind, &name, goes).await?;
+            pass.memory.bucket.take(pass.started);
         }
     }
     Ok(())

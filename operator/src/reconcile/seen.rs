@@ -8,7 +8,7 @@ use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
 use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER};
@@ -53,6 +53,8 @@ pub struct Seen {
     pub applied: Option<String>,
     /// Our entry of `managedFields`, with [`ANY_KEY`] in place of the owner's uid; equal entries share one allocation.
     pub fields: Option<Arc<Value>>,
+    /// Who else has written it since we did, by the name of a field manager.
+    pub writer: Option<Arc<str>>,
     /// Uid of the controlling owner.
     pub owner_uid: Option<Arc<str>>,
     /// Whether our labels name an owner. One that lost them is still known by its owner's reference, and is given them back; but only what
@@ -177,6 +179,7 @@ impl Slimmer {
             .flatten()
             .find(|reference| reference.controller == Some(true))
             .map(|reference| self.words.one(reference.uid.as_str()));
+        let writer = other_writer(&metadata).map(|writer| self.words.one(writer));
         let fields = our_fields(&mut metadata).map(|mut fields| {
             if let Some(uid) = &owner_uid {
                 forget_uid(&mut fields, uid);
@@ -198,6 +201,7 @@ impl Slimmer {
             generation: metadata.generation.unwrap_or(0),
             applied,
             fields,
+            writer,
             owner_uid,
             labelled,
             deleting: metadata.deletion_timestamp.is_some(),
@@ -218,12 +222,26 @@ impl Slimmer {
     }
 }
 
+fn is_ours(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
+}
+
+/// The last that wrote anything but the status, where it was not us. Times are of whole seconds.
+fn other_writer(metadata: &ObjectMeta) -> Option<&str> {
+    let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
+    let entries = || metadata.managed_fields.iter().flatten();
+    let ours = entries().filter(|entry| is_ours(entry)).filter_map(time).max();
+    let others = entries().filter(|entry| {
+        entry.manager.as_deref() != Some(MANAGER) && entry.subresource.as_deref() != Some("status")
+    });
+    let last = others.max_by_key(|entry| time(entry))?;
+    last.manager.as_deref().filter(|_| time(last) >= ours)
+}
+
 /// Our entry of `managedFields`, for the object itself.
 fn our_fields(metadata: &mut ObjectMeta) -> Option<Value> {
     metadata.managed_fields.take()?.into_iter().find_map(|entry| {
-        let ours = entry.manager.as_deref() == Some(MANAGER)
-            && entry.operation.as_deref() == Some("Apply")
-            && entry.subresource.as_deref().is_none_or(str::is_empty);
+        let ours = is_ours(&entry) && entry.subresource.as_deref().is_none_or(str::is_empty);
         entry.fields_v1.filter(|_| ours).map(|fields| fields.0)
     })
 }
@@ -348,6 +366,26 @@ mod tests {
         let seen = slimmer.slim(ChildKind::Pod, pod);
         assert!(seen.labels.get("app.kubernetes.io/component").is_some() && seen.is_ready());
         assert_eq!(seen.status.conditions.len(), 1);
+    }
+
+    #[test]
+    fn the_last_other_writer_is_known_unless_we_wrote_after_it_or_it_wrote_the_status() {
+        let writer = |ours: &str, other: &str, subresource: &str| {
+            let mut object = child("u-1", "d");
+            object.metadata.managed_fields = serde_json::from_value(json!([
+                {"manager": MANAGER, "operation": "Apply", "time": ours},
+                {"manager": "before", "operation": "Update", "time": "2026-01-01T00:00:00Z"},
+                {"manager": "other", "operation": "Update", "time": other, "subresource": subresource},
+            ]))
+            .unwrap();
+            let seen = Slimmer::default().slim(ChildKind::Deployment, object);
+            seen.writer.map(|writer| writer.to_string())
+        };
+        let (early, late) = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z");
+        assert_eq!(writer(early, late, "").as_deref(), Some("other"));
+        assert_eq!(writer(late, late, "scale").as_deref(), Some("other"));
+        assert_eq!(writer(late, early, ""), None);
+        assert_eq!(writer(early, late, "status"), None);
     }
 
     #[test]

@@ -75,6 +75,10 @@ pub enum Trouble {
         /// The server's words.
         message: String,
     },
+    /// Children were written so often that the next write has to wait ([`super::memory::Bucket`]): somebody else works against us, or what is done
+    /// leads nowhere.
+    #[error("{}", .0.message)]
+    Contest(Complaint),
     /// The API server is away, slow, or has seen a newer version of the object.
     #[error("the API server did not answer as it should, and is asked again: {}", words_of(.0))]
     Api(#[source] Box<kube::Error>),
@@ -135,7 +139,8 @@ impl Trouble {
             | Self::Taken { .. }
             | Self::NotOnboarded { .. }
             | Self::Quota { .. }
-            | Self::Rejected { .. } => Remedy::Other,
+            | Self::Rejected { .. }
+            | Self::Contest(_) => Remedy::Other,
             Self::Api(_) | Self::Bug(_) => Remedy::Time,
         }
     }
@@ -152,6 +157,7 @@ impl Trouble {
             Self::Rejected { .. } => (Reason::ApplyFailed, true),
             Self::Bug(_) => (Reason::InternalError, true),
             Self::Api(_) => (Reason::ApiUnavailable, false),
+            Self::Contest(complaint) => (complaint.reason, complaint.terminal),
         };
         Complaint {
             reason,
@@ -170,6 +176,7 @@ impl Trouble {
             Self::NotOnboarded { .. } => "not_onboarded",
             Self::Quota { .. } => "quota",
             Self::Rejected { .. } => "rejected",
+            Self::Contest(_) => "contest",
             Self::Api(_) => "api",
             Self::Bug(_) => "bug",
         }

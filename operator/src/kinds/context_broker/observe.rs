@@ -274,7 +274,10 @@ fn loss(plan: &Plan, identifier: &str, found: &str) -> Complaint {
 fn database_complaints(plan: &Plan, live: &Live) -> Vec<Complaint> {
     [database_pod(&plan.owner.name), plan.child(PREFLIGHT)]
         .iter()
-        .filter_map(|name| pod::complaint(name, live.get(ChildKind::Pod, name)?))
+        .filter_map(|name| {
+            let pod = live.get(ChildKind::Pod, name)?;
+            pod::complaint(name, pod).or_else(|| pod::refused(name, pod))
+        })
         .collect()
 }
 

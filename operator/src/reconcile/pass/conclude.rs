@@ -22,13 +22,20 @@ use crate::reconcile::trouble::{Asked, Trouble};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl<K: Kind> Pass<'_, K> {
-    /// Status, events, and when to look again.
-    pub(super) async fn conclude(&mut self, outcome: Outcome) -> Result<Option<Remedy>, Trouble> {
+    /// Status, events, and when to look again. What was done is told also where the status cannot be written.
+    pub(super) async fn conclude(&mut self, mut outcome: Outcome) -> Result<Option<Remedy>, Trouble> {
+        let mut notes = std::mem::take(&mut outcome.notes);
+        let ended = self.come_to(outcome, &mut notes).await;
+        event::publish(self.cx, &self.owner, &notes).await;
+        ended
+    }
+
+    async fn come_to(&mut self, outcome: Outcome, notes: &mut Vec<Note>) -> Result<Option<Remedy>, Trouble> {
         let Outcome {
             mut observation,
             trouble,
-            mut notes,
             stepped,
+            ..
         } = outcome;
         if trouble.is_none()
             && let Some(facts) = &mut observation
@@ -50,7 +57,6 @@ impl<K: Kind> Pass<'_, K> {
         let conditions = self.conditions(&verdict);
         self.say(observation.as_ref(), &conditions).await?;
         notes.extend(self.transition(&verdict));
-        event::publish(self.cx, &self.owner, &notes).await;
         match trouble {
             Some(trouble) => Err(trouble),
             None if verdict.is_ready() && !stepped => Ok(None),

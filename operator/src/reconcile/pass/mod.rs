@@ -6,12 +6,13 @@
 mod conclude;
 mod run;
 
+use std::time::Instant;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use mim_crds::{EventReason, annotation, bound};
-use serde_json::Value;
+use mim_crds::{EventReason, Reason, annotation, bound};
 
-use super::apply::Applier;
+use super::apply::{Applied, Applier};
 use super::child::{Children, Owner};
 use super::context::Context;
 use super::event::{self, Note};
@@ -38,6 +39,8 @@ pub struct Pass<'a, K: Kind> {
     pub owner: Owner,
     /// `metadata.generation`
     pub generation: i64,
+    /// When it started.
+    pub started: Instant,
     /// Whether its status spoke of this generation before the pass.
     pub known: bool,
     /// What is remembered of it.
@@ -73,13 +76,14 @@ impl<K: Kind> Pass<'_, K> {
             return self.suspended().await;
         }
         let went = retention::goes(self);
-        let mut outcome = self.work().await;
+        let asked = (self.generation, self.object.data_goes(), self.requested());
+        self.memory.bucket.ask(&asked);
+        let contest = self.memory.contest.take();
+        let mut outcome = self.work(contest).await;
         let mut owed = None;
         if outcome.observation.is_none() {
             // The spec is refused, or what it names is missing: no child is written.
             owed = self.look_after().await.err();
-        } else if outcome.trouble.is_none() {
-            outcome.trouble = retention::follow(self).await.err();
         }
         outcome
             .notes
@@ -109,7 +113,8 @@ impl<K: Kind> Pass<'_, K> {
         self.write_status(wanted).await
     }
 
-    async fn work(&mut self) -> Outcome {
+    /// `contest`: what the last pass has told of one.
+    async fn work(&mut self, contest: Option<Complaint>) -> Outcome {
         if let Some(refusal) = self.object.guard().into_iter().next() {
             return Outcome::of(refusal.into());
         }
@@ -129,38 +134,44 @@ impl<K: Kind> Pass<'_, K> {
         if let Err(trouble) = self.acknowledge(&plan, &live).await {
             return Outcome::of(trouble);
         }
-        self.carry_out(&plan).await
+        self.carry_out(&plan, contest).await
     }
 
-    async fn carry_out(&mut self, plan: &K::Plan) -> Outcome {
-        let mut notes = Vec::new();
-        let mut complaints = Vec::new();
-        let mut stepped = false;
-        let trouble = self
-            .change(plan, &mut notes, &mut complaints, &mut stepped)
-            .await
-            .err();
+    async fn carry_out(&mut self, plan: &K::Plan, before: Option<Complaint>) -> Outcome {
+        let mut done = Done::default();
+        let mut trouble = self.change(plan, &mut done).await.err();
+        if trouble.is_none() && self.memory.bucket.is_empty(self.started) {
+            trouble = done
+                .contest
+                .take()
+                .or_else(|| before.clone())
+                .map(Trouble::Contest);
+        }
         // What our own writes have shown is in the index by now.
         let live = self.cx.index.of(&self.key());
         let mut observation = K::observe(plan, &live);
-        complaints.append(&mut observation.complaints);
-        observation.complaints = complaints;
+        if let Some(Trouble::Contest(now)) = &mut trouble {
+            *now = words_of_contest(before, now.clone(), observation.complaints.first());
+            self.memory.contest = Some(now.clone());
+        }
+        done.complaints.append(&mut observation.complaints);
+        observation.complaints = done.complaints;
+        let told = &mut self.memory.told;
+        done.notes.retain_mut(|note| {
+            let untold = told.again(note, self.started);
+            note.add_untold(untold.unwrap_or(0));
+            untold.is_some()
+        });
         Outcome {
             observation: Some(observation),
             trouble,
-            notes,
-            stepped,
+            notes: done.notes,
+            stepped: done.stepped,
         }
     }
 
-    async fn change(
-        &mut self,
-        plan: &K::Plan,
-        notes: &mut Vec<Note>,
-        complaints: &mut Vec<Complaint>,
-        stepped: &mut bool,
-    ) -> Result<(), Trouble> {
-        notes.extend(secret::keep_in_order(self, Care::Full).await?);
+    async fn change(&mut self, plan: &K::Plan, done: &mut Done) -> Result<(), Trouble> {
+        done.notes.extend(secret::keep_in_order(self, Care::Full).await?);
         let mut children = K::build(plan);
         if self.object.data_goes() {
             children.bind();
@@ -170,28 +181,31 @@ impl<K: Kind> Pass<'_, K> {
         if self.known && self.misses(&children, &live) {
             retention::is_there(self).await?;
         }
-        let mut done = applier.apply(&children, &live, &mut self.memory).await?;
-        notes.extend(
-            done.repaired
-                .drain(..)
-                .map(|what| Note::warning(EventReason::Repaired, what)),
-        );
-        let rolled =
-            |(what, why): (String, Why)| Note::normal(why, format!("rolls {what}: {}", why_words(why)));
-        notes.extend(done.rolled.drain(..).map(rolled));
-        // A claim that may not grow stands in nobody's way.
-        complaints.append(&mut done.complaints);
-        let pruned = applier.prune(&children, K::CHILDREN, &live).await?;
-        notes.extend(
+        let mut changed = Applied::default();
+        let ended = applier
+            .apply(&children, &live, &mut self.memory, &mut changed)
+            .await;
+        done.add(changed);
+        ended?;
+        let pruned = applier
+            .prune(&children, K::CHILDREN, &live, &mut self.memory)
+            .await?;
+        done.notes.extend(
             pruned
                 .into_iter()
                 .map(|what| Note::normal(EventReason::Pruned, what)),
         );
+        retention::follow(self).await?;
         if let Some(step) = K::step(plan, &self.cx.index.of(&self.key())) {
-            if applier.step(children.owner(), &step).await? {
-                notes.push(note_of(&step));
+            done.stepped = true;
+            if !self.memory.bucket.may(self.started) {
+                return Err(Trouble::Contest(in_vain(&step)));
             }
-            *stepped = true;
+            if applier.step(children.owner(), &step).await? {
+                done.notes.push(note_of(&step));
+            }
+            self.memory.bucket.take(self.started);
+            done.contest.get_or_insert_with(|| in_vain(&step));
         }
         Ok(())
     }
@@ -213,9 +227,9 @@ impl<K: Kind> Pass<'_, K> {
         let observation = self.observed().await;
         let common = self.object.common();
         let conditions = status::suspended(self.generation, common.conditions, &Time((self.cx.now)()));
-        self.say(observation.as_ref(), &conditions).await?;
+        let said = self.say(observation.as_ref(), &conditions).await;
         event::publish(self.cx, &self.owner, told.as_slice()).await;
-        owed.map(|()| None)
+        said.and(owed).map(|()| None)
     }
 
     /// What goes on where no child is written: certificates that are there are renewed, and data goes with the object or outlives it as that says.
@@ -258,19 +272,60 @@ impl<K: Kind> Pass<'_, K> {
     }
 }
 
-fn note_of(step: &Step) -> Note {
-    let (verb, kind, name, why) = match step {
-        Step::Create { kind, body, why } => (
-            "made",
-            kind,
-            body.pointer("/metadata/name")
-                .and_then(Value::as_str)
-                .unwrap_or_default(),
-            why,
+/// What one pass has done to children.
+#[derive(Default)]
+struct Done {
+    notes: Vec<Note>,
+    complaints: Vec<Complaint>,
+    /// What to tell if it was one write too many.
+    contest: Option<Complaint>,
+    stepped: bool,
+}
+
+impl Done {
+    fn add(&mut self, applied: Applied) {
+        let repaired = applied.repaired.into_iter();
+        self.notes
+            .extend(repaired.map(|what| Note::warning(EventReason::Repaired, what)));
+        let rolled = applied.rolled.into_iter();
+        self.notes
+            .extend(rolled.map(|(what, why)| Note::normal(why, format!("rolls {what}: {}", why_words(why)))));
+        // A claim that may not grow stands in nobody's way.
+        self.complaints.extend(applied.complaints);
+        self.contest = applied.contest;
+    }
+}
+
+/// What is told of a contest: what was told at its start, so that its status is written once. Why a step leads nowhere is told by the part itself,
+/// from the moment that it does.
+fn words_of_contest(before: Option<Complaint>, now: Complaint, part: Option<&Complaint>) -> Complaint {
+    let words = before.unwrap_or(now);
+    match part {
+        Some(part) if words.reason == Reason::NotReady => part.clone(),
+        _ => words,
+    }
+}
+
+/// What is told of a step that has to be taken more often than the bucket has tokens.
+fn in_vain(step: &Step) -> Complaint {
+    let (Step::Create { kind, .. } | Step::Delete { kind, .. }) = step;
+    Complaint {
+        reason: Reason::NotReady,
+        message: format!(
+            "{} {} is made and deleted again and again, and does not become ready",
+            kind.name(),
+            step.name()
         ),
-        Step::Delete { kind, name, why, .. } => ("deleted", kind, name.as_str(), why),
+        terminal: false,
+    }
+}
+
+fn note_of(step: &Step) -> Note {
+    let (verb, kind, why) = match step {
+        Step::Create { kind, why, .. } => ("made", kind, why),
+        Step::Delete { kind, why, .. } => ("deleted", kind, why),
     };
-    let message = format!("{verb} {} {name}: {}", kind.name(), why_words(*why));
+    let message = format!("{verb} {} {}: {}", kind.name(), step.name(), why_words(*why));
     Note::normal(*why, message)
 }
 

@@ -77,13 +77,15 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
     let (namespace, name) = (object.namespace(), object.name_any());
     match trouble {
+        // At every change of the other side; its start and its end are events.
+        Trouble::Contest(_) => debug!(kind = K::KIND, namespace, name, %trouble, "writes wait"),
         Trouble::Bug(_) => error!(kind = K::KIND, namespace, name, %trouble, "the pass failed"),
         Trouble::Api(_) => warn!(kind = K::KIND, namespace, name, %trouble, "the pass failed"),
         _ => info!(kind = K::KIND, namespace, name, %trouble, "the pass could not reach its end"),
     }
 }
 
-/// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it.
+/// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it, or than writes that wait may go on.
 fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
     let delay = remedy.map_or_else(
         || retry::resync(jitter),
@@ -91,7 +93,11 @@ fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> 
     );
     let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
     let renewal = renewal.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
-    renewal.map_or(delay, |renewal| renewal.min(delay))
+    let writes = memory
+        .contest
+        .as_ref()
+        .map(|_| memory.bucket.wait(Instant::now()));
+    [renewal, writes].into_iter().flatten().fold(delay, Duration::min)
 }
 
 async fn one<K: Kind>(
@@ -125,6 +131,7 @@ async fn one<K: Kind>(
                 object: typed,
                 owner,
                 generation,
+                started: Instant::now(),
                 known: typed.common().observed_generation == generation,
                 memory: std::mem::take(memory),
             };

@@ -206,6 +206,23 @@ fn unschedulable(name: &str, pod: &Seen) -> Option<Complaint> {
     })
 }
 
+/// A pod that its node did not let in (`pkg/kubelet/lifecycle`) ends at once, before any container. Not asked of pods that a Deployment makes:
+/// such a pod is left lying there when another has taken its place.
+pub(super) fn refused(name: &str, pod: &Seen) -> Option<Complaint> {
+    let refused = pod.status.phase.as_deref() == Some("Failed") && containers(pod).next().is_none();
+    let reason = pod.status.reason.as_deref().filter(|_| refused)?;
+    let words = pod.status.message.as_deref().unwrap_or_default();
+    Some(Complaint {
+        reason: Reason::AdmissionRefused,
+        message: format!(
+            "Pod {name} is refused by its node: {}: {}",
+            words::plain(reason),
+            line(words)
+        ),
+        terminal: false,
+    })
+}
+
 /// The first line.
 fn line(words: &str) -> String {
     let first = words::plain(words.trim().lines().next().unwrap_or_default());
