@@ -45,7 +45,8 @@ reasons! {
     Reason:
     /// Everything that the spec asks for is there and ready.
     Ready,
-    /// The operator is at work, or waits for a part to become ready. What keeps a part for longer than usual gets a reason of its own.
+    /// The operator is at work, or waits for a part to become ready; after a minute the message names the parts. What is known to keep a
+    /// part gets a reason of its own.
     Progressing,
     /// `replicas` is 0: the broker is stopped as asked, its data is kept.
     Stopped,

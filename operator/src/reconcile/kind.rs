@@ -109,8 +109,8 @@ pub struct Common<'a> {
 /// Something that has to be ready before the object is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// In words: `database`, `broker`.
-    pub name: &'static str,
+    /// As a user finds it, by kind and name: `StatefulSet vienna-database`.
+    pub what: String,
     /// Whether it is: all of it, of the newest template.
     pub ready: bool,
 }

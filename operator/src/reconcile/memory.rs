@@ -23,6 +23,8 @@ pub struct Memory {
     pub applied: Digests,
     /// Secrets were seen to be in order, for this generation.
     pub secrets_in_order: Option<SecretsInOrder>,
+    /// When what it waits for is to be named in its status, in seconds since the epoch; of the last pass only.
+    pub name_at: Option<i64>,
     /// What its last event said.
     pub last_event: Option<(String, String)>,
     /// How often children may still be written.

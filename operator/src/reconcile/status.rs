@@ -2,19 +2,28 @@
 //!
 //! The contract is kstatus (cli-utils, `pkg/kstatus`): `Ready` is always there; `Reconciling` and `Stalled` only while True; a
 //! terminal error is `Stalled` and `Ready=False` with one reason. While nothing is wrong and not all is ready the words are constant, so
-//! that an object on its way costs one status write at the start and one at the end (invariant 2).
+//! that an object on its way costs one status write at the start and one at the end (invariant 2); after a minute they name what is not ready.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use mim_crds::Reason;
 use serde_json::{Map, Value, json};
 
-use super::kind::{Complaint, Observation};
+use super::kind::{Complaint, Observation, Part};
+use super::suspects;
 
 /// Longest message of a condition that we write; the API allows 32 KiB, people read one line.
 const MESSAGE_LIMIT: usize = 1024;
 
 /// Words of an object on its way.
 const PROGRESSING: &str = "On its way: not every part is ready yet.";
+
+/// How long an object is not ready before its words name the parts that it waits for, in seconds: a start that goes well is over by then, and each
+/// set of names is a status write.
+const NAMED_AFTER: i64 = 60;
+
+/// Parts that are named; the rest is a number. People read one line.
+const NAMED: usize = 3;
 
 /// What the conditions say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +32,8 @@ pub enum Verdict {
     Ready(Reason, String),
     /// On its way.
     Progressing,
+    /// The same for longer than a start takes; the words name what is not ready.
+    Waiting(String),
     /// Something is wrong that may heal by itself.
     Failing(Complaint),
     /// Something is wrong that only a change by the user heals.
@@ -56,6 +67,26 @@ impl Verdict {
         Self::Ready(reason, message)
     }
 
+    /// Of an object on its way, which had these conditions so far.
+    #[must_use]
+    pub fn on_its_way(parts: &[Part], before: &[Condition], now: Timestamp) -> Self {
+        let waits = named_at(before).is_some_and(|at| now.as_second() >= at);
+        let mut unready = parts.iter().filter(|part| !part.ready).peekable();
+        if !waits || unready.peek().is_none() {
+            return Self::Progressing;
+        }
+        let named: Vec<_> = unready
+            .by_ref()
+            .take(NAMED)
+            .map(|part| part.what.as_str())
+            .collect();
+        let more = match unready.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Self::Waiting(format!("On its way: waits for {}{more}.", named.join(", ")))
+    }
+
     /// Whether it says Ready.
     #[must_use]
     pub const fn is_ready(&self) -> bool {
@@ -67,7 +98,7 @@ impl Verdict {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Ready(reason, _) => *reason,
-            Self::Progressing => Reason::Progressing,
+            Self::Progressing | Self::Waiting(_) => Reason::Progressing,
             Self::Failing(complaint) | Self::Stalled(complaint) => complaint.reason,
         }
     }
@@ -76,7 +107,7 @@ impl Verdict {
     #[must_use]
     pub fn message(&self) -> &str {
         match self {
-            Self::Ready(_, message) => message,
+            Self::Ready(_, message) | Self::Waiting(message) => message,
             Self::Progressing => PROGRESSING,
             Self::Failing(complaint) | Self::Stalled(complaint) => &complaint.message,
         }
@@ -85,10 +116,19 @@ impl Verdict {
     fn rows(&self) -> Vec<(&'static str, &'static str)> {
         match self {
             Self::Ready(..) => vec![("Ready", "True")],
-            Self::Progressing | Self::Failing(_) => vec![("Ready", "False"), ("Reconciling", "True")],
+            Self::Progressing | Self::Waiting(_) | Self::Failing(_) => {
+                vec![("Ready", "False"), ("Reconciling", "True")]
+            }
             Self::Stalled(_) => vec![("Ready", "False"), ("Stalled", "True")],
         }
     }
+}
+
+/// When an object with these conditions has not been ready for so long that what it waits for is named, in seconds since the epoch; `None`: it is
+/// ready, or has told nothing yet.
+#[must_use]
+pub fn named_at(conditions: &[Condition]) -> Option<i64> {
+    suspects::unready_since(conditions).map(|since| since.as_second().saturating_add(NAMED_AFTER))
 }
 
 /// The conditions of a verdict. The time of a transition is kept while the status of a condition stays.
@@ -173,10 +213,16 @@ pub fn says(before: &Value, wanted: &Map<String, Value>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::kind::Part;
+
+    fn part(what: &str, ready: bool) -> Part {
+        Part {
+            what: what.to_owned(),
+            ready,
+        }
+    }
 
     fn at(second: i64) -> Time {
-        Time(jiff::Timestamp::from_second(second).unwrap())
+        Time(Timestamp::from_second(second).unwrap())
     }
 
     fn complaint(terminal: bool) -> Complaint {
@@ -202,10 +248,7 @@ mod tests {
     #[test]
     fn invariant_4_kstatus_reads_what_is_true() {
         let waiting = Observation {
-            parts: vec![Part {
-                name: "broker",
-                ready: false,
-            }],
+            parts: vec![part("Deployment vienna-broker", false)],
             ..Observation::default()
         };
         let failing = Observation {
@@ -227,6 +270,61 @@ mod tests {
             assert_eq!(kstatus(4, 3, &conditions), "InProgress");
             assert!(conditions.iter().all(|c| c.observed_generation == Some(3)));
         }
+    }
+
+    #[test]
+    fn what_an_object_waits_for_is_named_after_a_minute_and_not_before() {
+        let parts = [
+            part("PersistentVolumeClaim a-database", true),
+            part("StatefulSet a-database", false),
+            part("Deployment a-broker", false),
+        ];
+        let words = |before: &[Condition], second| {
+            let verdict = Verdict::on_its_way(&parts, before, at(second).0);
+            assert_eq!(verdict.reason(), Reason::Progressing);
+            let conditions = conditions(&verdict, 1, before, &at(second));
+            assert_eq!(kstatus(1, 1, &conditions), "InProgress");
+            (verdict.message().to_owned(), conditions)
+        };
+        let (first, mut held) = words(&[], 1000);
+        assert_eq!(first, PROGRESSING);
+        assert_eq!(named_at(&held), Some(1060));
+        for (second, expected) in [
+            (1001, PROGRESSING),
+            (1059, PROGRESSING),
+            (
+                1060,
+                "On its way: waits for StatefulSet a-database, Deployment a-broker.",
+            ),
+            (
+                9999,
+                "On its way: waits for StatefulSet a-database, Deployment a-broker.",
+            ),
+        ] {
+            let told = words(&held, second);
+            assert_eq!(told.0, expected, "{second}");
+            held = told.1;
+        }
+        let ready = conditions(&Verdict::Ready(Reason::Ready, String::new()), 1, &held, &at(1100));
+        assert_eq!(named_at(&ready), None);
+        assert_eq!(words(&ready, 9999).0, PROGRESSING, "the minute starts anew");
+    }
+
+    #[test]
+    fn of_many_parts_a_few_are_named_and_the_rest_is_a_number() {
+        let before = conditions(&Verdict::Progressing, 1, &[], &at(0));
+        let words = |count: usize| {
+            let parts: Vec<_> = (0..count).map(|n| part(&format!("Pod p{n}"), false)).collect();
+            Verdict::on_its_way(&parts, &before, at(60).0)
+                .message()
+                .to_owned()
+        };
+        assert_eq!(words(0), PROGRESSING, "nothing to name");
+        assert_eq!(words(3), "On its way: waits for Pod p0, Pod p1, Pod p2.");
+        assert_eq!(
+            words(12),
+            "On its way: waits for Pod p0, Pod p1, Pod p2 and 9 more."
+        );
     }
 
     #[test]

@@ -25,14 +25,19 @@ const LIMIT: usize = 4;
 /// object has a handful; whoever floods a namespace with events makes this read no larger.
 const LISTED: u32 = 500;
 
-/// Whether an object has not been ready for longer than it usually takes, as its status tells: a restarted operator is no more patient than this one.
+/// Since when an object has not been ready, as its status tells: a restarted operator is no more patient than this one.
+#[must_use]
+pub fn unready_since(conditions: &[Condition]) -> Option<Timestamp> {
+    conditions
+        .iter()
+        .find(|held| held.type_ == "Ready" && held.status == "False")
+        .map(|held| held.last_transition_time.0)
+}
+
+/// Whether an object has not been ready for longer than it usually takes.
 #[must_use]
 pub fn waits_long(conditions: &[Condition], now: Timestamp) -> bool {
-    conditions.iter().any(|held| {
-        held.type_ == "Ready"
-            && held.status == "False"
-            && held.last_transition_time.0.duration_until(now) >= PATIENCE
-    })
+    unready_since(conditions).is_some_and(|since| since.duration_until(now) >= PATIENCE)
 }
 
 /// Adds a complaint with the words of the newest Warning event, if nothing else complains and something is not ready.

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use mim_crds::ContextBroker;
 use mim_operator::reconcile::request::{Verb, Verdict};
 use mim_tests::cluster::api_of;
@@ -209,5 +209,42 @@ async fn row_api_server_refuses_a_child_for_a_reason_of_its_own_and_ready_does_n
     )
     .await;
     meddler.rest();
+    city.broker_says("vienna", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn what_a_broker_has_waited_for_for_a_minute_is_named_where_nobody_says_why() {
+    let mut city = City::new("waiting").await;
+    city.kubelet
+        .unbound
+        .lock()
+        .unwrap()
+        .insert("vienna-database".to_owned());
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_complains("vienna", "Progressing", false, &["not every part is ready"])
+        .await;
+    // A minute is over as soon as the status says that it began a minute ago.
+    eventually("the wait is older than it is", || async {
+        let held = city.brokers().get("vienna").await.unwrap();
+        let mut conditions = serde_json::to_value(held.status.unwrap().conditions).unwrap();
+        for condition in conditions.as_array_mut().unwrap() {
+            condition["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
+        }
+        let aged = json!({"metadata": {"resourceVersion": held.metadata.resource_version}, "status": {"conditions": conditions}});
+        city.brokers()
+            .patch_status("vienna", &PatchParams::default(), &Patch::Merge(aged))
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
+    })
+    .await;
+    let words = "On its way: waits for StatefulSet vienna-database, Deployment vienna-broker.";
+    let told = city
+        .broker_complains("vienna", "Progressing", false, &["waits for"])
+        .await;
+    assert_eq!(told, words);
+    city.quiet().await;
+    a_restarted_operator_says_the_same(&mut city, "vienna").await;
+    city.kubelet.unbound.lock().unwrap().clear();
     city.broker_says("vienna", "True", "Ready").await;
 }

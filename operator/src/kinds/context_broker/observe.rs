@@ -89,19 +89,19 @@ fn ours(plan: &Plan, native: &Native, live: &Live) -> Observation {
     let mut parts = Vec::new();
     if let Some(managed) = managed {
         parts.push(Part {
-            name: "volume",
+            what: part(ChildKind::PersistentVolumeClaim, plan, DATABASE),
             ready: volume_is_large_enough(plan, managed, live)
                 || (native.replicas == 0 && file_system_waits(plan, live)),
         });
         parts.push(Part {
-            name: "database",
+            what: part(ChildKind::StatefulSet, plan, DATABASE),
             ready: database_is_ready(plan, native, managed, live),
         });
     }
     let database_ready = parts.iter().all(|part| part.ready);
     let broker_ready = broker_is_ready(plan, native, live);
     parts.push(Part {
-        name: "broker",
+        what: part(ChildKind::Deployment, plan, BROKER),
         ready: broker_ready,
     });
     let mut complaints: Vec<_> = managed
@@ -128,6 +128,10 @@ fn ours(plan: &Plan, native: &Native, live: &Live) -> Observation {
         when_ready: Some(words_when_ready(native, managed.is_some())),
         status: members(&status(plan, native, managed, live, settled)),
     }
+}
+
+fn part(kind: ChildKind, plan: &Plan, component: &str) -> String {
+    format!("{} {}", kind.name(), plan.child(component))
 }
 
 fn words_when_ready(native: &Native, managed: bool) -> (Reason, String) {
@@ -428,7 +432,7 @@ fn external(plan: &Plan, url: &str, probe: Option<&Probe>) -> Observation {
     };
     Observation {
         parts: vec![Part {
-            name: "external broker",
+            what: format!("external broker {url}"),
             ready: probe.is_some() && complaint.is_none(),
         }],
         complaints: complaint.into_iter().collect(),

@@ -40,7 +40,7 @@ pub fn observe(plan: &Plan, live: &Live) -> Observation {
         let is_stopped = matches!(&state, State::Ready(ready) if says(ready, Reason::Stopped));
         let is_ready = matches!(state, State::Ready(_));
         facts.parts.push(Part {
-            name: part(kind),
+            what: format!("{} {name}", kind.name()),
             ready: is_ready,
         });
         if let State::Complains(ready, stalled) = &state {
@@ -73,13 +73,6 @@ pub fn observe(plan: &Plan, live: &Live) -> Observation {
         ..UrbanDataPlatformStatus::default()
     });
     facts
-}
-
-const fn part(kind: ChildKind) -> &'static str {
-    match kind {
-        ChildKind::ContextBroker => "broker",
-        _ => "component",
-    }
 }
 
 /// In the order of kstatus: an old status tells nothing; then what is wrong; then what is under way.

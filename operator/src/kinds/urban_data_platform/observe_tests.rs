@@ -83,6 +83,7 @@ fn invariants_2_and_4_a_component_on_its_way_changes_nothing_but_is_never_ready(
         json!({"kind": "ContextBroker", "name": "vienna", "ready": "False"})
     );
     assert_eq!(mim1(&absent)["state"], "Degraded");
+    assert_eq!(absent.parts[0].what, "ContextBroker vienna");
 }
 
 #[test]

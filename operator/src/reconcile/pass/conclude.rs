@@ -51,10 +51,16 @@ impl<K: Kind> Pass<'_, K> {
         };
         let verdict = match (complaint, &observation) {
             (Some(complaint), _) => Verdict::of(complaint),
-            (None, Some(facts)) => Verdict::from_facts(facts),
+            (None, Some(facts)) => match Verdict::from_facts(facts) {
+                Verdict::Progressing => self.on_its_way(facts),
+                told => told,
+            },
             (None, None) => Verdict::Progressing,
         };
         let conditions = self.conditions(&verdict);
+        if verdict == Verdict::Progressing {
+            self.memory.name_at = status::named_at(&conditions);
+        }
         self.say(observation.as_ref(), &conditions).await?;
         notes.extend(self.transition(&verdict));
         match trouble {
@@ -93,7 +99,7 @@ impl<K: Kind> Pass<'_, K> {
             .clone()
             .or_else(|| before.map(|held| (held.reason.clone(), held.message.clone())));
         self.memory.last_event = Some(says.clone());
-        if known.as_ref() == Some(&says) || matches!(verdict, Verdict::Progressing) {
+        if known.as_ref() == Some(&says) || matches!(verdict, Verdict::Progressing | Verdict::Waiting(_)) {
             return None;
         }
         let message = says.1;
@@ -102,6 +108,12 @@ impl<K: Kind> Pass<'_, K> {
         } else {
             Note::warning(verdict.reason(), message)
         })
+    }
+
+    /// Of an object on its way: what it waits for is named once that has lasted.
+    pub(super) fn on_its_way(&self, facts: &Observation) -> Verdict {
+        let before = conditions_in(&self.status_before());
+        Verdict::on_its_way(&facts.parts, &before, (self.cx.now)())
     }
 
     pub(super) fn conditions(&self, verdict: &Verdict) -> Vec<Condition> {

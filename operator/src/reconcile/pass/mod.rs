@@ -22,7 +22,7 @@ use super::memory::Memory;
 use super::reader::Reader;
 use super::retry::Remedy;
 use super::secret::Care;
-use super::status::{self, Verdict};
+use super::status;
 use super::trouble::Trouble;
 use super::{retention, secret, suspects};
 use conclude::{conditions_in, observed};
@@ -100,12 +100,12 @@ impl<K: Kind> Pass<'_, K> {
             return Ok(());
         }
         let common = self.object.common();
-        let members = K::observe(plan, live).status;
-        let conditions = self.conditions(&Verdict::Progressing);
+        let facts = K::observe(plan, live);
+        let conditions = self.conditions(&self.on_its_way(&facts));
         let handled = common.handled_request.map(str::to_owned);
         let wanted = status::body(
             &self.status_before(),
-            Some(&members),
+            Some(&facts.status),
             &conditions,
             self.generation,
             handled.as_deref(),

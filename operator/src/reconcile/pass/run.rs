@@ -33,6 +33,7 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
     let started = Instant::now();
     let mut memory = cx.memories.of(&uid);
     let unsettled = memory.unsettled;
+    memory.name_at = None;
     let pass = AssertUnwindSafe(one::<K>(cx, object, &mut memory)).catch_unwind();
     let ended = tokio::time::timeout(PASS_LIMIT, pass).await;
     let (remedy, outcome) = match ended {
@@ -85,19 +86,21 @@ fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
     }
 }
 
-/// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it, or than writes that wait may go on.
+/// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it, or than what is waited for is to be
+/// named, or than writes that wait may go on.
 fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
     let delay = remedy.map_or_else(
         || retry::resync(jitter),
         |remedy| retry::delay(remedy, memory.unsettled_for(), jitter),
     );
     let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
-    let renewal = renewal.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
+    let due = [renewal, memory.name_at].into_iter().flatten().min();
+    let due = due.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
     let writes = memory
         .contest
         .as_ref()
         .map(|_| memory.bucket.wait(Instant::now()));
-    [renewal, writes].into_iter().flatten().fold(delay, Duration::min)
+    [due, writes].into_iter().flatten().fold(delay, Duration::min)
 }
 
 async fn one<K: Kind>(

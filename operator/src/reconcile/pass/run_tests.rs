@@ -1,5 +1,6 @@
-//! A fault of ours in one pass, for a kind of the test: a ConfigMap.
+//! Whole passes over a kind of the test, a ConfigMap: a fault of ours in one of them, and when the next is due.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Request, State};
@@ -12,7 +13,7 @@ use super::*;
 use crate::metrics::Metrics;
 use crate::reconcile::child::{ChildKind, Children};
 use crate::reconcile::client::{Requests, connect};
-use crate::reconcile::kind::{Common, Observation};
+use crate::reconcile::kind::{Common, Observation, Part};
 use crate::reconcile::lease::LeaseClock;
 use crate::reconcile::live::Live;
 use crate::reconcile::probes::Probes;
@@ -56,8 +57,15 @@ impl Kind for ConfigMap {
         Children::new(owner_of(&DeserializeGuard(Ok(plan.clone()))))
     }
 
-    fn observe(_: &Self, _: &Live) -> Observation {
-        Observation::default()
+    fn observe(plan: &Self, _: &Live) -> Observation {
+        let part = Part {
+            what: "Pod first".to_owned(),
+            ready: plan.name_any() != "slow",
+        };
+        Observation {
+            parts: vec![part],
+            ..Observation::default()
+        }
     }
 }
 
@@ -70,7 +78,7 @@ async fn answer(State(got): State<Got>, request: Request) -> String {
     got.lock()
         .unwrap()
         .push((target, String::from_utf8_lossy(&body).into_owned()));
-    json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "1"}}).to_string()
+    json!({"metadata": {"name": "a", "uid": "u", "resourceVersion": "2"}}).to_string()
 }
 
 async fn context(got: &Got) -> Context {
@@ -134,5 +142,46 @@ async fn invariant_5_a_fault_of_ours_in_one_pass_is_told_and_tried_again_and_sto
     let metrics = cx.metrics.render().unwrap();
     for outcome in ["outcome=\"bug\"", "outcome=\"ok\""] {
         assert!(metrics.contains(outcome), "{metrics}");
+    }
+}
+
+/// The clock of the next test, in seconds.
+static CLOCK: AtomicI64 = AtomicI64::new(0);
+
+#[tokio::test]
+async fn what_an_object_waits_for_is_named_when_a_minute_is_over_and_once() {
+    let got = Got::default();
+    let mut cx = context(&got).await;
+    cx.now = || Timestamp::from_second(CLOCK.load(Ordering::Relaxed)).unwrap();
+    // Seconds, what is written, and when the next pass is due where that is sooner than the remedy's 5 s.
+    let named = "On its way: waits for Pod first.";
+    for (second, written, next) in [
+        (0, Some("On its way: not every part is ready yet."), None),
+        (57, None, Some(3)),
+        (59, None, Some(1)),
+        (60, Some(named), None),
+        (61, None, None),
+        (3600, None, None),
+    ] {
+        CLOCK.store(second, Ordering::Relaxed);
+        got.lock().unwrap().clear();
+        let action = run(&cx, &object("slow")).await;
+        let told = got.lock().unwrap().clone();
+        let statuses: Vec<_> = told
+            .iter()
+            .filter(|(target, _)| target.ends_with("/slow/status"))
+            .collect();
+        assert_eq!(
+            statuses.len(),
+            usize::from(written.is_some()),
+            "{second}: {told:?}"
+        );
+        if let Some(words) = written {
+            assert!(statuses[0].1.contains(words), "{second}: {statuses:?}");
+        }
+        match next {
+            Some(next) => assert_eq!(action, Action::requeue(Duration::from_secs(next)), "{second}"),
+            None => assert_ne!(action, Action::requeue(Duration::from_secs(1)), "{second}"),
+        }
     }
 }
