@@ -39,16 +39,46 @@ pub async fn acquire(layout: &Layout) -> Result<Lock, Error> {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => break,
             Err(Errno::WOULDBLOCK) if begin.elapsed() < PATIENCE => tokio::time::sleep(PACE).await,
-            Err(Errno::WOULDBLOCK) => return Err(Error::InUse(layout.data.clone())),
-            Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {
-                return Err(Error::Volume(
-                    "the volume's file system knows no locks, so a second pod on it would go unnoticed and damage the data; use a StorageClass whose file system has them".to_owned(),
-                ));
-            }
-            Err(error) => return Err(Error::file("lock", &layout.lock)(error.into())),
+            Err(error) => return Err(refusal(error, layout)),
         }
     }
     rustix::io::fcntl_setfd(&file, FdFlags::empty())
         .map_err(|error| Error::file("share the lock", &layout.lock)(error.into()))?;
     Ok(Lock { _file: file })
+}
+
+/// Why the data is not served, where the lock cannot be had.
+fn refusal(error: Errno, layout: &Layout) -> Error {
+    match error {
+        Errno::WOULDBLOCK => Error::InUse(layout.data.clone()),
+        Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS => Error::Volume(
+            "the volume's file system knows no locks, so a second pod on it would go unnoticed and damage the data; use a StorageClass whose file system has them".to_owned(),
+        ),
+        error => Error::file("lock", &layout.lock)(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_without_locks_is_refused_and_not_taken_for_one_in_use() {
+        let layout = Layout {
+            major: 15,
+            home: "/v/15".into(),
+            data: "/v/15/data".into(),
+            partial: "/v/15/data.partial".into(),
+            lock: "/v/15/lock".into(),
+        };
+        for without in [Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS] {
+            let told = refusal(without, &layout);
+            assert!(
+                matches!(&told, Error::Volume(words) if words.contains("StorageClass")),
+                "{told}"
+            );
+        }
+        assert!(matches!(refusal(Errno::WOULDBLOCK, &layout), Error::InUse(_)));
+        assert!(refusal(Errno::IO, &layout).to_string().contains("lock"));
+    }
 }

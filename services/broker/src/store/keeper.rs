@@ -1,10 +1,11 @@
 //! Keeps the way to the database open: connects, brings the schema up to date, notices loss within a second, comes back
-//! by itself, and follows the mounted files and the list of tenants.
+//! by itself, follows the mounted files and the list of tenants, and sees to it that queries are planned by statistics.
 
 use crate::store::connect::{Session, Target, connect};
 use crate::store::migrate::migrate;
 use crate::store::pool::State;
 use crate::store::settings::{Places, Settings};
+use crate::store::statistics::{self, Analyst};
 use crate::store::tenants::Tenants;
 use crate::store::trouble::{Trouble, answered};
 use std::sync::Arc;
@@ -83,6 +84,7 @@ impl Keeper {
     /// Returns when the database does not serve any more.
     async fn stay_up(&mut self, mut session: Session, mut target: Arc<Target>) -> Trouble {
         let mut told = None;
+        let mut analyst = Analyst::default();
         loop {
             let changed = tokio::select! {
                 () = tokio::time::sleep(WATCH) => false,
@@ -92,9 +94,10 @@ impl Keeper {
             if changed && let Err(trouble) = self.sync_tenants(&session, &target).await {
                 return trouble;
             }
-            let still_there = session.client.simple_query("select 1");
-            if let Err(trouble) = answered(PATIENCE, &target.settings, still_there).await {
-                return trouble;
+            let still_there = statistics::missing(&session.client);
+            match answered(PATIENCE, &target.settings, still_there).await {
+                Ok(tables) => analyst.analyze(&session.client, &target.settings, &tables).await,
+                Err(trouble) => return trouble,
             }
             match Settings::read(&self.places).await {
                 Ok(settings) if settings != target.settings => match self.come_up().await {

@@ -4,6 +4,7 @@
 //! * [`connect`]: TLS, the session, and what is wrong in plain words ([`trouble`]);
 //! * [`migrate`]: the schema, safe with several replicas starting at once;
 //! * [`pool`]: a bounded number of connections;
+//! * [`statistics`]: those that queries are planned by, where there are none yet;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
 //! * [`entities`], [`batch`], [`search`], [`types`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
@@ -17,6 +18,7 @@ pub mod pool;
 pub mod rows;
 pub mod search;
 pub mod settings;
+pub mod statistics;
 pub mod tenants;
 pub mod trouble;
 pub mod types;

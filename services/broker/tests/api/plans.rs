@@ -1,16 +1,19 @@
 //! Queries of a large tenant use the indexes that are made for them.
 
 use crate::support::{Broker, Postgres, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Has the plan of every statement of this broker's sessions written to the server's log.
-async fn broker_that_explains() -> Broker {
+/// Has the plan of every statement of this broker's sessions written to the server's log, with these settings of `auto_explain`.
+async fn broker_that_explains(settings: &[&str]) -> Broker {
     let database = Postgres::shared().database();
     let name = &database.name;
     database.psql(&format!(
         "alter database {name} set session_preload_libraries = 'auto_explain'; alter database {name} set auto_explain.log_min_duration = 0"
     ));
+    for setting in settings {
+        database.psql(&format!("alter database {name} set auto_explain.{setting}"));
+    }
     let broker = Broker::start(Arc::new(database));
     broker.until_ready().await;
     broker
@@ -18,7 +21,7 @@ async fn broker_that_explains() -> Broker {
 
 #[tokio::test]
 async fn queries_use_the_indexes_made_for_them() {
-    let broker = broker_that_explains().await;
+    let broker = broker_that_explains(&[]).await;
     for batch in 0..10 {
         let items: Vec<_> = (0..1000)
             .map(|n| {
@@ -60,6 +63,93 @@ async fn queries_use_the_indexes_made_for_them() {
             !plans.contains("Seq Scan"),
             "{query} reads no table from end to end: {plans}"
         );
+    }
+}
+
+/// The plans, as they went, that `auto_explain` has logged.
+fn plans_in(log: &str) -> Vec<Value> {
+    let logged = log.split("  plan:\n").skip(1);
+    let plans = logged.filter_map(|text| {
+        serde_json::Deserializer::from_str(text)
+            .into_iter::<Value>()
+            .next()
+    });
+    plans.map(|plan| plan.unwrap()).collect()
+}
+
+/// Every node of a plan.
+fn nodes(plan: &Value) -> Vec<&Value> {
+    let below = plan["Plans"].as_array().into_iter().flatten().flat_map(nodes);
+    std::iter::once(plan).chain(below).collect()
+}
+
+/// How many rows a node has looked at, in all its loops: those that it gave on and those that a condition held back.
+fn looked_at(node: &Value) -> f64 {
+    let rows = [
+        "Actual Rows",
+        "Rows Removed by Filter",
+        "Rows Removed by Join Filter",
+        "Rows Removed by Index Recheck",
+    ];
+    let each: f64 = rows.iter().filter_map(|rows| node[rows].as_f64()).sum();
+    each * node["Actual Loops"].as_f64().unwrap_or(1.0)
+}
+
+#[tokio::test]
+async fn queries_right_after_a_load_look_at_each_entity_a_few_times_at_most() {
+    const ENTITIES: u32 = 900;
+    let broker = broker_that_explains(&["log_analyze = on", "log_format = json"]).await;
+    // What autovacuum would do at a moment of its own.
+    for table in ["entities", "entity_types", "entity_geometries"] {
+        broker
+            .database
+            .psql(&format!("alter table mim.{table} set (autovacuum_enabled = off)"));
+    }
+    let load =
+        async |numbers: std::ops::Range<u32>| {
+            let items: Vec<_> = numbers
+            .map(|n| {
+                let kind = match n % 3 { 0 => "T", 1 => "U", _ => "V" };
+                json!({"id": format!("urn:ngsi-ld:{kind}:{n}"), "type": kind, "n": n, "text": "x".repeat(800),
+                    "location": {"type": "Point", "coordinates": [f64::from(n) / 100.0, 10]}})
+            })
+            .collect();
+            let loaded = broker
+                .post("/entityOperations/upsert", &json!(items).to_string())
+                .await;
+            assert_eq!(loaded.status, 201);
+        };
+    // The first entities are all that the statistics know.
+    load(0..10).await;
+    eventually(20, "the tables are analyzed", async || {
+        broker.database.psql(
+            "select count(*) from pg_class where relnamespace = 'mim'::regnamespace and relkind = 'r' and reltuples < 0",
+        ) == "0"
+    })
+    .await;
+    load(10..ENTITIES).await;
+    let area = "georel=within&geometry=Polygon&coordinates=[[[0,9],[3,9],[3,11],[0,11],[0,9]]]";
+    for query in [
+        "type=T&limit=20".to_owned(),
+        "type=T&q=n%3E100&count=true&limit=1000".to_owned(),
+        "type=T&idPattern=%5Eurn:ngsi-ld:[A-Za-z]%2B:&count=true&limit=1000".to_owned(),
+        "type=T,U&q=n%3E100".to_owned(),
+        "type=T&georel=near;maxDistance==50000&geometry=Point&coordinates=[2,10]&count=true&limit=1000"
+            .to_owned(),
+        format!("type=T&q=n%3E100&count=true&limit=1000&{area}"),
+        format!("type=T&{area}"),
+        area.to_owned(),
+    ] {
+        let before = broker.database.postgres.log().len();
+        assert!(!broker.ids(&query).await.is_empty(), "{query}");
+        let log = broker.database.postgres.log();
+        let plans = plans_in(&log[before..]);
+        let asked = |plan: &&Value| plan["Query Text"].as_str().unwrap().contains("mim.entities");
+        let ours: Vec<_> = plans.iter().filter(asked).collect();
+        assert!(!ours.is_empty(), "{query}: {log}");
+        for node in ours.iter().flat_map(|plan| nodes(&plan["Plan"])) {
+            assert!(looked_at(node) <= 3.0 * f64::from(ENTITIES), "{query}: {node:#}");
+        }
     }
 }
 

@@ -56,6 +56,28 @@ async fn abandoned_requests_leave_no_statement_behind_and_never_more_connections
     assert_eq!(broker.get("/entities/urn:x:1").await.status, 200);
 }
 
+#[tokio::test]
+async fn a_batch_that_takes_longer_than_a_statement_may_is_too_large_and_leaves_nothing_behind() {
+    let broker = Broker::ready().await;
+    broker.create(r#"{"id":"urn:x:0","type":"T","p":1}"#).await;
+    broker.database.psql("create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return new; end $$; create trigger slow before insert on mim.entities for each row execute function slow()");
+    let items = |count: usize| {
+        let each = (0..count).map(|n| format!(r#"{{"id":"urn:x:{n}","type":"T","p":2}}"#));
+        format!("[{}]", each.collect::<Vec<_>>().join(","))
+    };
+    let refused = broker.post("/entityOperations/upsert", &items(15)).await;
+    assert_eq!(refused.status, 413, "{}", refused.text());
+    assert!(refused.text().contains("fewer entities"), "{}", refused.text());
+    assert_eq!(broker.database.psql("select count(*) from mim.entities"), "1");
+    assert_eq!(
+        broker.get("/entities/urn:x:0?format=simplified").await.json()["p"],
+        1
+    );
+    // What is told helps.
+    let fewer = broker.post("/entityOperations/upsert", &items(3)).await;
+    assert_eq!(fewer.status, 201, "{}", fewer.text());
+}
+
 /// Sends requests one after the other until told to stop; returns how long the slowest took, and what was created.
 async fn caller(broker: Arc<Broker>, caller: usize, stop: Arc<AtomicBool>) -> (Duration, Vec<String>) {
     let (mut slowest, mut created) = (Duration::ZERO, Vec::new());
