@@ -104,13 +104,13 @@ test: deps binaries ## All tests, against real servers
 	$(CARGO) test --locked --workspace --exclude mim-tests --no-run
 	$(CARGO) test --locked -p mim-tests --no-run
 	@echo "make: the tests at an API server run beside the others and write to $(API_LOG)"; \
-	setsid $(CARGO) test --locked $(API_TESTS) >$(API_LOG) 2>&1 & api=$$!; \
 	: Ends the tests beside however the others end, and the lab too, unless it was up before.; \
-	down=:; $(TARGET)/mim-lab status >/dev/null 2>&1 || down="$(TARGET)/mim-lab down"; \
-	trap 'kill -- -$$api 2>/dev/null || true; $$down' EXIT; \
+	down=:; api=; trap 'if [ -n "$$api" ]; then kill -- -$$api 2>/dev/null || true; fi; $$down' EXIT; \
+	setsid $(CARGO) test --locked $(API_TESTS) >$(API_LOG) 2>&1 & api=$$!; \
+	$(TARGET)/mim-lab status >/dev/null 2>&1 || down="$(TARGET)/mim-lab down"; \
 	failed=0; \
 	$(CARGO) test --locked --workspace --exclude mim-tests && $(CARGO) test --locked $(OTHER_TESTS) || failed=$$?; \
-	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; exit $$failed
+	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; api=; exit $$failed
 
 .PHONY: proof
 proof: binaries ## The tests at an API server with all waits as long as in use: ten idle minutes, one look a minute

@@ -7,7 +7,7 @@ use mim_operator::reconcile::request::Verb;
 use mim_tests::eventually::{eventually, throughout, within};
 use serde_json::json;
 
-use crate::city::{City, broker, image};
+use crate::city::{City, broker, image, passes};
 
 /// How long the other side goes on: the tokens of a bucket and a few more.
 const CONTEST: Duration = Duration::from_secs(14);
@@ -21,6 +21,49 @@ fn written(city: &City, resource: &str, verbs: &[Verb]) -> usize {
     of.filter(|entry| verbs.contains(&entry.record.verb)).count()
 }
 
+/// Another controller that writes a field of ours as fast as it can.
+fn contest(city: &City) -> tokio::task::JoinHandle<()> {
+    let maps = city.config_maps();
+    tokio::spawn(async move {
+        let params = PatchParams {
+            field_manager: Some("other-controller".to_owned()),
+            ..PatchParams::default()
+        };
+        let edit = Patch::Merge(json!({"data": {"broker.yaml": "tenants: [stolen]"}}));
+        loop {
+            maps.patch("vienna-broker", &params, &edit).await.unwrap();
+        }
+    })
+}
+
+#[tokio::test]
+async fn row_child_edited_for_ever_is_left_alone_once_the_broker_is_suspended_and_nothing_spins() {
+    let city = City::new("left-alone").await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    let other = contest(&city);
+    city.broker_complains("vienna", "Contested", false, &["vienna-broker"])
+        .await;
+    city.apply(&broker("vienna", &json!({"suspend": true}))).await;
+    eventually("it is suspended", || async {
+        let before = written(&city, "configmaps", &[Verb::Apply]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = written(&city, "configmaps", &[Verb::Apply]);
+        if before == now { Ok(()) } else { Err(now - before) }
+    })
+    .await;
+    other.abort();
+    let _ = other.await;
+    // Longer than the time in which a token comes back: then it was that a pass followed the other without end.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let before = passes(&city.operator().handle);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let passes = passes(&city.operator().handle) - before;
+    assert!(passes <= 2, "{passes} passes in two seconds");
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+}
+
 #[tokio::test]
 async fn row_child_edited_for_ever_by_another_controller_is_put_back_at_a_bounded_pace_and_the_writer_is_named()
  {
@@ -32,19 +75,7 @@ async fn row_child_edited_for_ever_by_another_controller_is_put_back_at_a_bounde
     let wanted = maps.get("vienna-broker").await.unwrap().data;
     let applies = || written(&city, "configmaps", &[Verb::Apply]);
     let before = (applies(), city.changes().len());
-    let other = tokio::spawn({
-        let maps = maps.clone();
-        async move {
-            let params = PatchParams {
-                field_manager: Some("other-controller".to_owned()),
-                ..PatchParams::default()
-            };
-            let edit = Patch::Merge(json!({"data": {"broker.yaml": "tenants: [stolen]"}}));
-            loop {
-                maps.patch("vienna-broker", &params, &edit).await.unwrap();
-            }
-        }
-    });
+    let other = contest(&city);
     throughout("the pace is bounded", CONTEST, || async {
         let (puts, changes) = (applies() - before.0, city.changes().len() - before.1);
         if puts <= MOST && changes <= MOST + 15 {

@@ -130,7 +130,7 @@ impl<'a> Applier<'a> {
         self.index.apply(child.kind, object);
         memory.applied.set(child.kind, &child.name, &child.digest);
         let how = if was_there {
-            format!("was changed by {}: put back", writer(seen))
+            format!("was changed: put back{}", last_writer(seen))
         } else {
             "was deleted by somebody else: made again".to_owned()
         };
@@ -233,7 +233,11 @@ impl<'a> Applier<'a> {
                 continue;
             }
             if !memory.bucket.may(self.started) {
-                return Err(Trouble::Contest(contest(kind, name, Some(seen))));
+                return Err(Trouble::Contest(contested(format!(
+                    "{} {name}, which is no longer needed, is made again and again, and is deleted every 5 seconds{}; let nobody make it",
+                    kind.name(),
+                    last_writer(Some(seen))
+                ))));
             }
             self.delete(owner, kind, name, &seen.uid, Purpose::Prune).await?;
             memory.bucket.take(self.started);
@@ -307,25 +311,30 @@ enum Outcome {
     Repaired(String),
 }
 
-/// Who has written a child last, in words.
-fn writer(seen: Option<&Seen>) -> &str {
-    seen.and_then(|seen| seen.writer.as_deref())
-        .unwrap_or("somebody else")
+/// Who has written a child last, beside us, in words to be added. Who only takes fields of ours away leaves no trace in `managedFields`, so it is
+/// not said that it was this one who has changed what is put back.
+fn last_writer(seen: Option<&Seen>) -> String {
+    let writer = seen.and_then(|seen| seen.writer.as_deref());
+    writer.map_or_else(String::new, |writer| {
+        format!(" (beside this operator {writer} wrote it last)")
+    })
 }
 
 /// What is told when a child has to be written more often than its owner's bucket has tokens.
 #[must_use]
 pub fn contest(kind: ChildKind, name: &str, seen: Option<&Seen>) -> Complaint {
-    let (done, by) = match seen {
-        Some(_) => ("changed", writer(seen)),
-        None => ("deleted", "somebody else"),
-    };
+    let done = if seen.is_some() { "changed" } else { "deleted" };
+    contested(format!(
+        "{} {name} is {done} again and again by somebody else, and is put back every 5 seconds{}; let only one of the two write it",
+        kind.name(),
+        last_writer(seen)
+    ))
+}
+
+const fn contested(message: String) -> Complaint {
     Complaint {
         reason: Reason::Contested,
-        message: format!(
-            "{} {name} is {done} again and again by {by}, and is put back every 5 seconds; let only one of the two write it",
-            kind.name()
-        ),
+        message,
         terminal: false,
     }
 }

@@ -115,7 +115,8 @@ pub async fn follow<K: Kind>(pass: &mut Pass<'_, K>) -> Result<(), Trouble> {
             continue;
         };
         if (seen.owner_uid.as_deref() == Some(pass.owner.uid.as_str())) != goes {
-            if !pass.memory.bucket.may(pass.started) {
+            // What keeps data from going with the object never waits.
+            if goes && !pass.memory.bucket.may(pass.started) {
                 return Err(Trouble::Contest(contest(kind, &name, Some(seen))));
             }
             bind(pass, kind, &name, goes).await?;

@@ -68,17 +68,17 @@ impl Outcome {
 
 impl<K: Kind> Pass<'_, K> {
     async fn go(&mut self) -> Result<Option<Remedy>, Trouble> {
+        let contest = self.memory.contest.take();
         // What goes with it goes by garbage collection; what else holds it is not ours.
         if self.object.meta().deletion_timestamp.is_some() {
             return Ok(None);
         }
+        let asked = (self.generation, self.object.data_goes(), self.requested());
+        self.memory.bucket.ask(&asked);
         if self.object.common().suspend {
             return self.suspended().await;
         }
         let went = retention::goes(self);
-        let asked = (self.generation, self.object.data_goes(), self.requested());
-        self.memory.bucket.ask(&asked);
-        let contest = self.memory.contest.take();
         let mut outcome = self.work(contest).await;
         let mut owed = None;
         if outcome.observation.is_none() {
@@ -297,11 +297,11 @@ impl Done {
 }
 
 /// What is told of a contest: what was told at its start, so that its status is written once. Why a step leads nowhere is told by the part itself,
-/// from the moment that it does.
+/// from the moment that it does; and what only the user can heal comes before everything, for as long as it is so.
 fn words_of_contest(before: Option<Complaint>, now: Complaint, part: Option<&Complaint>) -> Complaint {
-    let words = before.unwrap_or(now);
+    let words = before.filter(|before| !before.terminal).unwrap_or(now);
     match part {
-        Some(part) if words.reason == Reason::NotReady => part.clone(),
+        Some(part) if part.terminal || words.reason != Reason::Contested => part.clone(),
         _ => words,
     }
 }

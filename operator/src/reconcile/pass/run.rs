@@ -36,6 +36,7 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
     memory.name_at = None;
     let pass = AssertUnwindSafe(one::<K>(cx, object, &mut memory)).catch_unwind();
     let ended = tokio::time::timeout(PASS_LIMIT, pass).await;
+    let contested = matches!(&ended, Ok(Ok(Err(Trouble::Contest(_)))));
     let (remedy, outcome) = match ended {
         Ok(Ok(Ok(remedy))) => (remedy, "ok"),
         Ok(Ok(Err(trouble))) => {
@@ -62,7 +63,10 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
     // A pass that did not end has taken the rest of the memory with it.
     memory.unsettled = unsettled;
     memory.need(remedy, object.meta().generation.unwrap_or(0), started);
-    let next = next_pass(remedy, &memory, (cx.now)().as_second(), (cx.jitter)());
+    let mut next = next_pass(remedy, &memory, (cx.now)().as_second(), (cx.jitter)());
+    if contested {
+        next = next.min(memory.bucket.wait(Instant::now()));
+    }
     cx.memories.keep(&uid, memory);
     cx.metrics.pass(K::KIND, outcome, started.elapsed());
     Action::requeue(next)
@@ -87,7 +91,7 @@ fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
 }
 
 /// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it, or than what is waited for is to be
-/// named, or than writes that wait may go on.
+/// named.
 fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
     let delay = remedy.map_or_else(
         || retry::resync(jitter),
@@ -96,11 +100,7 @@ fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> 
     let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
     let due = [renewal, memory.name_at].into_iter().flatten().min();
     let due = due.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
-    let writes = memory
-        .contest
-        .as_ref()
-        .map(|_| memory.bucket.wait(Instant::now()));
-    [due, writes].into_iter().flatten().fold(delay, Duration::min)
+    due.map_or(delay, |due| due.min(delay))
 }
 
 async fn one<K: Kind>(

@@ -5,7 +5,7 @@ use crate::store::connect::{Session, Target, connect};
 use crate::store::migrate::migrate;
 use crate::store::pool::State;
 use crate::store::settings::{Places, Settings};
-use crate::store::statistics::{self, Analyst};
+use crate::store::statistics::Analyst;
 use crate::store::tenants::Tenants;
 use crate::store::trouble::{Trouble, answered};
 use std::sync::Arc;
@@ -94,10 +94,12 @@ impl Keeper {
             if changed && let Err(trouble) = self.sync_tenants(&session, &target).await {
                 return trouble;
             }
-            let still_there = statistics::missing(&session.client);
-            match answered(PATIENCE, &target.settings, still_there).await {
-                Ok(tables) => analyst.analyze(&session.client, &target.settings, &tables).await,
-                Err(trouble) => return trouble,
+            let still_there = async {
+                session.client.simple_query("select 1").await?;
+                analyst.look(&session.client).await
+            };
+            if let Err(trouble) = answered(PATIENCE, &target.settings, still_there).await {
+                return trouble;
             }
             match Settings::read(&self.places).await {
                 Ok(settings) if settings != target.settings => match self.come_up().await {

@@ -2,57 +2,63 @@
 //! right after the load of 300 entities of a type, a query by type and `idPattern` matched the pattern 300 times 300 times.
 //! Autovacuum comes by once a minute; from then on statistics are its work.
 
-use crate::store::settings::Settings;
-use crate::store::trouble::answered;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_postgres::SimpleQueryMessage::Row;
 
-/// How long one attempt may take. `analyze` reads 30,000 rows of a table at most; where that takes longer, autovacuum does it.
+/// How long one table may take, less than the keeper waits for an answer. `analyze` reads 30,000 rows at most.
 const LIMIT: &str = "2s";
-/// How long to wait for the end of an attempt: the next look at the session then shows what is wrong with it.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long to rest after an attempt that failed.
+/// How long to leave a table alone after an attempt. What another broker was analyzing, and what belongs to another role, is
+/// skipped without an error.
 const REST: Duration = Duration::from_mins(1);
-/// `reltuples` is -1 until a table is analyzed for the first time (PostgreSQL 14 and later).
-const MISSING: &str = "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-    where n.nspname = 'mim' and c.relkind = 'r' and c.reltuples < 0 and pg_relation_size(c.oid) > 0";
+/// `reltuples` is -1 until a table is analyzed for the first time (PostgreSQL 14 and later). The size of a table is asked under
+/// a lock: of no table but ours, hence the `case`, and not for long. The smallest comes first.
+const MISSING: &str = "set local lock_timeout = '500ms'; \
+    select t.name from (select format('%I.%I', n.nspname, c.relname) as name, \
+        case when n.nspname = 'mim' and c.relkind = 'r' and c.reltuples < 0 then pg_relation_size(c.oid) else 0 end as size \
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace offset 0) t \
+    where t.size > 0 order by t.size limit 1";
 
-/// The tables with rows and without statistics, ready to be put into a statement. Asked once a second, it is also what
-/// shows that the database is there.
-pub async fn missing(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> {
-    let answer = client.simple_query(MISSING).await?;
-    let rows = answer.iter().filter_map(|message| match message {
-        Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    });
-    Ok(rows.collect())
-}
-
-/// Analyzes tables, unless an attempt has failed a short while ago.
+/// Asks for a table with rows and without statistics, and analyzes it.
 #[derive(Debug, Default)]
 pub struct Analyst {
-    failed: Option<Instant>,
+    rests: Option<Instant>,
 }
 
 impl Analyst {
-    /// Never fails: without statistics queries are slower, and a connection that is gone is noticed elsewhere.
-    pub async fn analyze(&mut self, client: &Client, settings: &Settings, tables: &[String]) {
-        if tables.is_empty() || self.failed.is_some_and(|at| at.elapsed() < REST) {
-            return;
+    /// One table at a time. Fails only where the session does: without statistics queries are slower, and that is all.
+    pub async fn look(&mut self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        if self.rests.is_some_and(|since| since.elapsed() < REST) {
+            return Ok(());
         }
-        // One transaction, so the limit ends with it. What another broker is analyzing is left to it.
-        let statements = format!(
-            "begin; set local statement_timeout = '{LIMIT}'; analyze (skip_locked) {}; commit",
-            tables.join(", ")
-        );
-        self.failed = match answered(PATIENCE, settings, client.batch_execute(&statements)).await {
-            Ok(()) => None,
-            Err(trouble) => {
-                tracing::info!(%trouble, ?tables, "no statistics of new tables yet; autovacuum makes them too");
-                let _ = answered(PATIENCE, settings, client.batch_execute("rollback")).await;
-                Some(Instant::now())
-            }
+        self.rests = None;
+        let Some(table) = missing(client).await? else {
+            return Ok(());
         };
+        // Sent as one they are one transaction, with which the limit ends.
+        let statements = format!("set local statement_timeout = '{LIMIT}'; analyze (skip_locked) {table}");
+        match client.batch_execute(&statements).await {
+            Ok(()) => {}
+            Err(error) if error.as_db_error().is_some() => {
+                tracing::info!(%error, table, "no statistics of a new table yet");
+            }
+            Err(error) => return Err(error),
+        }
+        if missing(client).await?.is_some_and(|still| still == table) {
+            self.rests = Some(Instant::now());
+        }
+        Ok(())
     }
+}
+
+async fn missing(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let answer = match client.simple_query(MISSING).await {
+        Ok(answer) => answer,
+        Err(error) if error.as_db_error().is_some() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(answer.iter().find_map(|message| match message {
+        Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    }))
 }

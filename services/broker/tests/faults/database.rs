@@ -244,3 +244,20 @@ async fn damaged_data_is_the_brokers_failure_and_a_geometry_that_postgis_refuses
         answer.text()
     );
 }
+
+#[tokio::test]
+async fn somebody_elses_table_that_is_locked_is_nothing_to_the_broker() {
+    let broker = Broker::ready().await;
+    let database = Arc::clone(&broker.database);
+    database.psql("create table public.other (n integer); insert into public.other values (1)");
+    let held =
+        "begin; lock table public.other, mim.tenants in access exclusive mode; select pg_sleep(8); commit";
+    let holder = tokio::task::spawn_blocking(move || database.psql(held));
+    let until = Instant::now() + Duration::from_secs(7);
+    while Instant::now() < until {
+        let (status, words) = broker.readyz().await;
+        assert_eq!(status, 200, "{words}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    holder.await.unwrap();
+}
