@@ -167,13 +167,13 @@ async fn contexts_of_very_many_terms_stay_within_the_memory_of_a_pod() {
             .map(|body| broker.send("POST", "/entityOperations/upsert", &[LD], Some(body))),
     )
     .await;
-    // On a machine that is busy a batch may also take longer than it may (413), and all of them at once too long.
+    // On a machine that is busy a body may also come too slowly (408) or a batch take longer than it may (413), and all at once be too many.
     let answers: Vec<u16> = answers.iter().map(|a| a.status).collect();
     println!("{answers:?}");
     assert!(
         answers
             .iter()
-            .all(|status| matches!(status, 201 | 207 | 413 | 503)),
+            .all(|status| matches!(status, 201 | 207 | 408 | 413 | 503)),
         "{answers:?}"
     );
     let first = bodies.first().unwrap();
