@@ -252,6 +252,15 @@ async fn invariant_8_a_new_broker_waits_until_the_data_of_its_predecessor_has_go
     let data = identifier(&city, "vienna").await;
     let before = kept(&city, "vienna").await;
     hold(&city, Some("tests.mim.city/in-use")).await;
+    let slow = |finalizers: Value| {
+        let pods = city.pods();
+        async move {
+            let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+            let params = PatchParams::default();
+            pods.patch("vienna-database-0", &params, &patch).await.unwrap();
+        }
+    };
+    slow(json!(["tests.mim.city/slow"])).await;
     delete_broker(&city, "vienna").await;
     city.apply(&broker("vienna", &json!({}))).await;
     city.broker_complains(
@@ -262,6 +271,18 @@ async fn invariant_8_a_new_broker_waits_until_the_data_of_its_predecessor_has_go
     )
     .await;
     hold(&city, None).await;
+    // The pod that has seen the data outlives it, and is no witness of a loss.
+    eventually("a volume of its own is made", || async {
+        let claim = city.claims().get_opt("vienna-database").await.unwrap();
+        let uid = claim.and_then(|claim| claim.uid());
+        if uid.is_some() && !before.contains(&uid) {
+            Ok(())
+        } else {
+            Err(uid)
+        }
+    })
+    .await;
+    slow(json!([])).await;
     assert_ne!(identifier(&city, "vienna").await, data, "an empty database");
     let after = kept(&city, "vienna").await;
     assert!(

@@ -145,7 +145,9 @@ async fn data(broker: &ContextBroker, reader: &Reader<'_>) -> Result<Data, Missi
             .status
             .as_ref()
             .and_then(|status| status.storage.as_ref()?.system_identifier.clone()),
-        pod: observe::identifier(live, &name),
+        pod: is_of(reader.owner(), live, &name)
+            .then(|| observe::identifier(live, &name))
+            .flatten(),
         record: recorded_identifier(live, &name),
     };
     let gone = if witnesses.identifier().is_none() {
@@ -155,6 +157,17 @@ async fn data(broker: &ContextBroker, reader: &Reader<'_>) -> Result<Data, Missi
     };
     let accepted = broker.annotations().get(annotation::ACCEPT_DATA_LOSS);
     Ok(witnesses.conclude(gone, accepted.map(String::as_str)))
+}
+
+/// Whether the database's pod is of this object. One of an earlier object of this name may outlive the data that it has seen, and would then be
+/// taken for the witness of a loss.
+fn is_of(owner: &Owner, live: &Live, name: &str) -> bool {
+    let set = live.get(ChildKind::StatefulSet, &format!("{name}-{DATABASE}"));
+    let pod = live.get(ChildKind::Pod, &observe::database_pod(name));
+    set.zip(pod).is_some_and(|(set, pod)| {
+        set.owner_uid.as_deref() == Some(owner.uid.as_str())
+            && pod.owner_uid.as_deref() == Some(set.uid.as_str())
+    })
 }
 
 fn recorded_identifier(live: &Live, name: &str) -> Option<String> {
