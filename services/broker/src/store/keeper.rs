@@ -94,11 +94,13 @@ impl Keeper {
             if changed && let Err(trouble) = self.sync_tenants(&session, &target).await {
                 return trouble;
             }
-            let still_there = async {
-                session.client.simple_query("select 1").await?;
-                analyst.look(&session.client).await
-            };
+            let still_there = session.client.simple_query("select 1");
             if let Err(trouble) = answered(PATIENCE, &target.settings, still_there).await {
+                return trouble;
+            }
+            // Timed by itself, so that a table that takes long to analyze is not taken for a loss.
+            let looked = analyst.look(&session.client);
+            if let Err(trouble) = answered(PATIENCE, &target.settings, looked).await {
                 return trouble;
             }
             match Settings::read(&self.places).await {

@@ -8,57 +8,51 @@ use tokio_postgres::SimpleQueryMessage::Row;
 
 /// How long one table may take, less than the keeper waits for an answer. `analyze` reads 30,000 rows at most.
 const LIMIT: &str = "2s";
-/// How long to leave a table alone after an attempt. What another broker was analyzing, and what belongs to another role, is
-/// skipped without an error.
+/// How long to leave a table alone after an attempt: what another broker is analyzing, and what belongs to another role, is
+/// skipped without an error, and a table that takes too long would take it again.
 const REST: Duration = Duration::from_mins(1);
 /// `reltuples` is -1 until a table is analyzed for the first time (PostgreSQL 14 and later). The size of a table is asked under
-/// a lock: of no table but ours, hence the `case`, and not for long. The smallest comes first.
+/// a lock: of no table but ours, which `offset 0` sees to, and not for long. The smallest comes first.
 const MISSING: &str = "set local lock_timeout = '500ms'; \
-    select t.name from (select format('%I.%I', n.nspname, c.relname) as name, \
-        case when n.nspname = 'mim' and c.relkind = 'r' and c.reltuples < 0 then pg_relation_size(c.oid) else 0 end as size \
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace offset 0) t \
-    where t.size > 0 order by t.size limit 1";
+    select t.name from (select c.oid, format('mim.%I', c.relname) as name from pg_class c \
+        where c.relnamespace = to_regnamespace('mim') and c.relkind = 'r' and c.reltuples < 0 offset 0) t \
+    where pg_relation_size(t.oid) > 0 order by pg_relation_size(t.oid)";
 
-/// Asks for a table with rows and without statistics, and analyzes it.
+/// Looks for tables with rows and without statistics, and analyzes them.
 #[derive(Debug, Default)]
 pub struct Analyst {
-    rests: Option<Instant>,
+    /// Tables, and when they were last tried.
+    tried: Vec<(String, Instant)>,
 }
 
 impl Analyst {
     /// One table at a time. Fails only where the session does: without statistics queries are slower, and that is all.
     pub async fn look(&mut self, client: &Client) -> Result<(), tokio_postgres::Error> {
-        if self.rests.is_some_and(|since| since.elapsed() < REST) {
-            return Ok(());
-        }
-        self.rests = None;
-        let Some(table) = missing(client).await? else {
+        self.tried.retain(|(_, at)| at.elapsed() < REST);
+        let missing = unless_refused(client.simple_query(MISSING).await)?.unwrap_or_default();
+        let names = missing.iter().filter_map(|message| match message {
+            Row(row) => row.get(0),
+            _ => None,
+        });
+        let mut due = names.filter(|name| self.tried.iter().all(|(tried, _)| tried != name));
+        let Some(table) = due.next() else {
             return Ok(());
         };
         // Sent as one they are one transaction, with which the limit ends.
         let statements = format!("set local statement_timeout = '{LIMIT}'; analyze (skip_locked) {table}");
-        match client.batch_execute(&statements).await {
-            Ok(()) => {}
-            Err(error) if error.as_db_error().is_some() => {
-                tracing::info!(%error, table, "no statistics of a new table yet");
-            }
-            Err(error) => return Err(error),
-        }
-        if missing(client).await?.is_some_and(|still| still == table) {
-            self.rests = Some(Instant::now());
-        }
-        Ok(())
+        self.tried.push((table.to_owned(), Instant::now()));
+        unless_refused(client.batch_execute(&statements).await).map(drop)
     }
 }
 
-async fn missing(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
-    let answer = match client.simple_query(MISSING).await {
-        Ok(answer) => answer,
-        Err(error) if error.as_db_error().is_some() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(answer.iter().find_map(|message| match message {
-        Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    }))
+/// What a statement gave; `None` where the database has refused it, and the session goes on.
+fn unless_refused<T>(ended: Result<T, tokio_postgres::Error>) -> Result<Option<T>, tokio_postgres::Error> {
+    match ended {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.as_db_error().is_some() => {
+            tracing::debug!(%error, "statistics of new tables have to wait");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -154,6 +154,35 @@ async fn queries_right_after_a_load_look_at_each_entity_a_few_times_at_most() {
 }
 
 #[tokio::test]
+async fn a_table_that_the_broker_may_not_analyze_keeps_no_other_from_its_statistics() {
+    let broker = Broker::ready().await;
+    // The smallest of all, and the superuser's, as is the database: its owner may analyze every table.
+    let database = &broker.database;
+    database.psql(&format!("alter database {} owner to current_user", database.name));
+    database.psql(
+        "create table mim.foreign_one (n integer) with (autovacuum_enabled = off); insert into mim.foreign_one values (1)",
+    );
+    broker
+        .database
+        .psql("alter table mim.entities set (autovacuum_enabled = off)");
+    let text = "x".repeat(20_000);
+    for n in 0..20 {
+        broker
+            .create(&format!(r#"{{"id":"urn:x:{n}","type":"T","p":"{text}"}}"#))
+            .await;
+    }
+    eventually(20, "the entities are analyzed", async || {
+        broker
+            .database
+            .psql("select reltuples >= 0 from pg_class where oid = 'mim.entities'::regclass")
+            == "t"
+    })
+    .await;
+    let foreign = "select reltuples from pg_class where oid = 'mim.foreign_one'::regclass";
+    assert_eq!(broker.database.psql(foreign), "-1");
+}
+
+#[tokio::test]
 async fn a_new_measurement_touches_no_index() {
     let broker = Broker::ready().await;
     broker.create(r#"{"id":"urn:x:1","type":"T","t":{"type":"Property","value":0,"observedAt":"2024-01-01T00:00:00Z"}}"#).await;
