@@ -134,19 +134,6 @@ async fn row_image_a_preflight_that_every_node_refuses_is_tried_at_a_bounded_pac
     let held = city.pods().get("vienna-database-0").await.unwrap().metadata.uid;
     assert_eq!(held, running, "what ran keeps running");
     city.kubelet.troubles.lock().unwrap().clear();
-    eventually("the database runs the new release", || async {
-        let pod = city
-            .pods()
-            .get("vienna-database-0")
-            .await
-            .map_err(|error| error.to_string())?;
-        let image = pod.spec.and_then(|spec| spec.containers[0].image.clone());
-        if image.as_ref() == Some(&self::image("postgis", 'd')) {
-            Ok(())
-        } else {
-            Err(format!("{image:?}"))
-        }
-    })
-    .await;
+    city.database_runs(&image("postgis", 'd')).await;
     city.broker_says("vienna", "True", "Ready").await;
 }

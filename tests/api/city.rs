@@ -307,6 +307,24 @@ impl City {
         .await
     }
 
+    /// Waits until vienna's database runs this image.
+    pub async fn database_runs(&self, image: &str) {
+        eventually(&format!("the database runs {image}"), || async {
+            let pod = self
+                .pods()
+                .get("vienna-database-0")
+                .await
+                .map_err(|error| error.to_string())?;
+            let runs = pod.spec.and_then(|spec| spec.containers[0].image.clone());
+            if runs.as_deref() == Some(image) {
+                Ok(())
+            } else {
+                Err(format!("{runs:?}"))
+            }
+        })
+        .await;
+    }
+
     /// What events say about an object, as `reason: note`.
     pub async fn events(&self, kind: &str, name: &str) -> Vec<String> {
         let events: Api<Event> = self.api();

@@ -7,5 +7,6 @@ mod names;
 mod namespace;
 mod reasons;
 mod scale;
+mod volumes;
 
 pub use namespace::delete_namespace;

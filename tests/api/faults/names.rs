@@ -3,7 +3,6 @@
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use mim_tests::cluster::api_of;
-use mim_tests::eventually::eventually;
 use serde_json::json;
 
 use crate::city::{City, broker, image, platform, stranger_pod};
@@ -155,19 +154,5 @@ async fn row_someone_elses_pod_with_the_name_of_the_preflight_is_untouched_and_n
         .await
         .unwrap();
     city.broker_says("vienna", "True", "Ready").await;
-    let database = image("postgis", 'd');
-    eventually("the database runs the new release", || async {
-        let pod = city
-            .pods()
-            .get("vienna-database-0")
-            .await
-            .map_err(|error| error.to_string())?;
-        let image = pod.spec.and_then(|spec| spec.containers[0].image.clone());
-        if image.as_ref() == Some(&database) {
-            Ok(())
-        } else {
-            Err(format!("{image:?}"))
-        }
-    })
-    .await;
+    city.database_runs(&image("postgis", 'd')).await;
 }

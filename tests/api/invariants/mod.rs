@@ -8,4 +8,5 @@ mod rbac;
 mod secrets;
 mod upgrade;
 
+pub use data::{api, delete_broker, hold, identifier, kept, nothing_runs};
 pub use quiet::app_secret;

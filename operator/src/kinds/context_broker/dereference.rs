@@ -145,9 +145,7 @@ async fn data(broker: &ContextBroker, reader: &Reader<'_>) -> Result<Data, Missi
             .status
             .as_ref()
             .and_then(|status| status.storage.as_ref()?.system_identifier.clone()),
-        pod: is_of(reader.owner(), live, &name)
-            .then(|| observe::identifier(live, &name))
-            .flatten(),
+        pod: observe::identifier(live, &name).filter(|_| pod_is_of(reader.owner(), live, &name)),
         record: recorded_identifier(live, &name),
     };
     let gone = if witnesses.identifier().is_none() {
@@ -161,7 +159,7 @@ async fn data(broker: &ContextBroker, reader: &Reader<'_>) -> Result<Data, Missi
 
 /// Whether the database's pod is of this object. One of an earlier object of this name may outlive the data that it has seen, and would then be
 /// taken for the witness of a loss.
-fn is_of(owner: &Owner, live: &Live, name: &str) -> bool {
+fn pod_is_of(owner: &Owner, live: &Live, name: &str) -> bool {
     let set = live.get(ChildKind::StatefulSet, &format!("{name}-{DATABASE}"));
     let pod = live.get(ChildKind::Pod, &observe::database_pod(name));
     set.zip(pod).is_some_and(|(set, pod)| {
