@@ -363,7 +363,21 @@ async fn helm_installs_upgrades_and_keeps_the_definitions_on_uninstall() {
     let plane = plane().await;
     let client = plane.client().await.unwrap();
     let kubeconfig = plane.kubeconfig();
-    helm.run(&kubeconfig, &["install", "mim-crds", "CHART/mim-crds"]);
+    helm.run(&kubeconfig, &["install", "mim-crds", "CHART/mim-crds", "--wait"]);
+    let listed = client.list_api_group_resources("mim.city/v1alpha1").await;
+    let listed: Vec<String> = listed
+        .unwrap()
+        .resources
+        .into_iter()
+        .map(|found| found.kind)
+        .collect();
+    for definition in mim_crds::all() {
+        let kind = &definition.spec.names.kind;
+        assert!(
+            listed.contains(kind),
+            "{kind} is not in {listed:?}, and helm keeps that for kubectl"
+        );
+    }
     helm.run(
         &kubeconfig,
         &[

@@ -91,8 +91,10 @@ pub async fn operator(cluster: &Cluster, images: &Images, namespaces: &[&str], s
         "--create-namespace",
     ];
     let crds = chart("mim-crds");
+    // Without --wait, the next helm keeps what the API server lists too early in the cache that kubectl shares, and
+    // `kubectl get mim` shows some kinds only, for hours.
     cluster
-        .helm(&[&install[..], &["mim-crds", &crds]].concat())
+        .helm(&[&install[..], &["mim-crds", &crds, "--wait"]].concat())
         .await?;
     say.line("mim-crds is installed");
     let (operator, releases, image) = (
