@@ -138,7 +138,7 @@ impl Postgres {
     }
 
     /// What the server has logged since it was last started.
-    pub fn log(&self) -> String {
+    fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
@@ -174,6 +174,8 @@ impl Postgres {
                 "-c",
                 &format!("hba_file={f}/hba"),
                 "-c",
+                "log_line_prefix=%m [%p] %d: ",
+                "-c",
                 "max_connections=200",
                 "-c",
                 "shared_buffers=64MB",
@@ -188,7 +190,7 @@ impl Postgres {
             assert!(
                 Instant::now() < deadline,
                 "PostgreSQL starts; its log: {}",
-                std::fs::read_to_string(self.folder.join("log")).unwrap()
+                self.log()
             );
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -290,6 +292,23 @@ impl Database {
     /// Runs SQL in this database as superuser.
     pub fn psql(&self, sql: &str) -> String {
         self.postgres.psql(&self.name, sql)
+    }
+
+    /// What the server has logged for the sessions of this database since it was last started.
+    pub fn log(&self) -> String {
+        let ours = format!("] {}: ", self.name);
+        let mut is_ours = false;
+        let log = self.postgres.log();
+        let lines = log.lines().filter(|line| {
+            // Lines that go on an entry begin with a tab and have no prefix.
+            is_ours = if line.starts_with('\t') {
+                is_ours
+            } else {
+                line.contains(&ours)
+            };
+            is_ours
+        });
+        lines.map(|line| format!("{line}\n")).collect()
     }
 }
 
