@@ -299,7 +299,7 @@ impl Database {
         let ours = format!("] {}: ", self.name);
         let mut is_ours = false;
         let log = self.postgres.log();
-        let lines = log.lines().filter(|line| {
+        let lines = log.split_inclusive('\n').filter(|line| {
             // Lines that go on an entry begin with a tab and have no prefix.
             is_ours = if line.starts_with('\t') {
                 is_ours
@@ -308,7 +308,7 @@ impl Database {
             };
             is_ours
         });
-        lines.map(|line| format!("{line}\n")).collect()
+        lines.collect()
     }
 }
 
