@@ -3,7 +3,8 @@
 use crate::model::entity::{Attributes, Entity, Fragment, Instance};
 use crate::model::json::Json;
 use crate::model::names::time_text;
-use crate::model::read::{Reader, dataset};
+use crate::model::read::Reader;
+use crate::model::values::{dataset, is_null};
 use crate::model::{Refusal, refuse};
 use jiff::Timestamp;
 
@@ -96,20 +97,33 @@ pub enum Existing {
     Kept,
 }
 
+impl Existing {
+    /// What an operation does that was, or was not, asked with `noOverwrite`.
+    #[must_use]
+    pub fn of(no_overwrite: bool) -> Self {
+        if no_overwrite {
+            Self::Kept
+        } else {
+            Self::Overwritten
+        }
+    }
+}
+
 /// Appends attributes, types and scopes (clause 5.6.3; also what `options=update` of an upsert does).
 pub fn append(entity: &mut Entity, fragment: Fragment, existing: Existing, now: Timestamp) -> UpdateResult {
     let mut result = UpdateResult::default();
     add_types(entity, fragment.types, now);
     if let Some(scope) = fragment.scope {
-        if existing == Existing::Kept && !entity.scope.is_empty() {
-            result.not_updated.push((
-                "scope".to_owned(),
-                "the entity has a scope, and noOverwrite was asked for".to_owned(),
-            ));
-        } else {
-            entity.scope = scope;
-            result.updated.push("scope".to_owned());
+        match existing {
+            Existing::Overwritten => entity.scope = scope,
+            // Nothing is lost when one more is there.
+            Existing::Kept => {
+                let new = scope.into_iter().filter(|s| !entity.scope.contains(s));
+                let new: Vec<String> = new.collect();
+                entity.scope.extend(new);
+            }
         }
+        result.updated.push("scope".to_owned());
     }
     put_attributes(entity, fragment.attributes, existing, now, &mut result);
     result
@@ -142,7 +156,8 @@ pub fn update(entity: &mut Entity, fragment: Fragment, now: Timestamp) -> Update
     result
 }
 
-fn add_types(entity: &mut Entity, types: Vec<String>, now: Timestamp) {
+/// Adds types that are not there; an entity never loses one this way.
+pub(super) fn add_types(entity: &mut Entity, types: Vec<String>, now: Timestamp) {
     for iri in types {
         if !entity.types.contains(&iri) {
             entity.types.push(iri);
@@ -165,12 +180,12 @@ fn put_attributes(
         for mut instance in instances {
             let position = there.iter().position(|t| t.dataset == instance.dataset);
             match position {
+                Some(_) if existing == Existing::Kept => kept = true,
                 None if instance.is_deletion() => missing = true,
                 Some(at) if instance.is_deletion() => {
                     there.remove(at);
                     written = true;
                 }
-                Some(_) if existing == Existing::Kept => kept = true,
                 _ => {
                     succeed(&mut instance, there, &stamp);
                     put(there, position, instance);
@@ -199,7 +214,8 @@ fn put_attributes(
     }
 }
 
-fn put(there: &mut Vec<Instance>, position: Option<usize>, mut instance: Instance) {
+/// Puts an instance in the place of another one, or where a new one belongs.
+pub(super) fn put(there: &mut Vec<Instance>, position: Option<usize>, mut instance: Instance) {
     drop_deletions(&mut instance.subs);
     match position.and_then(|at| there.get_mut(at)) {
         Some(slot) => *slot = instance,
@@ -277,6 +293,9 @@ fn merge_into(
                     (name, value) if name == instance.kind.member() => {
                         brought.value = reader.value(instance.kind, value)?;
                     }
+                    ("observedAt", null) if is_null(null) => instance.observed_at = None,
+                    ("unitCode", null) if is_null(null) => instance.unit_code = None,
+                    ("objectType", null) if is_null(null) => instance.object_type.clear(),
                     _ => reader.member(&mut brought, name, value)?,
                 }
             }
@@ -345,6 +364,16 @@ pub enum Which {
     Dataset(String),
     /// All of them.
     All,
+}
+
+/// Deletes all scopes of an entity (clause 5.6.5).
+pub fn delete_scope(entity: &mut Entity, now: Timestamp) -> Result<(), AttributeError> {
+    if entity.scope.is_empty() {
+        return Err(AttributeError::NotFound("the entity has no scope".to_owned()));
+    }
+    entity.scope.clear();
+    entity.modified = now;
+    Ok(())
 }
 
 /// Deletes an attribute, or one instance of it (clause 5.6.5).

@@ -177,3 +177,42 @@ fn nulls_inside_what_is_written_whole_are_not_kept() {
         "what was not named stays"
     );
 }
+
+#[test]
+fn scopes_are_added_where_nothing_may_be_overwritten() {
+    let mut changed = entity();
+    for (scope, expected) in [(r#"["/a"]"#, vec!["/a"]), (r#"["/b","/a"]"#, vec!["/a", "/b"])] {
+        let body = format!(r#"{{"scope":{scope}}}"#);
+        let result = append(&mut changed, fragment(&body), Existing::Kept, time(9));
+        assert_eq!(
+            (&changed.scope, result.not_updated.len()),
+            (&expected.iter().map(|&s| s.to_owned()).collect(), 0)
+        );
+    }
+    append(
+        &mut changed,
+        fragment(r#"{"scope":"/c"}"#),
+        Existing::Overwritten,
+        time(9),
+    );
+    assert_eq!(changed.scope, ["/c"]);
+    assert_eq!(delete_scope(&mut changed, time(10)), Ok(()));
+    assert_eq!((changed.scope.len(), changed.modified), (0, time(10)));
+    assert!(matches!(
+        delete_scope(&mut changed, time(11)),
+        Err(AttributeError::NotFound(_))
+    ));
+    assert_eq!(changed.modified, time(10));
+}
+
+#[test]
+fn what_may_not_be_overwritten_is_not_deleted_either() {
+    let mut kept = entity();
+    let result = append(
+        &mut kept,
+        fragment(r#"{"a":"urn:ngsi-ld:null"}"#),
+        Existing::Kept,
+        time(9),
+    );
+    assert_eq!((result.not_updated.len(), kept), (1, entity()));
+}

@@ -5,10 +5,12 @@
 //! * [`json`]: a JSON value that keeps numbers as sent, with limits that hold before memory is spent;
 //! * [`names`]: what may be a URI, a name, a point in time;
 //! * [`entity`]: the entity with its attributes expanded to IRIs;
+//! * [`values`]: what may stand as a value;
 //! * [`read`]: from the three representations a client sends to an entity;
 //! * [`expansion`]: how large a document becomes with its names expanded;
 //! * [`geometry`]: GeoJSON geometries, checked, and as PostGIS wants them;
 //! * [`change`]: what each write operation makes of the entity that is there;
+//! * [`merge`]: the one that goes as deep as what it is given;
 //! * [`render`]: from an entity to the representation a client asked for;
 //! * [`stored`]: the text that the database keeps;
 //! * [`terms`]: the searchable terms of an entity.
@@ -18,11 +20,13 @@ pub mod entity;
 pub mod expansion;
 pub mod geometry;
 pub mod json;
+pub mod merge;
 pub mod names;
 pub mod read;
 pub mod render;
 pub mod stored;
 pub mod terms;
+pub mod values;
 
 /// Why data is not taken: one sentence that names the member. Becomes `BadRequestData`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

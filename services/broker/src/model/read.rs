@@ -4,9 +4,13 @@ use crate::context::{Context, core_iri, core_term, keeps_its_name};
 use crate::model::entity::{
     Attributes, Fragment, Instance, Kind, LOCATION, OBSERVATION_SPACE, OPERATION_SPACE, deletes_languages,
 };
-use crate::model::geometry::{Geometry, looks_like_geometry};
+use crate::model::geometry::looks_like_geometry;
 use crate::model::json::Json;
-use crate::model::names::{MAX_IRI, NONE, NULL, is_date_time, is_name, is_scope, is_uri};
+use crate::model::names::{MAX_IRI, NULL, is_name, is_uri};
+use crate::model::values::{
+    dataset, date_time, geometry, id, is_language_tag, is_null, no_nulls, object_list, one_or_more,
+    relationship, scope, shortened,
+};
 use crate::model::{Refusal, refuse};
 use std::collections::BTreeMap;
 
@@ -17,22 +21,23 @@ pub enum Nulls {
     Refused,
     /// It does.
     Delete,
+    /// It does, members inside values too.
+    Deep,
 }
 
-/// How many instances an attribute may have in one document, and how many items a list of names.
-const MAX_INSTANCES: usize = 1000;
-const MAX_TEXTS: usize = 1000;
+/// How many instances an attribute may have in one document.
+pub(super) const MAX_INSTANCES: usize = 1000;
 
 /// Members of an entity that clients may send and the broker keeps itself.
-const SYSTEM: [&str; 3] = ["createdAt", "modifiedAt", "deletedAt"];
+pub(super) const SYSTEM: [&str; 3] = ["createdAt", "modifiedAt", "deletedAt"];
 
 /// Whether the core term names a member of entities that is no attribute.
-fn is_of_entities(term: &str) -> bool {
+pub(super) fn is_of_entities(term: &str) -> bool {
     matches!(term, "scope" | "expiresAt") || SYSTEM.contains(&term)
 }
 
 /// Whether the core term names a member of attributes that is no attribute of theirs.
-fn is_of_attributes(term: &str) -> bool {
+pub(super) fn is_of_attributes(term: &str) -> bool {
     matches!(
         term,
         "observedAt" | "datasetId" | "unitCode" | "objectType" | "instanceId"
@@ -42,7 +47,7 @@ fn is_of_attributes(term: &str) -> bool {
 }
 
 /// Whether the name is one of those under which notifications show what was before; clients may send them back.
-fn is_of_the_past(name: &str) -> bool {
+pub(super) fn is_of_the_past(name: &str) -> bool {
     name.starts_with("previous") && core_iri(name).is_some()
 }
 
@@ -65,7 +70,7 @@ impl Reader<'_> {
             match name.as_str() {
                 "id" | "@id" => found.id = Some(id(value)?),
                 "type" | "@type" => found.types = self.types(value)?,
-                "scope" => found.scope = Some(scope(value)?),
+                "scope" => found.scope = Some(self.scope(value)?),
                 "expiresAt" => return refuse("expiresAt is not supported"),
                 "@context" => {}
                 name if SYSTEM.contains(&name) => {}
@@ -99,16 +104,27 @@ impl Reader<'_> {
         expanded_name(self.context, name)
     }
 
-    fn types(&self, value: &Json) -> Result<Vec<String>, Refusal> {
+    pub(super) fn types(&self, value: &Json) -> Result<Vec<String>, Refusal> {
         let names = one_or_more(value, "type")?;
         let mut types: Vec<String> = Vec::with_capacity(names.len());
         for name in names {
+            if name == NULL {
+                return refuse(format!("{NULL} is not a type"));
+            }
             let iri = expanded_name(self.context, name)?;
             if !types.contains(&iri) {
                 types.push(iri);
             }
         }
         Ok(types)
+    }
+
+    /// The scopes; none where a null deletes them.
+    pub(super) fn scope(&self, value: &Json) -> Result<Vec<String>, Refusal> {
+        if self.nulls != Nulls::Refused && is_null(value) {
+            return Ok(Vec::new());
+        }
+        scope(value)
     }
 
     fn attribute_into(
@@ -118,17 +134,24 @@ impl Reader<'_> {
         value: &Json,
         is_member: fn(&str) -> bool,
     ) -> Result<(), Refusal> {
-        let (iri, instances) = self.attribute(name, value)?;
+        let iri = self.own_name(name, is_member)?;
+        let instances = self.instances(&iri, name, value)?;
+        if attributes.insert(iri, instances).is_some() {
+            return refuse(format!("two members mean the attribute {name:?}"));
+        }
+        Ok(())
+    }
+
+    /// Expands the name of an attribute that stands among other members.
+    pub(super) fn own_name(&self, name: &str, is_member: fn(&str) -> bool) -> Result<String, Refusal> {
+        let iri = self.name(name)?;
         // A member of that name, sent as itself, does not come here: this one would be shown beside it.
         if let Some(term) = core_term(&iri).filter(|term| is_member(term)) {
             return refuse(format!(
                 "the name {name:?} means {iri}, which is the member {term:?} and no attribute here"
             ));
         }
-        if attributes.insert(iri, instances).is_some() {
-            return refuse(format!("two members mean the attribute {name:?}"));
-        }
-        Ok(())
+        Ok(iri)
     }
 
     fn instances(&self, iri: &str, name: &str, value: &Json) -> Result<Vec<Instance>, Refusal> {
@@ -154,9 +177,8 @@ impl Reader<'_> {
                     "attribute {name:?}: two instances have the same datasetId"
                 ));
             }
-            let must_be_geo = matches!(iri, LOCATION | OBSERVATION_SPACE | OPERATION_SPACE);
-            if must_be_geo && instance.kind != Kind::GeoProperty && !instance.is_deletion() {
-                return refuse(format!("attribute {name:?}: it must be a GeoProperty"));
+            if !instance.is_deletion() {
+                in_its_place(iri, name, instance.kind)?;
             }
             instances.push(instance);
         }
@@ -192,7 +214,10 @@ impl Reader<'_> {
     /// Reads what is beside the value.
     pub(super) fn member(&self, instance: &mut Instance, name: &str, value: &Json) -> Result<(), Refusal> {
         match name {
+            // Where the attribute is written whole there is none of these to delete.
+            "observedAt" | "unitCode" | "objectType" if is_null(value) && self.nulls != Nulls::Refused => {}
             "observedAt" => instance.observed_at = Some(date_time(value)?),
+            "unitCode" if is_null(value) => return refuse(format!("{NULL} is not a unitCode here")),
             "datasetId" => instance.dataset = dataset(value)?,
             "unitCode" => match value {
                 Json::String(code) => instance.unit_code = Some(code.clone()),
@@ -213,17 +238,17 @@ impl Reader<'_> {
 
     /// Reads the value of a kind.
     pub(super) fn value(&self, kind: Kind, value: &Json) -> Result<Json, Refusal> {
-        if value.as_str() == Some(NULL) {
+        if is_null(value) {
             return Ok(value.clone());
         }
         match kind {
             Kind::Property => self.expanded(value),
             Kind::GeoProperty => geometry(value),
             Kind::Relationship => relationship(value),
-            Kind::LanguageProperty => language_map(value),
+            Kind::LanguageProperty => self.language_map(value),
             Kind::VocabProperty => self.vocab(value),
             Kind::JsonProperty => match value {
-                Json::Object(_) | Json::Array(_) => no_nulls(value).map(|()| value.clone()),
+                Json::Object(_) | Json::Array(_) => self.only_deletions(value).map(|()| value.clone()),
                 other => refuse(format!("json is an object or an array, not {}", other.kind())),
             },
             Kind::ListProperty => match value {
@@ -249,15 +274,50 @@ impl Reader<'_> {
         }
     }
 
+    fn language_map(&self, value: &Json) -> Result<Json, Refusal> {
+        let Json::Object(members) = value else {
+            return refuse(format!("languageMap is an object, not {}", value.kind()));
+        };
+        // Alone, the null of no language deletes the attribute.
+        if !deletes_languages(members) {
+            self.only_deletions(value)?;
+        }
+        for (tag, text) in members {
+            if !is_language_tag(tag) {
+                return refuse(format!("{:?} is not a language tag", shortened(tag)));
+            }
+            one_or_more(text, "a text of a languageMap")?;
+        }
+        Ok(value.clone())
+    }
+
+    /// Refuses nulls that delete nothing: all, or where members inside values may be deleted those that stand in an
+    /// array, which is replaced whole.
+    fn only_deletions(&self, value: &Json) -> Result<(), Refusal> {
+        match value {
+            Json::Object(members) if self.nulls == Nulls::Deep => {
+                let kept = members.iter().filter(|(_, value)| !is_null(value));
+                kept.map(|(_, value)| value)
+                    .try_for_each(|value| self.only_deletions(value))
+            }
+            other => no_nulls(other),
+        }
+    }
+
     /// A value with the members of its objects expanded, as JSON-LD does with them.
     fn expanded(&self, value: &Json) -> Result<Json, Refusal> {
+        self.only_deletions(value)?;
+        self.expanded_members(value)
+    }
+
+    fn expanded_members(&self, value: &Json) -> Result<Json, Refusal> {
         match value {
             Json::Null => refuse("null is not a value"),
-            Json::String(text) if text == NULL => {
-                refuse(format!("{NULL} inside a value is not allowed here"))
-            }
             Json::Array(items) => Ok(Json::Array(
-                items.iter().map(|i| self.expanded(i)).collect::<Result<_, _>>()?,
+                items
+                    .iter()
+                    .map(|i| self.expanded_members(i))
+                    .collect::<Result<_, _>>()?,
             )),
             Json::Object(members) => {
                 let mut expanded: BTreeMap<String, Json> = BTreeMap::new();
@@ -271,7 +331,7 @@ impl Reader<'_> {
                     let value = if *value == Json::Null {
                         Json::Null
                     } else {
-                        self.expanded(value)?
+                        self.expanded_members(value)?
                     };
                     if expanded.insert(name, value).is_some() {
                         return refuse("two members of a value mean the same IRI");
@@ -301,14 +361,23 @@ pub fn expanded_name(context: &Context, name: &str) -> Result<String, Refusal> {
     Ok(iri)
 }
 
-enum Form<'a> {
+/// Refuses a kind that an attribute of the core vocabulary cannot have.
+pub(super) fn in_its_place(iri: &str, name: &str, kind: Kind) -> Result<(), Refusal> {
+    let must_be_geo = matches!(iri, LOCATION | OBSERVATION_SPACE | OPERATION_SPACE);
+    if must_be_geo && kind != Kind::GeoProperty {
+        return refuse(format!("attribute {name:?}: it must be a GeoProperty"));
+    }
+    Ok(())
+}
+
+pub(super) enum Form<'a> {
     /// The value alone.
     Bare(Kind),
     /// An object with the members of an attribute.
     Members(Kind, &'a [(String, Json)]),
 }
 
-fn form(value: &Json) -> Result<Form<'_>, Refusal> {
+pub(super) fn form(value: &Json) -> Result<Form<'_>, Refusal> {
     let Json::Object(members) = value else {
         return Ok(Form::Bare(Kind::Property));
     };
@@ -332,7 +401,7 @@ fn form(value: &Json) -> Result<Form<'_>, Refusal> {
 }
 
 /// The kind of a concise attribute, told by the member that carries the value.
-fn implied(value: &Json) -> Option<Kind> {
+pub(super) fn implied(value: &Json) -> Option<Kind> {
     let kind = Kind::ALL
         .into_iter()
         .find(|kind| value.get(kind.member()).is_some())?;
@@ -340,7 +409,7 @@ fn implied(value: &Json) -> Option<Kind> {
     Some(if geo { Kind::GeoProperty } else { kind })
 }
 
-fn looks_like_instance(value: &Json) -> bool {
+pub(super) fn looks_like_instance(value: &Json) -> bool {
     let typed = value
         .get("type")
         .and_then(Json::as_str)
@@ -348,132 +417,6 @@ fn looks_like_instance(value: &Json) -> bool {
     typed || (value.get("type").is_none() && implied(value).is_some())
 }
 
-fn id(value: &Json) -> Result<String, Refusal> {
-    match value {
-        Json::String(text) if is_uri(text) => Ok(text.clone()),
-        Json::String(text) => refuse(format!(
-            "the id {:?} is not a URI of at most {MAX_IRI} bytes",
-            shortened(text)
-        )),
-        other => refuse(format!("the id is a URI, not {}", other.kind())),
-    }
-}
-
-/// At most 100 characters of a text, for messages.
-fn shortened(text: &str) -> String {
-    text.chars().take(100).collect()
-}
-
-fn one_or_more<'a>(value: &'a Json, what: &str) -> Result<Vec<&'a str>, Refusal> {
-    let texts: Option<Vec<&str>> = match value {
-        Json::String(text) => Some(vec![text]),
-        Json::Array(items) if !items.is_empty() => items.iter().map(Json::as_str).collect(),
-        _ => None,
-    };
-    match texts {
-        Some(texts) if texts.len() > MAX_TEXTS => refuse(format!("{what} has more than {MAX_TEXTS} items")),
-        Some(texts) => Ok(texts),
-        None => refuse(format!("{what} is a string or an array of strings")),
-    }
-}
-
-fn scope(value: &Json) -> Result<Vec<String>, Refusal> {
-    let scopes = one_or_more(value, "scope")?;
-    if let Some(bad) = scopes.iter().find(|s| !is_scope(s)) {
-        return refuse(format!(
-            "{:?} is not a scope like /Madrid/Gardens",
-            shortened(bad)
-        ));
-    }
-    Ok(scopes.into_iter().map(str::to_owned).collect())
-}
-
-fn date_time(value: &Json) -> Result<String, Refusal> {
-    // The typed form of JSON-LD says the same.
-    let text = value
-        .as_str()
-        .or_else(|| value.get("@value").and_then(Json::as_str));
-    match text {
-        Some(text) if is_date_time(text) => Ok(text.to_owned()),
-        _ => refuse("observedAt is a DateTime in UTC like 2024-01-31T12:00:00Z"),
-    }
-}
-
-/// Reads a dataset id; `@none` is the default instance.
-pub fn dataset(value: &Json) -> Result<Option<String>, Refusal> {
-    match value.as_str() {
-        Some(NONE) => Ok(None),
-        Some(text) if is_uri(text) => Ok(Some(text.to_owned())),
-        _ => refuse("datasetId is a URI or @none"),
-    }
-}
-
-fn geometry(value: &Json) -> Result<Json, Refusal> {
-    if let Json::String(text) = value {
-        let parsed =
-            Json::parse(text.as_bytes()).map_err(|e| Refusal(format!("the text of a geometry is {e}")))?;
-        return Geometry::of(&parsed).map(|_| parsed);
-    }
-    Geometry::of(value).map(|_| value.clone())
-}
-
-fn uri(value: &Json) -> Result<Json, Refusal> {
-    no_nulls(value)?;
-    match value {
-        Json::String(text) if is_uri(text) => Ok(value.clone()),
-        other => refuse(format!(
-            "the object of a relationship is a URI, not {}",
-            shortened(&other.to_text())
-        )),
-    }
-}
-
-fn relationship(value: &Json) -> Result<Json, Refusal> {
-    match value {
-        Json::Array(items) if items.is_empty() => refuse("the object of a relationship is an empty array"),
-        Json::Array(items) => Ok(Json::Array(items.iter().map(uri).collect::<Result<_, _>>()?)),
-        single => uri(single),
-    }
-}
-
-fn object_list(value: &Json) -> Result<Json, Refusal> {
-    match value {
-        Json::Array(items) => {
-            let uris = items.iter().map(|item| uri(item.get("object").unwrap_or(item)));
-            Ok(Json::Array(uris.collect::<Result<_, _>>()?))
-        }
-        other => refuse(format!("objectList is an array, not {}", other.kind())),
-    }
-}
-
-fn language_map(value: &Json) -> Result<Json, Refusal> {
-    let Json::Object(members) = value else {
-        return refuse(format!("languageMap is an object, not {}", value.kind()));
-    };
-    // Alone, the null of no language deletes the attribute.
-    if !deletes_languages(members) {
-        no_nulls(value)?;
-    }
-    for (tag, text) in members {
-        let good_tag =
-            tag == NONE || (!tag.is_empty() && tag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
-        if !good_tag {
-            return refuse(format!("{:?} is not a language tag", shortened(tag)));
-        }
-        one_or_more(text, "a text of a languageMap")?;
-    }
-    Ok(value.clone())
-}
-
-fn no_nulls(value: &Json) -> Result<(), Refusal> {
-    match value {
-        Json::String(text) if text == NULL => refuse(format!("{NULL} inside a value is not allowed here")),
-        Json::Array(items) => items.iter().try_for_each(no_nulls),
-        Json::Object(members) => members.iter().try_for_each(|(_, v)| no_nulls(v)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 #[path = "read_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -186,7 +186,7 @@ fn instance() -> impl Strategy<Value = Json> {
     })
 }
 
-fn entity() -> impl Strategy<Value = Json> {
+pub(in crate::model) fn entity() -> impl Strategy<Value = Json> {
     prop::collection::btree_map(name(), instance(), 0..5).prop_map(|attributes| {
         let mut members = vec![
             ("id".to_owned(), Json::string("urn:x:1")),
@@ -198,7 +198,7 @@ fn entity() -> impl Strategy<Value = Json> {
 }
 
 /// Members in one order, to compare what order does not matter to.
-fn sorted(json: &Json) -> Json {
+pub(in crate::model) fn sorted(json: &Json) -> Json {
     match json {
         Json::Object(members) => {
             let mut members: Vec<_> = members.iter().map(|(n, v)| (n.clone(), sorted(v))).collect();
