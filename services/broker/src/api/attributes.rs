@@ -2,7 +2,7 @@
 
 use crate::api::App;
 use crate::api::call::Call;
-use crate::api::entities::{answer, checked_id};
+use crate::api::entities::{self, Meant, checked_id};
 use crate::api::params::Known;
 use crate::api::problem::Problem;
 use crate::api::reply;
@@ -19,18 +19,18 @@ use http::{Request, StatusCode};
 use jiff::Timestamp;
 
 const APPEND: Known = Known {
-    names: &["options", "local"],
-    later: &["type"],
+    names: &["options", "type", "local"],
+    later: &[],
     options: &["noOverwrite"],
 };
 const CHANGE: Known = Known {
-    names: &["local"],
-    later: &["type"],
+    names: &["type", "local"],
+    later: &[],
     options: &[],
 };
 const DELETE: Known = Known {
-    names: &["datasetId", "deleteAll", "local"],
-    later: &["type"],
+    names: &["datasetId", "deleteAll", "type", "local"],
+    later: &[],
     options: &[],
 };
 
@@ -41,14 +41,10 @@ pub async fn append(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (mut call, body) = Call::begin(app, request, &APPEND)?;
-    let existing = if call.params.option("noOverwrite") {
-        Existing::Kept
-    } else {
-        Existing::Overwritten
-    };
-    let fragment = fragment(&mut call, body, &id, Nulls::Refused).await?;
+    let existing = Existing::of(call.params.option("noOverwrite"));
+    let (fragment, meant) = fragment(&mut call, body, &id, Nulls::Refused).await?;
     let now = Timestamp::now();
-    change_many(call, &id, |entity| {
+    change_many(call, &id, meant, |entity| {
         change::append(entity, fragment, existing, now)
     })
     .await
@@ -61,12 +57,12 @@ pub async fn update(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (mut call, body) = Call::begin(app, request, &CHANGE)?;
-    let fragment = fragment(&mut call, body, &id, Nulls::Delete).await?;
+    let (fragment, meant) = fragment(&mut call, body, &id, Nulls::Delete).await?;
     let now = Timestamp::now();
-    change_many(call, &id, |entity| change::update(entity, fragment, now)).await
+    change_many(call, &id, meant, |entity| change::update(entity, fragment, now)).await
 }
 
-async fn fragment(call: &mut Call, body: Body, id: &str, nulls: Nulls) -> Result<Fragment, Problem> {
+async fn fragment(call: &mut Call, body: Body, id: &str, nulls: Nulls) -> Result<(Fragment, Meant), Problem> {
     checked_id(id)?;
     let (json, context) = call.json_and_context(body).await?;
     let fragment = Reader {
@@ -80,26 +76,21 @@ async fn fragment(call: &mut Call, body: Body, id: &str, nulls: Nulls) -> Result
     if fragment.attributes.is_empty() && fragment.types.is_empty() && fragment.scope.is_none() {
         return Err(Problem::bad_data("the body has nothing to write"));
     }
-    Ok(fragment)
+    Ok((fragment, Meant::of(call, &context)?))
 }
 
 async fn change_many(
     mut call: Call,
     id: &str,
-    change: impl FnOnce(&mut Entity) -> UpdateResult + Send,
+    meant: Meant,
+    by: impl FnOnce(&mut Entity) -> UpdateResult + Send,
 ) -> Result<Response, Problem> {
-    let changed = call
-        .app
-        .store
-        .change(call.tenant, id, |entity| Ok::<_, Problem>(change(entity)))
-        .await?;
-    answer(changed, id, |result| {
-        if result.not_updated.is_empty() {
-            reply::no_content()
-        } else {
-            reply::plain(StatusCode::MULTI_STATUS, call.echo(update_result(&result)))
-        }
-    })
+    let result = entities::change(&call, id, meant, |entity| Ok(by(entity))).await?;
+    if result.not_updated.is_empty() {
+        return Ok(reply::no_content());
+    }
+    let body = call.echo(update_result(&result));
+    Ok(reply::plain(StatusCode::MULTI_STATUS, body))
 }
 
 /// The body of a 207 of attributes (clause 5.2.18).
@@ -143,12 +134,13 @@ pub async fn update_one(
         context: &context,
         nulls: Nulls::Delete,
     };
+    let meant = Meant::of(&call, &context)?;
     let now = Timestamp::now();
-    let change = |entity: &mut Entity| {
-        change::update_partially(entity, &iri, &json, &reader, now).map_err(Problem::from)
-    };
-    let changed = call.app.store.change(call.tenant, &id, change).await?;
-    answer(changed, &id, |()| reply::no_content())
+    entities::change(&call, &id, meant, |entity| {
+        Ok(change::update_partially(entity, &iri, &json, &reader, now)?)
+    })
+    .await?;
+    Ok(reply::no_content())
 }
 
 /// Replace one attribute (5.6.19).
@@ -168,11 +160,13 @@ pub async fn replace_one(
     }
     .attribute(&attr, &json)?;
     drop(json);
+    let meant = Meant::of(&call, &context)?;
     let now = Timestamp::now();
-    let change =
-        |entity: &mut Entity| change::replace_attribute(entity, &iri, instances, now).map_err(Problem::from);
-    let changed = call.app.store.change(call.tenant, &id, change).await?;
-    answer(changed, &id, |()| reply::no_content())
+    entities::change(&call, &id, meant, |entity| {
+        Ok(change::replace_attribute(entity, &iri, instances, now)?)
+    })
+    .await?;
+    Ok(reply::no_content())
 }
 
 /// The body of an attribute carries its context as a member, which is no attribute of it.
@@ -204,10 +198,16 @@ pub async fn delete_one(
         (false, Some(_)) => return Err(Problem::bad_data("datasetId is a URI or @none")),
     };
     let context = call.link_context().await?;
-    let iri = attribute_iri(&context, &attr)?;
+    let meant = Meant::of(&call, &context)?;
     let now = Timestamp::now();
-    let change =
-        |entity: &mut Entity| change::delete_attribute(entity, &iri, &which, now).map_err(Problem::from);
-    let changed = call.app.store.change(call.tenant, &id, change).await?;
-    answer(changed, &id, |()| reply::no_content())
+    if attr == "scope" {
+        entities::change(&call, &id, meant, |entity| Ok(change::delete_scope(entity, now)?)).await?;
+        return Ok(reply::no_content());
+    }
+    let iri = attribute_iri(&context, &attr)?;
+    entities::change(&call, &id, meant, |entity| {
+        Ok(change::delete_attribute(entity, &iri, &which, now)?)
+    })
+    .await?;
+    Ok(reply::no_content())
 }

@@ -58,6 +58,8 @@ impl Call {
         let (head, body) = request.into_parts();
         let tenant = tenant_name(&head.headers)?;
         let params = Params::read(head.uri.query(), known)?;
+        // All there is is local, but it must be one of the two.
+        params.flag("local")?;
         let Some(tenant) = app.store.tenant(tenant) else {
             // Before the first contact with the database nothing is known of tenants.
             if app.store.pool().trouble().is_some() {

@@ -8,12 +8,13 @@ use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
 use crate::model::change;
-use crate::model::entity::LOCATION;
+use crate::model::entity::{Entity, LOCATION};
 use crate::model::expansion::expanded_size;
+use crate::model::merge::{self, Manner};
 use crate::model::names::is_uri;
 use crate::model::read::{Nulls, Reader, expanded_name};
-use crate::model::render::View;
-use crate::query::types;
+use crate::model::render::{Representation, View};
+use crate::query::types::{self, TypeSelection};
 use crate::store::entities::Changed;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -31,9 +32,14 @@ const CREATE: Known = Known {
     options: &[],
 };
 const CHANGE: Known = Known {
-    names: &["local"],
-    later: &["type"],
+    names: &["type", "local"],
+    later: &[],
     options: &[],
+};
+const MERGE: Known = Known {
+    names: &["options", "format", "observedAt", "lang", "type", "local"],
+    later: &[],
+    options: &["normalized", "concise", "keyValues", "simplified"],
 };
 const RETRIEVE: Known = Known {
     names: &["attrs", "type", "options", "format", "geometryProperty", "local"],
@@ -165,18 +171,14 @@ pub async fn retrieve(
     let context = call.link_context().await?;
     let showing = Showing::of(&call, &context)?;
     let view = showing.view(&call.params, &context)?;
-    let types = call
-        .params
-        .get("type")
-        .map(|t| types::parse(t, &context))
-        .transpose()?;
+    let types = Meant::of(&call, &context)?;
     let (entity, room) = call
         .app
         .store
         .retrieve(call.tenant, &id)
         .await?
         .ok_or_else(|| no_entity(&id))?;
-    if types.is_some_and(|types| !types.selects(&entity.types)) {
+    if !types.is(&entity.types) {
         return Err(no_entity(&id));
     }
     if showing
@@ -220,18 +222,41 @@ pub async fn replace(
     if fragment.types.is_empty() {
         return Err(Problem::bad_data("the entity has no type"));
     }
+    let meant = Meant::of(&call, &context)?;
     let now = Timestamp::now();
-    let changed = call
-        .app
-        .store
-        .change(call.tenant, &id, |entity| {
-            let id = std::mem::take(&mut entity.id);
-            *entity = change::replace(entity, fragment, now);
-            entity.id = id;
-            Ok::<(), Problem>(())
-        })
-        .await?;
-    answer(changed, &id, |()| reply::no_content())
+    change(&call, &id, meant, |entity| {
+        let id = std::mem::take(&mut entity.id);
+        *entity = change::replace(entity, fragment, now);
+        entity.id = id;
+        Ok(())
+    })
+    .await?;
+    Ok(reply::no_content())
+}
+
+/// Merge (5.6.17).
+pub async fn merge(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let (mut call, body) = Call::begin(app, request, &MERGE)?;
+    checked_id(&id)?;
+    let params = &call.params;
+    let simplified = params.representation()? == Representation::Simplified;
+    let manner = Manner::new(simplified, params.get("observedAt"), params.get("lang"))?;
+    let (json, context) = call.json_and_context(body).await?;
+    let meant = Meant::of(&call, &context)?;
+    let reader = Reader {
+        context: &context,
+        nulls: Nulls::Deep,
+    };
+    let now = Timestamp::now();
+    change(&call, &id, meant, |entity| {
+        Ok(merge::merge(entity, &json, &reader, &manner, now)?)
+    })
+    .await?;
+    Ok(reply::no_content())
 }
 
 /// Delete (5.6.6).
@@ -242,21 +267,56 @@ pub async fn delete(
 ) -> Result<Response, Problem> {
     let (call, _) = Call::begin(app, request, &CHANGE)?;
     checked_id(&id)?;
-    if call.app.store.delete(call.tenant, &id).await? {
+    let meant = Meant::of_link(&call).await?;
+    let store = &call.app.store;
+    if store.delete(call.tenant, &id, |types| meant.is(types)).await? {
         Ok(reply::no_content())
     } else {
         Err(no_entity(&id))
     }
 }
 
-/// From what the store says of a change to an answer.
-pub fn answer<T>(
-    changed: Changed<T, Problem>,
+/// Which entities an operation on one of them means: those whose types the parameter `type` selects, or all.
+pub struct Meant(Option<TypeSelection>);
+
+impl Meant {
+    /// Reads the parameter.
+    pub fn of(call: &Call, context: &Context) -> Result<Self, Problem> {
+        let types = call.params.get("type").map(|text| types::parse(text, context));
+        Ok(Self(types.transpose()?))
+    }
+
+    /// Reads the parameter of a request that needs its context for nothing else.
+    pub async fn of_link(call: &Call) -> Result<Self, Problem> {
+        match call.params.get("type") {
+            None => Ok(Self(None)),
+            Some(_) => Self::of(call, &*call.link_context().await?),
+        }
+    }
+
+    /// Whether an entity of these types is meant.
+    #[must_use]
+    pub fn is(&self, types: &[String]) -> bool {
+        self.0.as_ref().is_none_or(|selection| selection.selects(types))
+    }
+}
+
+/// Changes an entity that is meant.
+pub async fn change<T>(
+    call: &Call,
     id: &str,
-    done: impl FnOnce(T) -> Response,
-) -> Result<Response, Problem> {
-    match changed {
-        Changed::Done(result) => Ok(done(result)),
+    meant: Meant,
+    change: impl FnOnce(&mut Entity) -> Result<T, Problem> + Send,
+) -> Result<T, Problem> {
+    let change = |entity: &mut Entity| {
+        if meant.is(&entity.types) {
+            change(entity)
+        } else {
+            Err(no_entity(id))
+        }
+    };
+    match call.app.store.change(call.tenant, id, change).await? {
+        Changed::Done(result) => Ok(result),
         Changed::NotFound => Err(no_entity(id)),
         Changed::Refused(problem) => Err(problem),
     }

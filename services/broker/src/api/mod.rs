@@ -65,7 +65,7 @@ pub fn router(app: App) -> Router {
             get(entities::retrieve)
                 .put(entities::replace)
                 .delete(entities::delete)
-                .patch(later),
+                .patch(entities::merge),
         )
         .route(
             "/ngsi-ld/v1/entities/{id}/attrs",

@@ -132,15 +132,20 @@ impl Store {
         }
     }
 
-    /// Deletes an entity; false when there is none.
-    pub async fn delete(&self, tenant: TenantId, id: &str) -> Result<bool, StoreError> {
+    /// Deletes an entity, if it is one that is meant, going by its types; false when there is none.
+    pub async fn delete(
+        &self,
+        tenant: TenantId,
+        id: &str,
+        is_meant: impl FnOnce(&[String]) -> bool + Send,
+    ) -> Result<bool, StoreError> {
         let mut lease = self.pool.lease().await?;
         let locked = lease.begin(rows::LOCK_TYPES, &[&tenant.0, &id]).await?;
-        let Some(row) = locked.first() else {
+        let types: Option<Vec<String>> = locked.first().map(|row| row.get(0));
+        let Some(types) = types.filter(|types| is_meant(types)) else {
             lease.rollback().await;
             return Ok(false);
         };
-        let types: Vec<String> = row.get(0);
         lease.commit(rows::DELETE, &[&tenant.0, &id, &types]).await?;
         Ok(true)
     }

@@ -216,3 +216,115 @@ async fn concurrent_changes_of_one_entity_lose_nothing() {
         assert_eq!(car[format!("a{n}")]["value"], n);
     }
 }
+
+#[tokio::test]
+async fn scopes_are_replaced_added_or_deleted_as_asked() {
+    let broker = broker().await;
+    let scope = async || broker.get(PATH).await.json()["scope"].clone();
+    let attrs = format!("{PATH}/attrs");
+    let none = broker.send("DELETE", &format!("{attrs}/scope"), &[], None).await;
+    assert_eq!(none.error(), "ResourceNotFound");
+    for (method, query, body, status, expected) in [
+        ("PATCH", "", r#"{"scope":"/a"}"#, 207, json!(null)),
+        ("POST", "", r#"{"scope":"/a"}"#, 204, json!("/a")),
+        (
+            "POST",
+            "?options=noOverwrite",
+            r#"{"scope":["/b","/a"]}"#,
+            204,
+            json!(["/a", "/b"]),
+        ),
+        ("PATCH", "", r#"{"scope":"/c"}"#, 204, json!("/c")),
+        ("POST", "", r#"{"scope":["/d","/e"]}"#, 204, json!(["/d", "/e"])),
+        ("PATCH", "", r#"{"scope":"urn:ngsi-ld:null"}"#, 204, json!(null)),
+        ("POST", "", r#"{"scope":"/f"}"#, 204, json!("/f")),
+    ] {
+        let answer = broker
+            .send(method, &format!("{attrs}{query}"), &[], Some(body))
+            .await;
+        assert_eq!(
+            (answer.status, scope().await),
+            (status, expected),
+            "{method} {query} {body}"
+        );
+    }
+    for method in ["PUT", "PATCH"] {
+        let answer = broker
+            .send(method, &format!("{attrs}/scope"), &[], Some(r#"{"value":"/a"}"#))
+            .await;
+        assert_eq!(answer.error(), "BadRequestData", "{method}");
+    }
+    let answer = broker.post(&attrs, r#"{"scope":"urn:ngsi-ld:null"}"#).await;
+    assert_eq!(answer.error(), "BadRequestData", "an append deletes nothing");
+    assert_eq!(
+        broker
+            .send("DELETE", &format!("{attrs}/scope"), &[], None)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(scope().await, json!(null));
+}
+
+#[tokio::test]
+async fn null_deletes_members_of_one_attribute_and_is_no_value_elsewhere() {
+    let broker = broker().await;
+    let null = r#""urn:ngsi-ld:null""#;
+    let body = format!(r#"{{"unitCode":{null},"source":{null}}}"#);
+    let answer = broker
+        .send("PATCH", &format!("{PATH}/attrs/speed"), &[], Some(&body))
+        .await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(
+        broker.get(PATH).await.json()["speed"],
+        json!({"type": "Property", "value": 55})
+    );
+    let body = format!(r#"{{"speed":{{"value":56,"unitCode":{null}}}}}"#);
+    let answer = broker
+        .send("PATCH", &format!("{PATH}/attrs"), &[], Some(&body))
+        .await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(
+        broker.get(PATH).await.json()["speed"],
+        json!({"type": "Property", "value": 56})
+    );
+    for (method, path, body) in [
+        (
+            "POST",
+            "/attrs",
+            format!(r#"{{"speed":{{"value":1,"unitCode":{null}}}}}"#),
+        ),
+        ("POST", "/attrs", format!(r#"{{"speed":{null}}}"#)),
+        ("PUT", "/attrs/speed", format!(r#"{{"value":{null}}}"#)),
+        (
+            "PATCH",
+            "/attrs",
+            format!(r#"{{"speed":{{"value":{{"a":{null}}}}}}}"#),
+        ),
+        ("PATCH", "/attrs/speed", format!(r#"{{"value":{{"a":{null}}}}}"#)),
+        ("PATCH", "/attrs", format!(r#"{{"type":{null}}}"#)),
+        (
+            "PUT",
+            "",
+            format!(r#"{{"type":"Car","speed":{{"object":{null}}}}}"#),
+        ),
+    ] {
+        let answer = broker
+            .send(method, &format!("{PATH}{path}"), &[], Some(&body))
+            .await;
+        assert_eq!(answer.error(), "BadRequestData", "{method} {path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_with_a_wrong_truth_value_is_refused() {
+    let broker = broker().await;
+    for (method, path) in [
+        ("DELETE", "/attrs/speed?deleteAll=yes"),
+        ("DELETE", "?local=1"),
+        ("GET", "?local="),
+    ] {
+        let answer = broker.send(method, &format!("{PATH}{path}"), &[], None).await;
+        assert_eq!(answer.error(), "BadRequestData", "{method} {path}");
+    }
+}

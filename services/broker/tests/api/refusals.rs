@@ -231,8 +231,6 @@ async fn paths_methods_and_types_that_are_not_served_say_so() {
         ("GET", "/subscriptions", 422, "OperationNotSupported"),
         ("POST", "/subscriptions/", 422, "OperationNotSupported"),
         ("GET", "/temporal/entities/urn:x:1", 422, "OperationNotSupported"),
-        ("POST", "/entityOperations/merge", 422, "OperationNotSupported"),
-        ("PATCH", "/entities/urn:x:1", 422, "OperationNotSupported"),
         ("GET", "/attributes", 422, "OperationNotSupported"),
         ("GET", "/jsonldContexts", 422, "OperationNotSupported"),
     ] {
