@@ -77,12 +77,14 @@ pub fn router(app: App) -> Router {
                 .put(attributes::replace_one)
                 .delete(attributes::delete_one),
         )
+        .route("/ngsi-ld/v1/entityOperations/create", post(batch::create))
         .route("/ngsi-ld/v1/entityOperations/upsert", post(batch::upsert))
+        .route("/ngsi-ld/v1/entityOperations/update", post(batch::update))
+        .route("/ngsi-ld/v1/entityOperations/merge", post(batch::merge))
+        .route("/ngsi-ld/v1/entityOperations/delete", post(batch::delete))
+        .route("/ngsi-ld/v1/entityOperations/query", post(later))
         .route("/ngsi-ld/v1/types", get(types::list))
         .route("/ngsi-ld/v1/types/{type}", get(types::one));
-    for operation in ["create", "update", "merge", "delete", "query"] {
-        router = router.route(&format!("{BASE}/entityOperations/{operation}"), post(later));
-    }
     for collection in [
         "attributes",
         "subscriptions",

@@ -21,32 +21,85 @@ const ATTEMPTS: usize = 8;
 const PART: usize = 2 * 1024 * 1024;
 const UNCOUNTED: usize = 256 * 1024;
 
-/// What a batch makes of one entity: given what is there, what is to be there; `None` leaves it as it is.
-pub trait Decide: Sync {
-    /// Called once per id and attempt; must give the same for the same.
-    fn decide(&self, id: &str, there: Option<Entity>) -> Option<Entity>;
+/// What is to become of one entity.
+pub enum Decision {
+    /// It stays as it is, there or not there.
+    Leave,
+    /// This is to be there.
+    Put(Entity),
+    /// It is to go.
+    Delete,
 }
 
-/// What came of each id.
-#[derive(Default)]
-pub struct BatchOutcome {
+/// What a batch makes of one entity. An id may be in a batch several times: what of it cannot be done is refused, and
+/// the decision is what comes of the rest.
+pub struct Verdict<R> {
+    /// What is to become of it.
+    pub decision: Decision,
+    /// Why something that was asked for is no part of the decision, in the order in which it was asked for.
+    pub refused: Vec<R>,
+}
+
+impl<R> Verdict<R> {
+    /// Nothing was refused.
+    #[must_use]
+    pub fn only(decision: Decision) -> Self {
+        Self {
+            decision,
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// Decides, given what is there, what is to be there.
+pub trait Decide: Sync {
+    /// Why something is refused.
+    type Reason: Send;
+
+    /// Called once per id and attempt; must give the same for the same.
+    fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Self::Reason>;
+}
+
+/// What came of each id. One of which all was refused is in `refused` only.
+pub struct BatchOutcome<R> {
     /// Ids that were created.
     pub created: HashSet<String>,
-    /// Ids that were there and are written, or left as they were.
+    /// Ids that were there and are written.
     pub existed: HashSet<String>,
+    /// Ids that were there and are gone.
+    pub deleted: HashSet<String>,
+    /// Ids of which something was refused, with the reasons.
+    pub refused: BTreeMap<String, Vec<R>>,
     /// Ids that failed, with the reason; nothing of them was kept.
     pub failed: BTreeMap<String, StoreError>,
 }
 
-impl BatchOutcome {
+impl<R> Default for BatchOutcome<R> {
+    fn default() -> Self {
+        Self {
+            created: HashSet::new(),
+            existed: HashSet::new(),
+            deleted: HashSet::new(),
+            refused: BTreeMap::new(),
+            failed: BTreeMap::new(),
+        }
+    }
+}
+
+impl<R> BatchOutcome<R> {
     fn add(&mut self, other: Self) {
         self.created.extend(other.created);
         self.existed.extend(other.existed);
+        self.deleted.extend(other.deleted);
+        self.refused.extend(other.refused);
         self.failed.extend(other.failed);
     }
 
     fn is_empty(&self) -> bool {
-        self.created.is_empty() && self.existed.is_empty() && self.failed.is_empty()
+        self.created.is_empty()
+            && self.existed.is_empty()
+            && self.deleted.is_empty()
+            && self.failed.is_empty()
     }
 }
 
@@ -57,9 +110,9 @@ struct Part {
 }
 
 /// What came of a transaction.
-enum Attempt {
+enum Attempt<R> {
     /// It is on disk; these were left out, with their sizes, as they are larger together than the part may be.
-    Done(BatchOutcome, Vec<(String, usize)>),
+    Done(Box<BatchOutcome<R>>, Vec<(String, usize)>),
     /// Somebody else created one of the entities meanwhile.
     Overtaken,
     /// It needs so much room, and must not wait for it with locks.
@@ -69,12 +122,12 @@ enum Attempt {
 impl Store {
     /// Writes a batch, in one transaction unless what is there is large. One entity that the database cannot take does
     /// not lose the others: they are then written one by one. An error means that nothing at all was kept.
-    pub async fn write_batch(
+    pub async fn write_batch<D: Decide>(
         &self,
         tenant: TenantId,
         ids: &[String],
-        decide: &impl Decide,
-    ) -> Result<BatchOutcome, StoreError> {
+        decide: &D,
+    ) -> Result<BatchOutcome<D::Reason>, StoreError> {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.dedup();
@@ -104,12 +157,12 @@ impl Store {
         Ok(whole)
     }
 
-    async fn write_part(
+    async fn write_part<D: Decide>(
         &self,
         tenant: TenantId,
         part: &Part,
-        decide: &impl Decide,
-    ) -> Result<(BatchOutcome, Vec<(String, usize)>), StoreError> {
+        decide: &D,
+    ) -> Result<(BatchOutcome<D::Reason>, Vec<(String, usize)>), StoreError> {
         // What one entity may take is taken before it is read; a part of small ones is in memory before it is parsed.
         let mut room = if part.size > PART {
             self.room(weight::of_size(part.size)).await?
@@ -119,7 +172,7 @@ impl Store {
         for _ in 0..ATTEMPTS {
             let mut lease = self.pool.lease().await?;
             match attempt(&mut lease, tenant, part, decide, &self.rooms.entities, &mut room).await? {
-                Attempt::Done(outcome, left) => return Ok((outcome, left)),
+                Attempt::Done(outcome, left) => return Ok((*outcome, left)),
                 Attempt::Overtaken => {}
                 Attempt::NeedsRoom(bytes) => {
                     drop(lease);
@@ -154,14 +207,14 @@ fn in_parts(left: Vec<(String, usize)>) -> Vec<Part> {
 }
 
 /// One transaction.
-async fn attempt(
+async fn attempt<D: Decide>(
     lease: &mut Lease,
     tenant: TenantId,
     part: &Part,
-    decide: &impl Decide,
+    decide: &D,
     entities: &Room,
     room: &mut Held,
-) -> Result<Attempt, StoreError> {
+) -> Result<Attempt<D::Reason>, StoreError> {
     let size = i64::try_from(part.size).unwrap_or(i64::MAX);
     let rows = lease
         .begin(rows::LOCK_SOME, &[&tenant.0, &part.ids, &size])
@@ -183,6 +236,7 @@ async fn attempt(
     let Decided {
         new,
         changed,
+        gone,
         outcome,
     } = match decided(tenant, ids, there, decide) {
         Ok(decided) => decided,
@@ -198,6 +252,12 @@ async fn attempt(
             return Ok(Attempt::Overtaken);
         }
     }
+    if !gone.ids.is_empty() {
+        let Gone { ids, types } = &gone;
+        lease
+            .within(rows::DELETE_SOME, &[&tenant.0, ids, &types.0, &types.1])
+            .await?;
+    }
     lease
         .commit(
             rows::UPDATE,
@@ -210,41 +270,65 @@ async fn attempt(
             ),
         )
         .await?;
-    Ok(Attempt::Done(outcome, left.into_iter().collect()))
+    Ok(Attempt::Done(Box::new(outcome), left.into_iter().collect()))
 }
 
 /// What is to be written, and what is then told of it.
-#[derive(Default)]
-struct Decided {
+struct Decided<R> {
     new: Columns,
     changed: Columns,
-    outcome: BatchOutcome,
+    gone: Gone,
+    outcome: BatchOutcome<R>,
 }
 
-fn decided<'i>(
+/// What is to go: ids, and pairs of type and id.
+#[derive(Default)]
+struct Gone {
+    ids: Vec<String>,
+    types: (Vec<String>, Vec<String>),
+}
+
+fn decided<'i, D: Decide>(
     tenant: TenantId,
     ids: impl Iterator<Item = &'i String>,
     mut there: BTreeMap<String, Entity>,
-    decide: &impl Decide,
-) -> Result<Decided, StoreError> {
-    let mut decided = Decided::default();
+    decide: &D,
+) -> Result<Decided<D::Reason>, StoreError> {
+    let (mut new, mut changed, mut gone) = (Columns::default(), Columns::default(), Gone::default());
+    let mut outcome = BatchOutcome::default();
     for id in ids {
         let found = there.remove(id);
         let before = found.as_ref().map(Before::of);
-        match (decide.decide(id, found), before) {
-            (Some(after), None) => {
-                decided.new.add_new(tenant, &after)?;
-                decided.outcome.created.insert(id.clone());
+        let Verdict { decision, refused } = decide.decide(id, found);
+        match (decision, before) {
+            (Decision::Put(after), None) => {
+                new.add_new(tenant, &after)?;
+                outcome.created.insert(id.clone());
             }
-            (Some(after), Some(before)) => {
-                decided.changed.add_changed(tenant, &before, &after)?;
-                decided.outcome.existed.insert(id.clone());
+            (Decision::Put(after), Some(before)) => {
+                changed.add_changed(tenant, &before, &after)?;
+                outcome.existed.insert(id.clone());
             }
-            (None, Some(_)) => drop(decided.outcome.existed.insert(id.clone())),
-            (None, None) => {}
+            (Decision::Delete, Some(before)) => {
+                for iri in before.types {
+                    gone.types.0.push(iri);
+                    gone.types.1.push(id.clone());
+                }
+                gone.ids.push(id.clone());
+                outcome.deleted.insert(id.clone());
+            }
+            (Decision::Leave, _) | (Decision::Delete, None) => {}
+        }
+        if !refused.is_empty() {
+            outcome.refused.insert(id.clone(), refused);
         }
     }
-    Ok(decided)
+    Ok(Decided {
+        new,
+        changed,
+        gone,
+        outcome,
+    })
 }
 
 #[cfg(test)]

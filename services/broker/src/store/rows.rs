@@ -171,7 +171,8 @@ impl Columns {
 
 /// What must be known of an entity as it was, to write what it became; not all of it, as it may be large.
 pub struct Before {
-    types: Vec<String>,
+    /// Its types.
+    pub types: Vec<String>,
     places: Vec<(String, Json)>,
 }
 
@@ -285,6 +286,14 @@ pub const LOCK_TYPES: &str =
 pub const DELETE: &str = "with gone as (delete from mim.entities where tenant = $1 and id = $2), \
   untyped as (delete from mim.entity_types where tenant = $1 and id = $2 and type = any($3::text[])), \
   unplaced as (delete from mim.entity_geometries where tenant = $1 and id = $2) \
+  select 1 where false";
+
+/// Deletes locked entities: ids, and pairs of type and id.
+pub const DELETE_SOME: &str = "with gone as (delete from mim.entities where tenant = $1 and id = any($2::text[])), \
+  untyped as ( \
+    delete from mim.entity_types t using unnest($3::text[], $4::text[]) as g(type, id) \
+    where t.tenant = $1 and t.type = g.type and t.id = g.id), \
+  unplaced as (delete from mim.entity_geometries where tenant = $1 and id = any($2::text[])) \
   select 1 where false";
 
 /// The parameters of [`INSERT`] from `$1`, and of [`UPDATE`] with those after `$13`.

@@ -17,6 +17,7 @@ mod support;
 
 mod attributes;
 mod batch;
+mod batches;
 mod contexts;
 mod entities;
 mod geometries;
