@@ -10,11 +10,13 @@ use crate::memory::room::Held;
 use crate::model::expansion::{MAX_EXPANDED, expanded_size};
 use crate::model::json::Json;
 use crate::store::pool::DOWN;
+use crate::store::tenants::MAX_TENANTS;
 use crate::store::{StoreError, TenantId};
 use axum::body::Body;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK};
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// The largest body, in bytes.
@@ -29,18 +31,37 @@ pub const CONTEXT_RELATION: &str = "http://www.w3.org/ns/json-ld#context";
 /// The header that names a tenant.
 pub const TENANT: &str = "ngsild-tenant";
 
-/// A request whose tenant and parameters are good.
-pub struct Call {
+/// A request whose parameters are good. Its tenant may not be there yet.
+pub struct Arrival {
     /// The broker.
     pub app: App,
-    /// Whose data.
-    pub tenant: TenantId,
     /// The parameters.
     pub params: Params,
     /// The head of the request.
     pub head: Parts,
     /// Room for the parsed body and for its expanded names, held until the answer is made.
     room: (Held, Held),
+}
+
+/// A request whose tenant and parameters are good.
+pub struct Call {
+    arrival: Arrival,
+    /// Whose data.
+    pub tenant: TenantId,
+}
+
+impl Deref for Call {
+    type Target = Arrival;
+
+    fn deref(&self) -> &Arrival {
+        &self.arrival
+    }
+}
+
+impl DerefMut for Call {
+    fn deref_mut(&mut self) -> &mut Arrival {
+        &mut self.arrival
+    }
 }
 
 /// What the body is sent as.
@@ -55,31 +76,84 @@ pub enum Sent {
 impl Call {
     /// Checks tenant and parameters; the body comes back unread.
     pub fn begin(app: App, request: Request<Body>, known: &Known) -> Result<(Self, Body), Problem> {
+        let (arrival, body) = Arrival::begin(app, request, known)?;
+        match arrival.tenant()? {
+            Some(tenant) => Ok((Self { arrival, tenant }, body)),
+            None => Err(arrival.no_tenant()),
+        }
+    }
+
+    /// As [`Self::begin`], of an operation that creates something: it may make its tenant, but only once there is
+    /// something to create ([`Arrival::making_tenant`]).
+    pub fn begin_creating(
+        app: App,
+        request: Request<Body>,
+        known: &Known,
+    ) -> Result<(Arrival, Body), Problem> {
+        let (arrival, body) = Arrival::begin(app, request, known)?;
+        match arrival.tenant()? {
+            None if !arrival.app.store.makes_tenants() => Err(arrival.no_tenant()),
+            _ => Ok((arrival, body)),
+        }
+    }
+}
+
+impl Arrival {
+    fn begin(app: App, request: Request<Body>, known: &Known) -> Result<(Self, Body), Problem> {
         let (head, body) = request.into_parts();
-        let tenant = tenant_name(&head.headers)?;
+        tenant_name(&head.headers)?;
         let params = Params::read(head.uri.query(), known)?;
         // All there is is local, but it must be one of the two.
         params.flag("local")?;
-        let Some(tenant) = app.store.tenant(tenant) else {
-            // Before the first contact with the database nothing is known of tenants.
-            if app.store.pool().trouble().is_some() {
-                return Err(StoreError::Unavailable(DOWN.to_owned()).into());
-            }
-            return Err(Problem::new(
-                ErrorType::NonexistentTenant,
-                format!("there is no tenant {tenant}"),
-            ));
-        };
+        let room = (Held::default(), Held::default());
         Ok((
             Self {
                 app,
-                tenant,
                 params,
                 head,
-                room: (Held::default(), Held::default()),
+                room,
             },
             body,
         ))
+    }
+
+    fn tenant(&self) -> Result<Option<TenantId>, Problem> {
+        let tenant = self.app.store.tenant(tenant_name(&self.head.headers)?);
+        // Before the first contact with the database nothing is known of tenants.
+        if tenant.is_none() && self.app.store.pool().trouble().is_some() {
+            return Err(StoreError::Unavailable(DOWN.to_owned()).into());
+        }
+        Ok(tenant)
+    }
+
+    fn no_tenant(&self) -> Problem {
+        let name = tenant_name(&self.head.headers).unwrap_or_default();
+        Problem::new(ErrorType::NonexistentTenant, format!("there is no tenant {name}"))
+    }
+
+    /// Makes the tenant where it is not there and writes may make it.
+    pub async fn making_tenant(self) -> Result<Call, Problem> {
+        if let Some(tenant) = self.tenant()? {
+            return Ok(Call {
+                arrival: self,
+                tenant,
+            });
+        }
+        let store = &self.app.store;
+        if !store.makes_tenants() {
+            return Err(self.no_tenant());
+        }
+        let made = store.make_tenant(tenant_name(&self.head.headers)?).await?;
+        let Some(tenant) = made else {
+            return Err(Problem::new(
+                ErrorType::OperationNotSupported,
+                format!("the tenant is not made: there are {MAX_TENANTS}, as many as this broker makes"),
+            ));
+        };
+        Ok(Call {
+            arrival: self,
+            tenant,
+        })
     }
 
     /// The context of a request without a body: that of the Link header, or the core context.

@@ -75,16 +75,16 @@ pub fn no_entity(id: &str) -> Problem {
 
 /// Create (5.6.1).
 pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let (mut call, body) = Call::begin(app, request, &CREATE)?;
-    let (json, sent) = call.json(body).await?;
+    let (mut arrival, body) = Call::begin_creating(app, request, &CREATE)?;
+    let (json, sent) = arrival.json(body).await?;
     if !matches!(json, crate::model::json::Json::Object(_)) {
         return Err(Problem::invalid(format!(
             "an entity is an object, not {}",
             json.kind()
         )));
     }
-    let context = call.context_of(&json, sent).await?;
-    call.expand(expanded_size(&context, &json)?).await?;
+    let context = arrival.context_of(&json, sent).await?;
+    arrival.expand(expanded_size(&context, &json)?).await?;
     let fragment = Reader {
         context: &context,
         nulls: Nulls::Refused,
@@ -92,6 +92,7 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     .entity(&json)?;
     drop(json);
     let entity = change::create(fragment, Timestamp::now());
+    let call = arrival.making_tenant().await?;
     if call.app.store.create(call.tenant, &entity).await? {
         Ok(reply::created(&entity.id))
     } else {

@@ -1,6 +1,6 @@
 //! What stands before the routes: paths are made regular, the tenant is echoed on every answer, requests are measured.
 
-use crate::api::call::TENANT;
+use crate::api::call::{TENANT, tenant_name};
 use crate::api::problem::Problem;
 use crate::api::{App, Route, router};
 use axum::Router;
@@ -37,7 +37,7 @@ impl Front {
         let mut tenants = request.headers().get_all(TENANT).iter();
         // Of several none is told: the request is refused.
         let tenant = tenants.next().filter(|_| tenants.next().is_none()).cloned();
-        let mut response = if let Err(problem) = regular(&mut request) {
+        let mut response = if let Err(problem) = self.prepare(&mut request).await {
             problem.into_response()
         } else {
             let answered: Result<Response, Infallible> = self.router.clone().oneshot(request).await;
@@ -57,6 +57,16 @@ impl Front {
             .metrics
             .answered(route, &method, response.status(), started.elapsed());
         response
+    }
+
+    /// Makes the path regular, and learns of a tenant that another replica has made.
+    async fn prepare(&self, request: &mut Request<Body>) -> Result<(), Problem> {
+        regular(request)?;
+        // A name that is none is refused by the operation.
+        if let Ok(tenant) = tenant_name(request.headers()) {
+            self.app.store.learn_tenant(tenant).await?;
+        }
+        Ok(())
     }
 }
 

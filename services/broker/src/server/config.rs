@@ -17,10 +17,23 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Names of tenants beside the default one.
     pub tenants: Vec<String>,
+    /// Who makes tenants.
+    #[serde(rename = "tenantCreation")]
+    pub tenant_creation: TenantCreation,
     /// Calls that leave the broker.
     pub egress: Egress,
     /// The database.
     pub database: Database,
+}
+
+/// Who makes tenants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum TenantCreation {
+    /// The list of tenants, nobody else.
+    #[default]
+    Configured,
+    /// The first operation that creates something in a tenant, too (clause 5.5.10).
+    OnFirstWrite,
 }
 
 /// The database.
@@ -115,5 +128,12 @@ mod tests {
         assert_eq!(parse("").unwrap(), Config::default());
         assert!(parse("tenants: [\"a b\"]").is_err());
         assert!(parse("tenants: 5").is_err());
+        let creation = |text: &str| parse(text).map(|config| config.tenant_creation);
+        assert_eq!(creation("tenants: [a]"), Ok(TenantCreation::Configured));
+        assert_eq!(
+            creation("tenantCreation: OnFirstWrite"),
+            Ok(TenantCreation::OnFirstWrite)
+        );
+        assert!(creation("tenantCreation: Always").is_err());
     }
 }

@@ -4,7 +4,7 @@ use crate::api::App;
 use crate::api::front::Front;
 use crate::context::cache::Contexts;
 use crate::memory::{Rooms, limit};
-use crate::server::config::{self, Config};
+use crate::server::config::{self, Config, TenantCreation};
 use crate::server::health::{self, Health};
 use crate::server::listen::{self, Ending};
 use crate::server::metrics::Metrics;
@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::store::keeper::Keeper;
 use crate::store::pool::{Pool, State};
 use crate::store::settings::Places;
-use crate::store::tenants::Tenants;
+use crate::store::tenants::{Tenants, Wanted};
 use crate::store::trouble::Trouble;
 use mim_egress::{Client, Policy, api_server_of_this_pod};
 use std::net::SocketAddr;
@@ -141,18 +141,25 @@ async fn follow_connections(pool: Arc<Pool>, settings: Settings, mut config: wat
     }
 }
 
+fn tenants(config: &Config) -> Wanted {
+    Wanted {
+        names: config.tenants.clone(),
+        on_first_write: config.tenant_creation == TenantCreation::OnFirstWrite,
+    }
+}
+
 /// The store, with its keeper running.
 fn store(settings: &Settings, mut config: watch::Receiver<Config>, rooms: Arc<Rooms>) -> Store {
     let (state, seen) = watch::channel(State::Down(Trouble::Starting));
     let size = connections(settings, &config.borrow());
     let sizes = config.clone();
-    let (tenants_tx, configured) = watch::channel(config.borrow_and_update().tenants.clone());
+    let (tenants_tx, configured) = watch::channel(tenants(&config.borrow_and_update()));
     tokio::spawn(async move {
         while config.changed().await.is_ok() {
-            let tenants = config.borrow_and_update().tenants.clone();
+            let wanted = tenants(&config.borrow_and_update());
             tenants_tx.send_if_modified(|current| {
-                let changed = *current != tenants;
-                *current = tenants;
+                let changed = *current != wanted;
+                *current = wanted;
                 changed
             });
         }

@@ -6,7 +6,7 @@ use crate::store::migrate::migrate;
 use crate::store::pool::State;
 use crate::store::settings::{Places, Settings};
 use crate::store::statistics::Analyst;
-use crate::store::tenants::Tenants;
+use crate::store::tenants::{Tenants, Wanted};
 use crate::store::trouble::{Trouble, answered};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,8 @@ const RETRY: Duration = Duration::from_millis(500);
 pub struct Keeper {
     /// Where the settings are.
     pub places: Places,
-    /// The tenants of the configuration.
-    pub configured: watch::Receiver<Vec<String>>,
+    /// What the configuration says of tenants.
+    pub configured: watch::Receiver<Wanted>,
     /// Where their numbers go.
     pub tenants: Arc<Tenants>,
     /// Where the state goes.
@@ -76,8 +76,8 @@ impl Keeper {
     }
 
     async fn sync_tenants(&mut self, session: &Session, target: &Target) -> Result<(), Trouble> {
-        let tenants = self.configured.borrow_and_update().clone();
-        let sync = self.tenants.sync(&session.client, &tenants);
+        let wanted = self.configured.borrow_and_update().clone();
+        let sync = self.tenants.sync(&session.client, &wanted);
         answered(LONGER, &target.settings, sync).await
     }
 

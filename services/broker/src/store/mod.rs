@@ -5,6 +5,7 @@
 //! * [`migrate`]: the schema, safe with several replicas starting at once;
 //! * [`pool`]: a bounded number of connections;
 //! * [`statistics`]: those that queries are planned by, where there are none yet;
+//! * [`tenants`]: whose data there is;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
 //! * [`entities`], [`batch`], [`search`], [`types`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
@@ -135,12 +136,6 @@ impl Store {
     /// A store over a pool that a keeper looks after.
     pub fn new(pool: Arc<Pool>, tenants: Arc<Tenants>, rooms: Arc<Rooms>) -> Self {
         Self { pool, tenants, rooms }
-    }
-
-    /// The number of a configured tenant; the empty name is the default tenant. `None`: no such tenant.
-    #[must_use]
-    pub fn tenant(&self, name: &str) -> Option<TenantId> {
-        self.tenants.find(name)
     }
 
     /// The pool, for metrics.

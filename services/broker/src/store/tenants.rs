@@ -1,29 +1,69 @@
-//! Which tenants there are: those of the configuration, with their numbers in the database.
+//! Which tenants there are: those of the configuration, and, where writes may make them, those that are in the database.
 
-use crate::store::TenantId;
+use crate::store::{Store, StoreError, TenantId};
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use tokio_postgres::Client;
 
+/// The most tenants that a database has where writes make them, the default one and those of the configuration included.
+/// Each costs little, but who makes them is not known.
+pub const MAX_TENANTS: i64 = 1000;
+/// The key of the lock that makes one tenant at a time: "mimt" in ASCII.
+const LOCK_KEY: i64 = 0x6d69_6d74;
+
+const LOCK: &str = "select pg_advisory_xact_lock($1)";
+const MAKE: &str = "with made as ( \
+    insert into mim.tenants (name) select $1::text where (select count(*) from mim.tenants) < $2::bigint \
+    on conflict (name) do nothing returning id) \
+  select id from made union all select id from mim.tenants where name = $1::text limit 1";
+const FIND: &str = "select id from mim.tenants where name = $1";
+
+/// What the configuration says of tenants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Their names, beside the default tenant.
+    pub names: Vec<String>,
+    /// Whether the first write to a tenant makes it.
+    pub on_first_write: bool,
+}
+
 /// Names and numbers. The number of a name never changes, so it is read once.
 #[derive(Default)]
 pub struct Tenants {
-    numbers: RwLock<HashMap<String, TenantId>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    numbers: HashMap<String, TenantId>,
+    on_first_write: bool,
 }
 
 impl Tenants {
     /// The number of a tenant; the empty name is the default tenant.
     pub fn find(&self, name: &str) -> Option<TenantId> {
-        self.numbers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .copied()
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.numbers.get(name).copied()
     }
 
-    /// Makes rows for new names and forgets those that are not configured any more; their data stays.
-    pub async fn sync(&self, client: &Client, configured: &[String]) -> Result<(), tokio_postgres::Error> {
-        let mut names: Vec<&str> = configured.iter().map(String::as_str).collect();
+    /// Whether the first write to a tenant makes it.
+    pub fn on_first_write(&self) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.on_first_write
+    }
+
+    fn learn(&self, name: &str, number: TenantId) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // The configuration may have changed while the database was asked.
+        if known.on_first_write {
+            known.numbers.insert(name.to_owned(), number);
+        }
+    }
+
+    /// Makes rows for new names, and forgets those that are not configured any more, unless writes may make tenants:
+    /// then all that are there are known. Data always stays.
+    pub async fn sync(&self, client: &Client, wanted: &Wanted) -> Result<(), tokio_postgres::Error> {
+        let mut names: Vec<&str> = wanted.names.iter().map(String::as_str).collect();
         names.push("");
         client
             .execute(
@@ -33,15 +73,55 @@ impl Tenants {
             .await?;
         let rows = client
             .query(
-                "select name, id from mim.tenants where name = any($1::text[])",
-                &[&names],
+                "select name, id from mim.tenants where $2 or name = any($1::text[])",
+                &[&names, &wanted.on_first_write],
             )
             .await?;
-        let numbers = rows
-            .iter()
-            .map(|row| (row.get(0), TenantId(row.get(1))))
-            .collect();
-        *self.numbers.write().unwrap_or_else(PoisonError::into_inner) = numbers;
+        let numbers = rows.iter().map(|row| (row.get(0), TenantId(row.get(1))));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if !(known.on_first_write && wanted.on_first_write) {
+            known.numbers.clear();
+        }
+        // One that a request has learned of meanwhile stays known.
+        known.numbers.extend(numbers);
+        known.on_first_write = wanted.on_first_write;
         Ok(())
+    }
+}
+
+impl Store {
+    /// The number of a tenant that this replica knows; the empty name is the default tenant. `None`: no such tenant.
+    #[must_use]
+    pub fn tenant(&self, name: &str) -> Option<TenantId> {
+        self.tenants.find(name)
+    }
+
+    /// Whether the first write to a tenant makes it.
+    #[must_use]
+    pub fn makes_tenants(&self) -> bool {
+        self.tenants.on_first_write()
+    }
+
+    /// Learns of a tenant that another replica has made. Where only the configuration makes tenants there is none.
+    pub async fn learn_tenant(&self, name: &str) -> Result<(), StoreError> {
+        if self.makes_tenants() && self.tenant(name).is_none() {
+            let rows = self.pool.lease().await?.query(FIND, &[&name]).await?;
+            if let Some(row) = rows.first() {
+                self.tenants.learn(name, TenantId(row.get(0)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a tenant; of several replicas that do, each gets the same number. `None`: there are as many as there may be.
+    pub async fn make_tenant(&self, name: &str) -> Result<Option<TenantId>, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        lease.begin(LOCK, &[&LOCK_KEY]).await?;
+        let rows = lease.commit(MAKE, &[&name, &MAX_TENANTS]).await?;
+        let number = rows.first().map(|row| TenantId(row.get(0)));
+        if let Some(number) = number {
+            self.tenants.learn(name, number);
+        }
+        Ok(number)
     }
 }

@@ -27,5 +27,6 @@ mod plans;
 mod query;
 mod refusals;
 mod selected_types;
+mod tenant_creation;
 mod tenants;
 mod types;

@@ -1,6 +1,6 @@
 //! The contexts of a batch: each item may have its own.
 
-use crate::api::call::{Call, Sent};
+use crate::api::call::{Arrival, Sent};
 use crate::api::problem::{ErrorType, Problem};
 use crate::context::Context;
 use crate::model::expansion::expanded_size;
@@ -61,7 +61,7 @@ fn context_key(item: &Json) -> String {
 }
 
 /// Resolves each context once, several at a time, and all of them within a time that a client can wait.
-pub async fn contexts(call: &Call, items: &[Json], sent: Sent) -> BatchContexts {
+pub async fn contexts(call: &Arrival, items: &[Json], sent: Sent) -> BatchContexts {
     let distinct: HashMap<String, &Json> = items.iter().map(|item| (context_key(item), item)).collect();
     let mut contexts = BatchContexts::default();
     let waiting: Vec<_> = distinct
@@ -83,7 +83,7 @@ pub async fn contexts(call: &Call, items: &[Json], sent: Sent) -> BatchContexts 
 }
 
 fn resolve<'a>(
-    call: &'a Call,
+    call: &'a Arrival,
     key: String,
     item: &'a Json,
     sent: Sent,

@@ -2,6 +2,7 @@
 //! (clause 5.5.11).
 
 use crate::api::batch::contexts::BatchContexts;
+use crate::api::batch::items::Given;
 use crate::api::entities::no_entity;
 use crate::api::problem::{ErrorType, Problem};
 use crate::model::change::{self, Existing, UpdateResult};
@@ -11,7 +12,6 @@ use crate::model::merge::{self, Manner};
 use crate::model::read::{Nulls, Reader};
 use crate::store::batch::{Decide, Decision, Verdict};
 use jiff::Timestamp;
-use std::collections::HashMap;
 
 /// Applies the items of an id one after the other to what is there.
 fn one_by_one<T>(
@@ -68,7 +68,7 @@ fn created(id: &str, fragment: &Fragment, now: Timestamp) -> Entity {
 /// Creates entities (5.6.7): the first of several, and none that is there.
 pub struct Create {
     /// What is to be created.
-    pub given: HashMap<String, Vec<Fragment>>,
+    pub given: Given<Fragment>,
     /// When.
     pub now: Timestamp,
 }
@@ -90,7 +90,7 @@ impl Decide for Create {
 /// Creates what is not there; replaces, or with `update` appends to, what is (5.6.8).
 pub struct Upsert {
     /// What is to be there.
-    pub given: HashMap<String, Vec<Fragment>>,
+    pub given: Given<Fragment>,
     /// Whether what is not sent stays.
     pub update: bool,
     /// When.
@@ -121,7 +121,7 @@ impl Decide for Upsert {
 /// Updates entities that are there (5.6.9).
 pub struct Update {
     /// What is to be written.
-    pub given: HashMap<String, Vec<Fragment>>,
+    pub given: Given<Fragment>,
     /// What happens to attributes that are there.
     pub existing: Existing,
     /// When.
@@ -167,7 +167,7 @@ impl Update {
 /// Merges into entities that are there (5.6.20).
 pub struct Merge<'a> {
     /// What is to be merged.
-    pub given: HashMap<String, Vec<&'a Json>>,
+    pub given: Given<&'a Json>,
     /// What names mean.
     pub contexts: &'a BatchContexts,
     /// When.
@@ -206,7 +206,7 @@ impl Decide for Merge<'_> {
 /// Deletes entities that are there (5.6.10).
 pub struct Delete {
     /// How often each is to be deleted.
-    pub given: HashMap<String, Vec<()>>,
+    pub given: Given<()>,
 }
 
 impl Decide for Delete {
