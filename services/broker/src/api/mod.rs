@@ -10,6 +10,7 @@ pub mod front;
 pub mod page;
 pub mod params;
 pub mod problem;
+pub mod purge;
 pub mod query;
 pub mod reply;
 pub mod types;
@@ -58,7 +59,7 @@ pub fn router(app: App) -> Router {
     let mut router = Router::new()
         .route(
             "/ngsi-ld/v1/entities",
-            get(query::query).post(entities::create).delete(later),
+            get(query::query).post(entities::create).delete(purge::purge),
         )
         .route(
             "/ngsi-ld/v1/entities/{id}",

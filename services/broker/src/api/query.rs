@@ -67,8 +67,9 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
     let context = call.link_context().await?;
     let showing = Showing::of(&call, &context)?;
     let view = showing.view(&call.params, &context)?;
-    let (selection, wide_enough) = selection(&call, &context, &showing)?;
-    if !wide_enough {
+    let attrs = showing.only.iter().flatten().cloned().collect();
+    let (selection, restricted) = selection(&call, &context, attrs)?;
+    if !restricted {
         return Err(Problem::bad_data(
             "the query is too wide: it needs type, attrs, q or georel, or local=true",
         ));
@@ -154,7 +155,7 @@ fn neighbours(page: &Page, limit: usize, offset: u64) -> Vec<(&'static str, u64)
 }
 
 /// What the parameters select, and whether they are enough of a restriction (clause 5.7.2).
-fn selection(call: &Call, context: &Context, showing: &Showing) -> Result<(Selection, bool), Problem> {
+pub fn selection(call: &Call, context: &Context, attrs: Vec<String>) -> Result<(Selection, bool), Problem> {
     let params = &call.params;
     let types = params.get("type").map(|t| types::parse(t, context)).transpose()?;
     let id_pattern = params.get("idPattern");
@@ -170,7 +171,6 @@ fn selection(call: &Call, context: &Context, showing: &Showing) -> Result<(Selec
         context,
     )?;
     let local = params.flag("local")?;
-    let attrs: Vec<String> = showing.only.iter().flatten().cloned().collect();
     let names_attribute = q.as_ref().is_some_and(q::Query::names_an_attribute);
     let restricted = types.is_some() || local || geo.is_some() || names_attribute || !attrs.is_empty();
     let selection = Selection {

@@ -7,6 +7,7 @@ use crate::model::read::Reader;
 use crate::model::values::{dataset, is_null};
 use crate::model::{Refusal, refuse};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 /// What an update did, attribute by attribute (clause 5.2.18). Names are IRIs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -405,6 +406,39 @@ pub fn delete_attribute(
     }
     entity.modified = now;
     Ok(())
+}
+
+/// Which attributes a purge takes from an entity (clause 5.6.21).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// All but these, by IRI.
+    Keep(BTreeSet<String>),
+    /// These, and the scopes where `scope` says so.
+    Drop {
+        /// By IRI.
+        attributes: BTreeSet<String>,
+        /// Whether the scopes go.
+        scope: bool,
+    },
+}
+
+/// Takes attributes from an entity; false when it had none to take.
+pub fn reduce(entity: &mut Entity, reduction: &Reduction, now: Timestamp) -> bool {
+    let before = (entity.attributes.len(), entity.scope.len());
+    match reduction {
+        Reduction::Keep(attributes) => entity.attributes.retain(|iri, _| attributes.contains(iri)),
+        Reduction::Drop { attributes, scope } => {
+            entity.attributes.retain(|iri, _| !attributes.contains(iri));
+            if *scope {
+                entity.scope.clear();
+            }
+        }
+    }
+    let changed = before != (entity.attributes.len(), entity.scope.len());
+    if changed {
+        entity.modified = now;
+    }
+    changed
 }
 
 #[cfg(test)]

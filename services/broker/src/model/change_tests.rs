@@ -216,3 +216,35 @@ fn what_may_not_be_overwritten_is_not_deleted_either() {
     );
     assert_eq!((result.not_updated.len(), kept), (1, entity()));
 }
+
+#[test]
+fn a_reduction_takes_attributes_and_leaves_the_entity() {
+    let names = |names: &[&str]| names.iter().map(|name| iri(name)).collect();
+    let drop = |attributes: &[&str], scope| Reduction::Drop {
+        attributes: names(attributes),
+        scope,
+    };
+    for (reduction, left) in [
+        (Reduction::Keep(names(&["a", "none"])), vec!["a"]),
+        (Reduction::Keep(names(&[])), vec![]),
+        (drop(&["a"], false), vec!["b"]),
+        (drop(&[], true), vec!["a", "b"]),
+    ] {
+        let mut reduced = entity();
+        reduced.scope = vec!["/s".to_owned()];
+        assert!(reduce(&mut reduced, &reduction, time(9)), "{reduction:?}");
+        assert_eq!(
+            reduced.attributes.keys().cloned().collect::<Vec<_>>(),
+            names(&left).into_iter().collect::<Vec<String>>()
+        );
+        assert_eq!(
+            (reduced.scope.is_empty(), reduced.modified),
+            (reduction == drop(&[], true), time(9))
+        );
+    }
+    let mut same = entity();
+    for nothing in [drop(&["none"], true), Reduction::Keep(names(&["a", "b"]))] {
+        assert!(!reduce(&mut same, &nothing, time(9)));
+    }
+    assert_eq!(same, entity());
+}

@@ -72,6 +72,30 @@ pub fn count(tenant: TenantId, selection: &Selection) -> Statement {
     builder.done(format!("select count(*) from {from}"))
 }
 
+/// Among which entities a selection selects.
+#[derive(Clone, Copy, Debug)]
+pub enum Among<'a> {
+    /// Those whose id comes after this one.
+    After(&'a str),
+    /// These.
+    These(&'a [String]),
+}
+
+/// The first entities by id that a selection selects among some: the id of each, when it was created and modified.
+#[must_use]
+pub fn stamps(tenant: TenantId, selection: &Selection, among: Among<'_>, limit: usize) -> Statement {
+    let mut builder = Builder::new(tenant);
+    let from = builder.from(selection);
+    let among = match among {
+        Among::After(id) => format!("e.id > {}", builder.text(id)),
+        Among::These(ids) => format!("e.id = any({})", builder.bind(Param::Texts(ids.to_vec()))),
+    };
+    let limit = builder.bind(Param::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+    builder.done(format!(
+        "select e.id, e.created, e.modified from {from} and {among} order by e.id limit {limit}"
+    ))
+}
+
 fn single_type(selection: &Selection) -> Option<&str> {
     match &selection.types {
         Some(TypeSelection::One(name)) => Some(name),

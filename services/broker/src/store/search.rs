@@ -5,6 +5,7 @@ use crate::query::sql::{Param, Statement};
 use crate::store::pool::TypedParam;
 use crate::store::rows::{self, Found};
 use crate::store::{Store, StoreError};
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -19,6 +20,17 @@ pub struct Page {
     pub whole: bool,
     /// How many bytes the largest entity has that was left out because it is large; 0 where none was.
     pub large: usize,
+}
+
+/// An entity as it was: what was done to it later can be told by this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Its id.
+    pub id: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it was last modified.
+    pub modified: Timestamp,
 }
 
 fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
@@ -77,6 +89,20 @@ impl Store {
             whole,
             large,
         })
+    }
+
+    /// Runs a statement of [`crate::query::sql::stamps`].
+    pub async fn stamps(&self, statement: &Statement) -> Result<Vec<Stamp>, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        let rows = lease
+            .query_typed(&statement.sql, &typed(&statement.params))
+            .await?;
+        let stamp = |row: &Row| Stamp {
+            id: row.get(0),
+            created: row.get(1),
+            modified: row.get(2),
+        };
+        Ok(rows.iter().map(stamp).collect())
     }
 
     /// Counts alone.

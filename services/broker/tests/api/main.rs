@@ -24,6 +24,7 @@ mod geometries;
 mod kept;
 mod merge;
 mod plans;
+mod purge;
 mod query;
 mod refusals;
 mod selected_types;
