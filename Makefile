@@ -11,16 +11,19 @@ IMAGE_PACKAGES := mmdebstrap
 LAB_PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod
 # The database that tests run against.
 TEST_PACKAGES := postgresql-15 postgresql-15-postgis-3
+# What ETSI's suite is run with, beside the database: Robot Framework, a network of its own, its MQTT broker.
+ETSI_PACKAGES := python3 python3-venv iproute2 util-linux mosquitto
 # Debian's own are older, so make does not install these two: Rust as rust-toolchain.toml pins it, Go as the lab's go.mod files ask for.
 RUST_VERSION := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 GO_VERSION := 1.26
 CARGO_DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
-# Where images are built to; a cluster of yours, and the prefix under which it finds them.
+# Where images are built to; a cluster of yours, and the prefix under which it finds them; a checkout of ETSI's NGSI-LD test suite.
 IMAGES ?= dist/images
 CONTEXT ?=
 REGISTRY ?=
+SUITE ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
 DEMO := $(TARGET)/mim-demo $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
 LAB := $(CARGO) run --quiet --locked -p mim-lab --
@@ -111,6 +114,13 @@ test: deps binaries ## All tests, against real servers
 	failed=0; \
 	$(CARGO) test --locked --workspace --exclude mim-tests && $(CARGO) test --locked $(OTHER_TESTS) || failed=$$?; \
 	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; api=; exit $$failed
+
+.PHONY: etsi
+etsi: deps-build ## ETSI's NGSI-LD test suite against the broker: SUITE=<checkout>, ARGS="--only discovery" for a part; see tests/etsi/README.md
+	@[ -n "$(SUITE)" ] || { echo "make: say where ETSI's test suite is: make etsi SUITE=<checkout>; tests/etsi/README.md says how to get it"; exit 1; }
+	$(call packages,$(TEST_PACKAGES) $(ETSI_PACKAGES))
+	$(CARGO) build --locked -p mim-broker -p mim-etsi
+	@$(TARGET)/mim-etsi --suite $(SUITE) $(ARGS)
 
 .PHONY: proof
 proof: binaries ## The tests at an API server with all waits as long as in use: ten idle minutes, one look a minute
