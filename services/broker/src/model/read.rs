@@ -351,6 +351,12 @@ pub fn expanded_name(context: &Context, name: &str) -> Result<String, Refusal> {
             "{name:?} is not a name: a letter, then letters, digits and _, or an IRI"
         ));
     }
+    // Their meaning is a keyword of JSON-LD, which is no IRI.
+    if keeps_its_name(name) {
+        return refuse(format!(
+            "{name} is a word of JSON-LD, so nothing can be called so"
+        ));
+    }
     let iri = context.expand(name).into_owned();
     if !is_uri(&iri) {
         return refuse(format!(

@@ -339,6 +339,7 @@ async fn wrong_parameters_are_refused_with_the_right_type() {
         ("type=T&idPattern=(a%7B100%7D)%7B100%7D", "BadRequestData"),
         ("type=1T", "BadRequestData"),
         ("type=T&attrs=a-b", "BadRequestData"),
+        ("attrs=id,type", "BadRequestData"),
         ("type=T&q=%00", "BadRequestData"),
         ("type=T&q=%ff", "BadRequestData"),
         (

@@ -59,6 +59,7 @@ async fn row_broker_bodies_that_cannot_be_are_refused() {
         ),
         (&whole("1").replace("\"A\"", "\"A B\""), "BadRequestData"),
         (&whole("1").replace("\"A\"", "[]"), "BadRequestData"),
+        (&whole("1").replace("\"A\"", "\"type\""), "BadRequestData"),
         (&whole("1").replace("\"p\"", "\"p-q\""), "BadRequestData"),
         (&whole("1").replace("Property", "Unknown"), "BadRequestData"),
         (&whole("1").replace("\"p\"", "\"location\""), "BadRequestData"),
