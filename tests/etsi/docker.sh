@@ -3,11 +3,20 @@
 # one user where its configuration asks for a password; `rm` ends it. Nothing else is ever asked for.
 here=$(dirname "$0")
 stop() {
-  if [ -f "$here/pid" ]; then kill "$(cat "$here/pid")" 2>/dev/null; rm -f "$here/pid"; fi
+  [ -f "$here/pid" ] || return 0
+  pid=$(cat "$here/pid")
+  rm -f "$here/pid"
+  kill "$pid" 2>/dev/null
+  # The next one needs its ports.
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    grep -q '^State:.[RSD]' "/proc/$pid/status" 2>/dev/null || return 0
+    sleep 0.1
+  done
 }
 case " $* " in
 *" rm "*) stop ;;
 *" run "*)
+  stop
   PATH="$PATH:/usr/sbin"
   anonymous=true
   case " $* " in *CONF=mosquitto_with_user.conf*) anonymous=false ;; esac
