@@ -84,6 +84,10 @@ impl Robot {
         }
         let of_suite = suite.join(".venv/bin/robot");
         let program = match program {
+            // It is started in the suite's folder.
+            Some(program) if program.components().count() > 1 => {
+                std::path::absolute(program).unwrap_or_else(|_| program.to_owned())
+            }
             Some(program) => program.to_owned(),
             None if of_suite.is_file() => of_suite,
             None => PathBuf::from("robot"),
