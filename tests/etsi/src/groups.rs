@@ -9,6 +9,8 @@ pub struct Group {
     pub name: &'static str,
     /// Its folder below `TP/NGSI-LD`.
     pub folder: &'static str,
+    /// Whether each of its files needs a robot of its own: they set global variables, which one file leaves to the next.
+    pub file_by_file: bool,
 }
 
 /// All of them, in the order in which they are run. `ContextSource` and `DistributedOperations` are not among them:
@@ -46,11 +48,18 @@ pub const GROUPS: [Group; 12] = [
         "ContextInformation/Consumption/TemporalEntity",
     ),
     group("Subscription", "ContextInformation/Subscription"),
-    group("jsonldContext", "jsonldContext"),
+    Group {
+        file_by_file: true,
+        ..group("jsonldContext", "jsonldContext")
+    },
 ];
 
 const fn group(name: &'static str, folder: &'static str) -> Group {
-    Group { name, folder }
+    Group {
+        name,
+        folder,
+        file_by_file: false,
+    }
 }
 
 /// Those that the user asked for; all where nothing was said.

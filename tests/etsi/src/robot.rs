@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::groups::Group;
 use crate::{mosquitto, network};
 use serde::Deserialize;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -129,10 +130,47 @@ impl Robot {
 
     /// Runs a group against the broker at this address.
     pub fn run(&self, group: &Group, api: SocketAddr, out: &Path) -> Result<Vec<Case>> {
+        let folder = Path::new("TP/NGSI-LD").join(group.folder);
+        let mosquitto = mosquitto::Docker::instead()?;
+        let mut run = Run {
+            robot: self,
+            group: group.name,
+            api,
+            path: mosquitto.path(),
+            cases: Vec::new(),
+        };
+        if !group.file_by_file {
+            run.add(&folder, out)?;
+            return Ok(run.cases);
+        }
+        for file in files(&self.suite, &folder)? {
+            let out = out.join(file.file_stem().unwrap_or_default());
+            std::fs::create_dir_all(&out).map_err(|source| Error::Write {
+                path: out.clone(),
+                source,
+            })?;
+            run.add(&file, &out)?;
+        }
+        Ok(run.cases)
+    }
+}
+
+/// A group on its way.
+struct Run<'a> {
+    robot: &'a Robot,
+    group: &'static str,
+    api: SocketAddr,
+    path: OsString,
+    cases: Vec<Case>,
+}
+
+impl Run<'_> {
+    /// Runs the cases of a file or folder of the suite.
+    fn add(&mut self, what: &Path, out: &Path) -> Result<()> {
         let console = out.join("console.txt");
         let result = out.join("output.json");
         let no_result = |why: String| Error::NoResult {
-            group: group.name,
+            group: self.group,
             why,
             console: console.clone(),
         };
@@ -143,60 +181,75 @@ impl Robot {
                 source,
             })?;
         }
-        let mosquitto = mosquitto::Docker::instead()?;
-        let status = self
-            .start(group, api, out, &console, &mosquitto)
-            .and_then(|child| wait(child).map_err(no_result))?;
+        let status = wait(self.start(what, out, &console)?).map_err(no_result)?;
         let text =
             std::fs::read_to_string(&result).map_err(|error| no_result(format!("{status}, {error}")))?;
         let output = parse(&text).map_err(no_result)?;
-        match output
+        let missing = output
             .errors
             .iter()
-            .find(|error| error.message.contains("ing library "))
-        {
-            Some(error) => Err(self.unusable(error.message.clone())),
-            None => Ok(output.cases()),
+            .find(|error| error.message.contains("ing library "));
+        if let Some(error) = missing {
+            return Err(self.robot.unusable(error.message.clone()));
         }
+        output.suite.cases(&mut self.cases);
+        Ok(())
     }
 
-    fn start(
-        &self,
-        group: &Group,
-        api: SocketAddr,
-        out: &Path,
-        console: &Path,
-        mosquitto: &mosquitto::Docker,
-    ) -> Result<Child> {
+    fn start(&self, what: &Path, out: &Path, console: &Path) -> Result<Child> {
         let write = |source| Error::Write {
             path: console.to_owned(),
             source,
         };
         let said = std::fs::File::create(console).map_err(write)?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&self.robot.program);
         command
-            .current_dir(&self.suite)
-            .args(["--name", group.name, "--runemptysuite", "--consolecolors", "off"])
+            .current_dir(&self.robot.suite)
+            .args(["--name", self.group, "--runemptysuite", "--consolecolors", "off"])
             .args(["--output", "output.json", "--log", "log.html", "--report", "NONE"])
             .arg("--outputdir")
             .arg(out);
-        if let Some(case) = &self.case {
+        if let Some(case) = &self.robot.case {
             command.args(["--test", &format!("*{case}*")]);
         }
-        for (name, value) in variables(api) {
+        for (name, value) in variables(self.api) {
             command.args(["--variable", &format!("{name}:{value}")]);
         }
         command
-            .arg(format!("TP/NGSI-LD/{}", group.folder))
-            .env("PATH", mosquitto.path())
+            .arg(what)
+            .env("PATH", &self.path)
             // The suite's folder is not ours, and its calls stay on this machine.
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("NO_PROXY", "*")
             .stdin(Stdio::null())
             .stderr(said.try_clone().map_err(write)?)
             .stdout(said);
-        command.spawn().map_err(|error| self.unusable(error.to_string()))
+        command
+            .spawn()
+            .map_err(|error| self.robot.unusable(error.to_string()))
     }
+}
+
+/// The suite's files below a folder of it, in robot's order.
+fn files(suite: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = |source| Error::Read {
+        path: suite.join(folder),
+        source,
+    };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(suite.join(folder)).map_err(read)? {
+        names.push(folder.join(entry.map_err(read)?.file_name()));
+    }
+    names.sort();
+    let mut found = Vec::new();
+    for name in names {
+        if suite.join(&name).is_dir() {
+            found.extend(files(suite, &name)?);
+        } else if name.extension().is_some_and(|of| of == "robot") {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 /// The suite's variables, as in its `resources/variables.py`, that name where things are. The ports are the suite's own.
@@ -233,14 +286,6 @@ fn parse(text: &str) -> std::result::Result<Output, String> {
     serde_json::from_str(text).map_err(|error| format!("output.json cannot be read: {error}"))
 }
 
-impl Output {
-    fn cases(self) -> Vec<Case> {
-        let mut cases = Vec::new();
-        self.suite.cases(&mut cases);
-        cases
-    }
-}
-
 impl Suite {
     /// A name that was there before is followed by the file in which it stands again.
     fn cases(self, found: &mut Vec<Case>) {
@@ -271,7 +316,8 @@ mod tests {
             "errors": [{"message": "Importing library 'X' failed", "level": "ERROR"}]}"#;
         let output = parse(text).unwrap();
         assert_eq!(output.errors.len(), 1);
-        let cases = output.cases();
+        let mut cases = Vec::new();
+        output.suite.cases(&mut cases);
         let seen: Vec<_> = cases.iter().map(|c| (&*c.name, c.status, &*c.message)).collect();
         assert_eq!(
             seen,
@@ -281,6 +327,22 @@ mod tests {
                 ("2_1 Two", Status::Fail, "500 != 200"),
                 ("2_2 Three", Status::NotRun, "")
             ]
+        );
+    }
+
+    #[test]
+    fn the_files_of_a_group_are_found_in_all_its_folders() {
+        let suite = tempfile::tempdir().unwrap();
+        for folder in ["g/b", "g/a"] {
+            std::fs::create_dir_all(suite.path().join(folder)).unwrap();
+        }
+        for file in ["g/b/2.robot", "g/b/1.robot", "g/a/3.robot", "g/a/__init__.py"] {
+            std::fs::write(suite.path().join(file), "").unwrap();
+        }
+        let found = files(suite.path(), Path::new("g")).unwrap();
+        assert_eq!(
+            found,
+            ["g/a/3.robot", "g/b/1.robot", "g/b/2.robot"].map(PathBuf::from)
         );
     }
 
