@@ -42,6 +42,9 @@ struct RunArguments {
     /// The configuration file; followed as it changes.
     #[arg(long, env = "MIM_CONFIG", default_value = "/etc/mim/broker/broker.yaml")]
     config: PathBuf,
+    /// Folder of the files that the configuration names as preloaded contexts; followed as they change.
+    #[arg(long, env = "MIM_CONTEXTS", default_value = "/etc/mim/contexts")]
+    contexts: PathBuf,
     /// Folder with host, port, dbname, username and password of the database; followed as it changes.
     #[arg(long, env = "MIM_DATABASE", default_value = "/etc/mim/database")]
     database: PathBuf,
@@ -114,6 +117,7 @@ fn settings(arguments: RunArguments) -> Settings {
         listen: arguments.listen,
         health_listen: arguments.health_listen,
         config: arguments.config,
+        contexts: arguments.contexts,
         places: Places {
             database: arguments.database,
             ca: arguments.database_ca,

@@ -159,7 +159,13 @@ impl Arrival {
     /// The context of a request without a body: that of the Link header, or the core context.
     pub async fn link_context(&self) -> Result<Arc<Context>, Problem> {
         let url = context_link(&self.head.headers)?;
-        Ok(self.app.contexts.of_link(url.as_deref()).await?)
+        let context = self.app.contexts.of_link(self.tenant, url.as_deref()).await;
+        context.map_err(|error| self.problem(error))
+    }
+
+    /// What a client is told of an error, by the edition of the standard that the broker is to follow.
+    pub fn problem(&self, error: impl Into<Problem>) -> Problem {
+        error.into().by(&self.app.compatibility.borrow())
     }
 
     /// Reads the body as JSON.
@@ -212,7 +218,10 @@ impl Arrival {
             (Sent::LdJson, Some(_)) if context_link(&self.head.headers)?.is_some() => Err(Problem::bad_data(
                 "the context is in the body and in a Link header; send one",
             )),
-            (Sent::LdJson, Some(own)) => Ok(self.app.contexts.of_body(own).await?),
+            (Sent::LdJson, Some(own)) => {
+                let context = self.app.contexts.of_body(self.tenant, own).await;
+                context.map_err(|error| self.problem(error))
+            }
         }
     }
 

@@ -5,6 +5,8 @@ pub mod attributes;
 pub mod batch;
 pub mod body;
 pub mod call;
+pub mod compatibility;
+pub mod contexts;
 pub mod entities;
 pub mod front;
 pub mod page;
@@ -15,6 +17,7 @@ pub mod query;
 pub mod reply;
 pub mod types;
 
+use crate::api::compatibility::Compatibility;
 use crate::api::problem::{ErrorType, Problem};
 use crate::context::cache::Contexts;
 use crate::memory::Rooms;
@@ -27,6 +30,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, patch, post};
 use http::Request;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// What every operation needs. Cheap to clone.
 #[derive(Clone)]
@@ -39,16 +43,25 @@ pub struct App {
     pub rooms: Arc<Rooms>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
+    /// What editions of the standard disagree on.
+    pub compatibility: watch::Receiver<Compatibility>,
 }
 
 impl App {
     /// Puts the parts together.
-    pub fn new(store: Store, contexts: Arc<Contexts>, rooms: Arc<Rooms>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        store: Store,
+        contexts: Arc<Contexts>,
+        rooms: Arc<Rooms>,
+        metrics: Arc<Metrics>,
+        compatibility: watch::Receiver<Compatibility>,
+    ) -> Self {
         Self {
             store,
             contexts,
             rooms,
             metrics,
+            compatibility,
         }
     }
 }
@@ -84,6 +97,14 @@ pub fn router(app: App) -> Router {
         .route("/ngsi-ld/v1/entityOperations/merge", post(batch::merge))
         .route("/ngsi-ld/v1/entityOperations/delete", post(batch::delete))
         .route("/ngsi-ld/v1/entityOperations/query", post(later))
+        .route(
+            "/ngsi-ld/v1/jsonldContexts",
+            get(contexts::list).post(contexts::add),
+        )
+        .route(
+            "/ngsi-ld/v1/jsonldContexts/{id}",
+            get(contexts::serve).delete(contexts::delete),
+        )
         .route("/ngsi-ld/v1/types", get(types::list))
         .route("/ngsi-ld/v1/types/{type}", get(types::one));
     for collection in [
@@ -91,7 +112,6 @@ pub fn router(app: App) -> Router {
         "subscriptions",
         "csourceRegistrations",
         "csourceSubscriptions",
-        "jsonldContexts",
         "temporal/entities",
         "entityMaps",
         "temporal/entityMaps",

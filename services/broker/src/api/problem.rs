@@ -1,5 +1,6 @@
 //! Errors as NGSI-LD tells them (clause 5.5.3, 6.3.2): a type, a title, a sentence.
 
+use crate::api::compatibility::Compatibility;
 use crate::context::ContextError;
 use crate::model::Refusal;
 use crate::model::change::AttributeError;
@@ -66,7 +67,7 @@ impl ErrorType {
         }
     }
 
-    /// The status that belongs to the type.
+    /// The status that belongs to the type in the newest edition of the standard.
     fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest | Self::BadRequestData => StatusCode::BAD_REQUEST,
@@ -74,7 +75,7 @@ impl ErrorType {
             Self::ResourceNotFound | Self::NonexistentTenant => StatusCode::NOT_FOUND,
             Self::OperationNotSupported => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooComplexQuery | Self::TooManyResults => StatusCode::FORBIDDEN,
-            Self::LdContextNotAvailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LdContextNotAvailable => StatusCode::GATEWAY_TIMEOUT,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -117,6 +118,17 @@ impl Problem {
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
+    }
+
+    /// As the edition of the standard has it that the broker is to follow.
+    #[must_use]
+    pub fn by(self, compatibility: &Compatibility) -> Self {
+        match self.kind {
+            ErrorType::LdContextNotAvailable => {
+                self.with_status(compatibility.context_not_available_status.into())
+            }
+            _ => self,
+        }
     }
 
     /// A wrong method, with those that are right.
@@ -178,7 +190,10 @@ impl IntoResponse for Problem {
         if let Some(allow) = self.allow.and_then(|a| HeaderValue::try_from(a).ok()) {
             headers.insert(ALLOW, allow);
         }
-        if self.status.is_server_error() && self.status != StatusCode::SERVICE_UNAVAILABLE {
+        if self.status.is_server_error()
+            && self.status != StatusCode::SERVICE_UNAVAILABLE
+            && self.kind != ErrorType::LdContextNotAvailable
+        {
             tracing::error!(detail = %self.detail, "a request failed inside the broker");
         }
         response
@@ -207,6 +222,7 @@ impl From<ContextError> for Problem {
                 Self::new(ErrorType::LdContextNotAvailable, error.to_string())
             }
             ContextError::Invalid(_) => Self::bad_data(error.to_string()),
+            ContextError::Store(error) => error.into(),
         }
     }
 }

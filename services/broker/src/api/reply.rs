@@ -29,10 +29,18 @@ pub fn no_content() -> Response {
 }
 
 /// An entity was created.
+#[must_use]
 pub fn created(id: &str) -> Response {
+    created_at(format!(
+        "/ngsi-ld/v1/entities/{}",
+        utf8_percent_encode(id, SEGMENT)
+    ))
+}
+
+/// Something was created, and is at this path.
+pub fn created_at(location: String) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::CREATED;
-    let location = format!("/ngsi-ld/v1/entities/{}", utf8_percent_encode(id, SEGMENT));
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
     }

@@ -1,155 +1,232 @@
-//! Finds contexts: built in, compiled before, or fetched through the guard.
+//! Finds contexts: built in, compiled before, or compiled from documents of this broker and from elsewhere.
 //!
-//! Everything is bounded: documents and compiled contexts in number and in the memory they take, those in use too;
-//! fetches at a time; includes in depth and number. A document is fetched once however many requests wait for it; a
-//! failure is remembered for a few seconds; a document that was had once is kept while refreshing it fails.
+//! Everything is bounded: compiled contexts in number and in the memory they take, those in use too; includes in depth
+//! and number.
+//!
+//! **All replicas mean the same.** A copy in memory is used for [`VALID`] after the database was asked for its epoch, and
+//! then the epoch is asked for again, once for all requests that wait; another epoch empties the memory. Who changes
+//! something (deletes a context, fetches one anew) writes it with a new epoch, waits for [`VALID`], and only then answers:
+//! no replica can still have the old copy. So a change costs who makes it half a second, and all others two small queries
+//! a second at most, instead of one with each request. A context that was just made is found at once: what is not in
+//! memory is always looked for in the database.
 
 use crate::context::bounded::Bounded;
 use crate::context::compile::Terms;
+use crate::context::documents::{Documents, Sources};
 use crate::context::fetch::Fetch;
-use crate::context::{Context, ContextError, core};
+use crate::context::preloaded::Preloaded;
+use crate::context::shelf::Shelf;
+use crate::context::uses::{Part, Uses};
+use crate::context::{Context, ContextError, core, locked};
 use crate::memory::Rooms;
 use crate::memory::room::Held;
 use crate::model::json::Json;
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::store::{StoreError, TenantId};
+use futures::future::BoxFuture;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use url::Url;
 
-const MAX_DOCUMENTS: usize = 512;
-/// How much memory kept documents take. One that alone takes more is fetched again each time.
-const MAX_DOCUMENT_MEMORY: usize = 16 * 1024 * 1024;
+/// How long copies in memory are good after the epoch was asked for.
+pub const VALID: Duration = Duration::from_millis(500);
+/// The path of contexts of this broker, whatever host and prefix a gateway puts before it.
+pub const OWN_PATH: &str = "/ngsi-ld/v1/jsonldContexts/";
+
 const MAX_COMPILED: usize = 512;
 /// An @context in a body that is longer than this is compiled each time.
 const MAX_KEY: usize = 16 * 1024;
 /// The longest URL of a context, in bytes.
-const MAX_URL: usize = 2048;
-/// How many documents are fetched at a time: each may take 4 MiB, and a thread for the look-up of its name, which goes
-/// on after the request for it has given up.
-const FETCHES: usize = 8;
-/// How long to wait for one's turn to fetch.
-const TURN: Duration = Duration::from_secs(4);
-/// How many values a document may have; a context with the most terms has some 150,000. A parsed value takes up to a
-/// hundred bytes.
-const MAX_VALUES: usize = 200_000;
+pub const MAX_URL: usize = 2048;
 /// How many objects and URLs an @context may bring in, all levels together, and how many levels.
 const MAX_PARTS: usize = 64;
 const MAX_LEVELS: usize = 8;
 /// How long all parts of a context may take together.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// When a document is fetched again.
-const FRESH: Duration = Duration::from_hours(1);
 /// When a compiled context is put together again from its documents.
 const COMPILED_FRESH: Duration = Duration::from_mins(5);
-/// How long a failure answers for the next requests too.
-const FAILED: Duration = Duration::from_secs(5);
-
-type Outcome = Result<Arc<Json>, ContextError>;
-
-enum Document {
-    Flying(Shared<BoxFuture<'static, Outcome>>),
-    Had { document: Arc<Json>, at: Instant },
-    Failed { error: ContextError, at: Instant },
-}
 
 struct Compiled {
     context: Arc<Context>,
     at: Instant,
 }
 
+struct Cache {
+    compiled: Bounded<Compiled>,
+    /// Counts how often everything was forgotten: what was begun before is not kept after.
+    generation: u64,
+}
+
+/// The epoch of what is in memory.
+#[derive(Clone, Copy)]
+struct Agreed {
+    epoch: i64,
+    asked: Instant,
+}
+
 /// The contexts of this process. Cheap to share.
 pub struct Contexts {
-    documents: Arc<Mutex<Bounded<Document>>>,
-    compiled: Mutex<Bounded<Compiled>>,
-    fetch: Mutex<Arc<dyn Fetch>>,
-    turns: Arc<Turns>,
+    documents: Arc<Documents>,
+    cache: Mutex<Cache>,
+    agreed: Mutex<Option<Agreed>>,
+    /// Held while the epoch is asked for.
+    asking: tokio::sync::Mutex<()>,
+    uses: Uses,
+    /// Held while uses are written.
+    writing: tokio::sync::Mutex<()>,
+    shelf: Arc<dyn Shelf>,
     rooms: Arc<Rooms>,
 }
 
-/// Who may fetch, and then who may parse: a document being parsed takes several times its bytes.
-struct Turns {
-    fetch: Semaphore,
-    parse: Semaphore,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing panics under these locks; if it did, the maps would still be maps.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Contexts {
-    /// An empty cache that fetches as told.
-    pub fn new(fetch: Arc<dyn Fetch>, rooms: Arc<Rooms>) -> Self {
+    /// An empty cache that fetches as told; `guard` says which addresses that may reach.
+    pub fn new(fetch: Arc<dyn Fetch>, guard: &str, shelf: Arc<dyn Shelf>, rooms: Arc<Rooms>) -> Self {
+        let sources = Sources {
+            fetch,
+            guard: guard.into(),
+            preloaded: Arc::default(),
+        };
         Self {
-            documents: Arc::new(Mutex::new(Bounded::new(MAX_DOCUMENTS, MAX_DOCUMENT_MEMORY))),
-            compiled: Mutex::new(Bounded::new(MAX_COMPILED, rooms.contexts.size())),
-            fetch: Mutex::new(fetch),
-            turns: Arc::new(Turns {
-                fetch: Semaphore::new(FETCHES),
-                parse: Semaphore::new(1),
+            documents: Arc::new(Documents::new(sources, Arc::clone(&shelf))),
+            cache: Mutex::new(Cache {
+                compiled: Bounded::new(MAX_COMPILED, rooms.contexts.size()),
+                generation: 0,
             }),
+            agreed: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            uses: Uses::default(),
+            writing: tokio::sync::Mutex::default(),
+            shelf,
             rooms,
         }
     }
 
     /// Fetches with another guard from now on; what was had or refused under the old one is forgotten.
-    pub fn fetch_with(&self, fetch: Arc<dyn Fetch>) {
-        *locked(&self.fetch) = fetch;
-        locked(&self.documents).clear();
-        locked(&self.compiled).clear();
+    pub fn fetch_with(&self, fetch: Arc<dyn Fetch>, guard: &str) {
+        self.documents.change(|sources| {
+            sources.fetch = fetch;
+            sources.guard = guard.into();
+        });
+        self.forget_compiled();
+    }
+
+    /// Has these contexts without fetching them from now on.
+    pub fn preload(&self, preloaded: Preloaded) {
+        self.documents
+            .change(|sources| sources.preloaded = Arc::new(preloaded));
+        self.forget_compiled();
+    }
+
+    /// Whether the context of this URL is preloaded.
+    #[must_use]
+    pub fn is_preloaded(&self, url: &str) -> bool {
+        self.documents.is_preloaded(url)
     }
 
     /// The context of a Link header; `None` is the core context.
-    pub async fn of_link(&self, url: Option<&str>) -> Result<Arc<Context>, ContextError> {
+    pub async fn of_link(&self, tenant: TenantId, url: Option<&str>) -> Result<Arc<Context>, ContextError> {
         match url {
             None => Ok(Context::core()),
-            Some(url) => self.of(&Json::string(url), Some(url)).await,
+            Some(url) => self.of(tenant, &Json::string(url), Some(url)).await,
         }
     }
 
     /// The context of a body.
-    pub async fn of_body(&self, context: &Json) -> Result<Arc<Context>, ContextError> {
-        self.of(context, None).await
+    pub async fn of_body(&self, tenant: TenantId, context: &Json) -> Result<Arc<Context>, ContextError> {
+        self.of(tenant, context, None).await
     }
 
-    async fn of(&self, context: &Json, link: Option<&str>) -> Result<Arc<Context>, ContextError> {
+    /// Counts a use of one of the tenant's contexts.
+    pub fn note(&self, tenant: TenantId, part: Part) {
+        self.uses.add(tenant, &[part]);
+    }
+
+    /// Writes the uses that were counted until now. What cannot be written is counted with the next.
+    pub async fn write_uses(&self) -> Result<(), StoreError> {
+        // Who comes later waits for what is being written: it is not there yet.
+        let _writing = self.writing.lock().await;
+        let used = self.uses.take();
+        if used.is_empty() {
+            return Ok(());
+        }
+        let written = self.shelf.count_uses(&used).await;
+        if written.is_err() {
+            self.uses.give_back(used);
+        }
+        written
+    }
+
+    /// Fetches a document anew, for all replicas. Where that fails the old one stays. [`Self::spread`] comes after it.
+    pub async fn reload(&self, url: &str) -> Result<(), ContextError> {
+        self.documents.reload(&absolute(url, None)?).await
+    }
+
+    /// Comes back when no replica has a copy any more from before a change with a new epoch.
+    pub async fn spread(&self) {
+        self.forget();
+        tokio::time::sleep(VALID).await;
+    }
+
+    async fn of(
+        &self,
+        tenant: TenantId,
+        context: &Json,
+        link: Option<&str>,
+    ) -> Result<Arc<Context>, ContextError> {
+        if names_others(context) {
+            self.agree().await?;
+        }
         let mut key = context.to_text();
         key.push(if link.is_some() { 'L' } else { 'B' });
-        if let Some(known) = locked(&self.compiled).get(&key)
-            && known.at.elapsed() < COMPILED_FRESH
-        {
-            return Ok(Arc::clone(&known.context));
-        }
-        let mut gathered = Gathered {
-            terms: Terms::default(),
-            parts: 0,
+        let known = self.known(&key).or_else(|| self.known(&of_tenant(&key, tenant)));
+        let context = match known {
+            Some(known) => known,
+            None => self.compile(tenant, context, link, key).await?,
         };
+        self.uses.add(tenant, context.parts());
+        Ok(context)
+    }
+
+    fn known(&self, key: &str) -> Option<Arc<Context>> {
+        let mut cache = locked(&self.cache);
+        let known = cache.compiled.get(key)?;
+        (known.at.elapsed() < COMPILED_FRESH).then(|| Arc::clone(&known.context))
+    }
+
+    async fn compile(
+        &self,
+        tenant: TenantId,
+        context: &Json,
+        link: Option<&str>,
+        key: String,
+    ) -> Result<Arc<Context>, ContextError> {
+        let unavailable = |why: String| ContextError::Unavailable {
+            url: link.unwrap_or("of the body").to_owned(),
+            why,
+        };
+        let generation = locked(&self.cache).generation;
+        let mut gathered = Gathered::of(tenant);
         let gathering = self.gather(context, None, 0, &mut gathered);
         tokio::time::timeout(PATIENCE, gathering)
             .await
-            .map_err(|_| ContextError::Unavailable {
-                url: link.unwrap_or("of the body").to_owned(),
-                why: format!("its parts did not come within {} s", PATIENCE.as_secs()),
-            })??;
-        let Terms { iris, prefixes, .. } = gathered.terms;
-        let context = Context::new(iris, &prefixes, link.map(str::to_owned));
+            .map_err(|_| unavailable(format!("its parts did not come within {} s", PATIENCE.as_secs())))??;
+        let Gathered {
+            terms,
+            made_of,
+            is_tenants,
+            ..
+        } = gathered;
+        let Terms { iris, prefixes, .. } = terms;
+        let context = Context::new(iris, &prefixes, link.map(str::to_owned)).made_of(made_of);
+        let key = if is_tenants { of_tenant(&key, tenant) } else { key };
         let weight = context.weight() + key.len();
-        let room = self.room(weight).ok_or_else(|| ContextError::Unavailable {
-            url: link.unwrap_or("of the body").to_owned(),
-            why: "too many large contexts are in use at the moment".to_owned(),
-        })?;
+        let room = self
+            .room(weight)
+            .ok_or_else(|| unavailable("too many large contexts are in use at the moment".to_owned()))?;
         let context = Arc::new(context.within(room));
-        if key.len() <= MAX_KEY {
-            locked(&self.compiled).set(
-                key,
-                Compiled {
-                    context: Arc::clone(&context),
-                    at: Instant::now(),
-                },
-                weight,
-            );
+        let mut cache = locked(&self.cache);
+        if key.len() <= MAX_KEY && cache.generation == generation {
+            let (context, at) = (Arc::clone(&context), Instant::now());
+            cache.compiled.set(key, Compiled { context, at }, weight);
         }
         Ok(context)
     }
@@ -160,10 +237,43 @@ impl Contexts {
             if let Ok(room) = self.rooms.contexts.try_take(weight) {
                 return Some(room);
             }
-            if !locked(&self.compiled).remove_oldest() {
+            if !locked(&self.cache).compiled.remove_oldest() {
                 return None;
             }
         }
+    }
+
+    fn forget(&self) {
+        self.documents.forget();
+        self.forget_compiled();
+    }
+
+    fn forget_compiled(&self) {
+        let mut cache = locked(&self.cache);
+        cache.generation += 1;
+        cache.compiled.clear();
+    }
+
+    /// Comes back when what is in memory is as good as what is in the database.
+    async fn agree(&self) -> Result<(), ContextError> {
+        if self.agrees() {
+            return Ok(());
+        }
+        let _asking = self.asking.lock().await;
+        if self.agrees() {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        let epoch = self.shelf.epoch().await.map_err(ContextError::Store)?;
+        let before = locked(&self.agreed).replace(Agreed { epoch, asked });
+        if before.is_some_and(|before| before.epoch != epoch) {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    fn agrees(&self) -> bool {
+        locked(&self.agreed).is_some_and(|agreed| agreed.asked.elapsed() < VALID)
     }
 
     fn gather<'a>(
@@ -174,12 +284,7 @@ impl Contexts {
         gathered: &'a mut Gathered,
     ) -> BoxFuture<'a, Result<(), ContextError>> {
         Box::pin(async move {
-            gathered.parts += 1;
-            if gathered.parts > MAX_PARTS || level > MAX_LEVELS {
-                return Err(ContextError::Invalid(format!(
-                    "it includes itself, more than {MAX_PARTS} parts or more than {MAX_LEVELS} levels"
-                )));
-            }
+            gathered.count(level)?;
             match part {
                 Json::Object(members) => gathered.terms.add(members),
                 Json::Array(items) => {
@@ -194,98 +299,115 @@ impl Contexts {
                     if core::is_core(url.as_str()) {
                         return Ok(());
                     }
-                    let document = self.document(&url).await?;
+                    let document = self.document(&url, gathered).await?;
                     self.gather(&document, Some(&url), level + 1, gathered).await
                 }
-                other => Err(ContextError::Invalid(format!(
-                    "{} is neither a URL, an object nor an array",
-                    other.kind()
-                ))),
+                other => Err(neither(other)),
             }
         })
     }
 
-    async fn document(&self, url: &Url) -> Outcome {
-        let flying = {
-            let mut documents = locked(&self.documents);
-            match documents.get(url.as_str()) {
-                Some(Document::Had { document, at }) => {
-                    let had = Arc::clone(document);
-                    if at.elapsed() >= FRESH {
-                        // The old one serves until the next one is there.
-                        *at = Instant::now();
-                        drop(documents);
-                        drop(self.start(url, Some(Arc::clone(&had))));
-                    }
-                    return Ok(had);
-                }
-                Some(Document::Failed { error, at }) if at.elapsed() < FAILED => return Err(error.clone()),
-                Some(Document::Flying(flying)) => flying.clone(),
-                Some(Document::Failed { .. }) | None => {
-                    let flying = self.start(url, None);
-                    documents.set(url.as_str().to_owned(), Document::Flying(flying.clone()), 0);
-                    flying
-                }
+    /// The document behind a URL: a preloaded one, one that this broker keeps for the tenant, or one from elsewhere.
+    async fn document(&self, url: &Url, gathered: &mut Gathered) -> Result<Arc<Json>, ContextError> {
+        if !self.is_preloaded(url.as_str())
+            && let Some(id) = own_id(url.as_str())
+        {
+            gathered.is_tenants = true;
+            if let Some(own) = self.documents.own(gathered.tenant, url, id).await? {
+                gathered.note(Part::Own(id.into()));
+                return Ok(own);
             }
-        };
-        flying.await
-    }
-
-    /// Starts to fetch in a task of its own, which ends whether or not a request waits for it.
-    fn start(&self, url: &Url, old: Option<Arc<Json>>) -> Shared<BoxFuture<'static, Outcome>> {
-        let (url, fetch, documents, turns) = (
-            url.clone(),
-            Arc::clone(&locked(&self.fetch)),
-            Arc::clone(&self.documents),
-            Arc::clone(&self.turns),
-        );
-        let task = tokio::spawn(async move {
-            let fetched = fetched(&*fetch, &turns, &url).await;
-            let (state, weight) = match (&fetched, old) {
-                (Ok(document), _) => (
-                    Document::Had {
-                        document: Arc::clone(document),
-                        at: Instant::now(),
-                    },
-                    memory(document),
-                ),
-                (Err(error), Some(document)) => {
-                    tracing::warn!(%error, "an @context could not be refreshed; the one from before is used on");
-                    let weight = memory(&document);
-                    (
-                        Document::Had {
-                            document,
-                            at: Instant::now(),
-                        },
-                        weight,
-                    )
-                }
-                (Err(error), None) => (
-                    Document::Failed {
-                        error: error.clone(),
-                        at: Instant::now(),
-                    },
-                    1,
-                ),
-            };
-            locked(&documents).set(url.as_str().to_owned(), state, weight + url.as_str().len());
-            fetched
-        });
-        let outcome = async move {
-            task.await.unwrap_or_else(|_| {
-                Err(ContextError::Unavailable {
-                    url: String::new(),
-                    why: "the broker is stopping".to_owned(),
-                })
-            })
-        };
-        outcome.boxed().shared()
+        }
+        let document = self.documents.get(url).await?;
+        gathered.note(Part::Url(url.as_str().into()));
+        Ok(document)
     }
 }
 
+/// What is put together of an @context and everything that it includes.
 struct Gathered {
+    tenant: TenantId,
     terms: Terms,
     parts: usize,
+    made_of: Vec<Part>,
+    /// Whether it may be something else for another tenant.
+    is_tenants: bool,
+}
+
+impl Gathered {
+    fn of(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            terms: Terms::default(),
+            parts: 0,
+            made_of: Vec::new(),
+            is_tenants: false,
+        }
+    }
+
+    fn count(&mut self, level: usize) -> Result<(), ContextError> {
+        self.parts += 1;
+        if self.parts > MAX_PARTS || level > MAX_LEVELS {
+            return Err(ContextError::Invalid(format!(
+                "it includes itself, more than {MAX_PARTS} parts or more than {MAX_LEVELS} levels"
+            )));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, part: Part) {
+        if !self.made_of.contains(&part) {
+            self.made_of.push(part);
+        }
+    }
+}
+
+/// Checks what can be checked of an @context that is to be kept, without fetching anything: what it says itself is
+/// allowed, and what it names is a URL.
+pub fn check(context: &Json) -> Result<(), ContextError> {
+    // Nothing of it is looked for, so whose it is does not matter.
+    check_part(context, 0, &mut Gathered::of(TenantId(0)))
+}
+
+fn check_part(part: &Json, level: usize, gathered: &mut Gathered) -> Result<(), ContextError> {
+    gathered.count(level)?;
+    match part {
+        Json::Object(members) => gathered.terms.add(members),
+        Json::Array(items) => items
+            .iter()
+            .try_for_each(|item| check_part(item, level + 1, gathered)),
+        Json::String(text) => absolute(text, None).map(drop),
+        other => Err(neither(other)),
+    }
+}
+
+fn neither(other: &Json) -> ContextError {
+    ContextError::Invalid(format!(
+        "{} is neither a URL, an object nor an array",
+        other.kind()
+    ))
+}
+
+/// Whether more is needed than what is built in and what stands there.
+fn names_others(context: &Json) -> bool {
+    match context {
+        Json::String(text) => !core::is_core(text),
+        Json::Array(items) => items.iter().any(names_others),
+        _ => false,
+    }
+}
+
+/// The key of a context that is a tenant's own.
+fn of_tenant(key: &str, tenant: TenantId) -> String {
+    format!("{key}{}", tenant.0)
+}
+
+/// The id in the URL of a context that this broker may keep. Ids are random, so another broker's are never taken for it.
+#[must_use]
+pub fn own_id(url: &str) -> Option<&str> {
+    let (_, id) = url.rsplit_once(OWN_PATH)?;
+    let is_id = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    is_id.then_some(id)
 }
 
 fn absolute(text: &str, base: Option<&Url>) -> Result<Url, ContextError> {
@@ -302,59 +424,6 @@ fn absolute(text: &str, base: Option<&Url>) -> Result<Url, ContextError> {
         )));
     }
     Ok(url)
-}
-
-/// Fetches a document and keeps what its `@context` says; all else of it is dropped.
-async fn fetched(fetch: &dyn Fetch, turns: &Turns, url: &Url) -> Outcome {
-    let unavailable = |why: String| ContextError::Unavailable {
-        url: url.to_string(),
-        why,
-    };
-    let Ok(Ok(_turn)) = tokio::time::timeout(TURN, turns.fetch.acquire()).await else {
-        return Err(unavailable(
-            "too many other contexts are being fetched at the moment".to_owned(),
-        ));
-    };
-    let bytes = fetch.fetch(url).await.map_err(unavailable)?;
-    let _turn = turns.parse.acquire().await;
-    inner(&bytes)
-        .map(Arc::new)
-        .map_err(|why| ContextError::Invalid(format!("the document at {url} {why}")))
-}
-
-/// The value of the member `@context` of a document, or why there is none.
-fn inner(bytes: &[u8]) -> Result<Json, String> {
-    if bytes.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count() > MAX_VALUES {
-        return Err(format!("has more than {MAX_VALUES} values"));
-    }
-    let members = match Json::parse(bytes) {
-        Ok(Json::Object(members)) => members,
-        Ok(other) => return Err(format!("is {}, not a JSON object", other.kind())),
-        Err(error) => return Err(format!("is not a JSON object: {error}")),
-    };
-    let found = members.into_iter().find(|(name, _)| name == "@context");
-    found
-        .map(|(_, context)| context)
-        .ok_or_else(|| "has no @context member".to_owned())
-}
-
-/// How many bytes of memory a value takes, roughly.
-fn memory(json: &Json) -> usize {
-    /// A value in its array or object, and what an allocation adds.
-    const VALUE: usize = 48;
-    /// What the name of a member adds to its length.
-    const NAME: usize = 40;
-    VALUE
-        + match json {
-            Json::Null | Json::Bool(_) => 0,
-            Json::Number(text) => text.len(),
-            Json::String(text) => text.len(),
-            Json::Array(items) => items.iter().map(memory).sum(),
-            Json::Object(members) => members
-                .iter()
-                .map(|(name, value)| name.len() + NAME + memory(value))
-                .sum(),
-        }
 }
 
 #[cfg(test)]

@@ -2,23 +2,39 @@
 //!
 //! * [`core`]: the core context, as data;
 //! * [`compile`]: from @context documents to a [`Context`];
-//! * [`cache`]: finds, fetches and keeps contexts; the only part that waits.
+//! * [`cache`]: finds and keeps compiled contexts, and sees to it that all replicas mean the same by them;
+//! * [`documents`]: what they are compiled from: files ([`preloaded`]), what was fetched before, what is fetched now
+//!   ([`fetch`]);
+//! * [`shelf`]: what replicas share; [`uses`]: how often contexts are used.
+//!
+//! [`cache`] and [`documents`] are the only parts that wait.
 
 pub mod bounded;
 pub mod cache;
 pub mod compile;
 pub mod core;
+pub mod documents;
 pub mod fetch;
 mod prefixes;
+pub mod preloaded;
+pub mod shelf;
+pub mod uses;
 
 use crate::context::prefixes::Prefixes;
+use crate::context::uses::Part;
 use crate::memory::room::Held;
+use crate::store::StoreError;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// Nothing panics under the locks of contexts; if it did, the maps would still be maps.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Why a context cannot be used. Both name the context, never what a server answered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ContextError {
     /// It could not be had: `LdContextNotAvailable`.
     #[error("the @context {url} could not be had: {why}")]
@@ -31,6 +47,9 @@ pub enum ContextError {
     /// It is there, but not a context NGSI-LD allows: `BadRequestData`.
     #[error("the @context cannot be used: {0}")]
     Invalid(String),
+    /// The database did not say whether what is known of it still holds.
+    #[error(transparent)]
+    Store(StoreError),
 }
 
 struct Core {
@@ -72,6 +91,8 @@ pub struct Context {
     link: Option<String>,
     /// See [`Context::longest`].
     longest: usize,
+    /// What it was made of.
+    parts: Box<[Part]>,
     /// The room that it takes.
     room: Held,
 }
@@ -117,8 +138,22 @@ impl Context {
             prefixes,
             link,
             longest: longest.max(core::DEFAULT_VOCABULARY.len()),
+            parts: Box::default(),
             room: Held::default(),
         }
+    }
+
+    /// Says what it was made of.
+    #[must_use]
+    pub fn made_of(mut self, parts: Vec<Part>) -> Self {
+        self.parts = parts.into_boxed_slice();
+        self
+    }
+
+    /// The contexts that it was made of, each as often as it is named.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// Keeps the room that the context takes for as long as anybody has the context.
@@ -138,7 +173,8 @@ impl Context {
             .iter()
             .map(|(term, iri)| 2 * (term.len() + iri.len()) + OF_TERM)
             .sum();
-        terms + self.prefixes.weight() + self.link().len()
+        let parts: usize = self.parts.iter().map(Part::weight).sum();
+        terms + parts + self.prefixes.weight() + self.link().len()
     }
 
     /// The length in bytes of the longest IRI that a term or the default vocabulary gives to a name, but for the

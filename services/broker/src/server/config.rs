@@ -1,6 +1,8 @@
-//! `broker.yaml`: the tenants and the guard of outgoing calls; followed as it changes.
+//! `broker.yaml`: the tenants, the guard of outgoing calls, preloaded contexts and more; followed as it changes.
 
 use crate::api::call::is_tenant_name;
+use crate::api::compatibility::Compatibility;
+use crate::context::preloaded::Entry;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::num::NonZeroU16;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How often the file is looked at. The kubelet refreshes a mounted ConfigMap about once a minute.
-const LOOK: Duration = Duration::from_secs(1);
+pub const LOOK: Duration = Duration::from_secs(1);
 
 /// The configuration. Unknown members are ignored, so that an older broker runs beside a newer operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -24,6 +26,10 @@ pub struct Config {
     pub egress: Egress,
     /// The database.
     pub database: Database,
+    /// Contexts that are files and never fetched.
+    pub contexts: Vec<Entry>,
+    /// What editions of the standard disagree on.
+    pub compatibility: Compatibility,
 }
 
 /// Who makes tenants.
@@ -50,6 +56,21 @@ pub struct Database {
 pub struct Egress {
     /// Private ranges that may be reached.
     pub allowed_private_cidrs: Vec<IpNet>,
+}
+
+impl Egress {
+    /// The same as a text: what was fetched under one is not used under another.
+    #[must_use]
+    pub fn guard(&self) -> String {
+        let mut ranges: Vec<String> = self
+            .allowed_private_cidrs
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        ranges.join(",")
+    }
 }
 
 /// Why the file cannot be used.
@@ -116,6 +137,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_order_of_ranges_makes_no_other_guard() {
+        let guard = |text: &str| parse(text).unwrap().egress.guard();
+        assert_eq!(
+            guard("egress: {allowedPrivateCidrs: [10.0.0.0/8, 10.9.0.0/16, 10.0.0.0/8]}"),
+            guard("egress: {allowedPrivateCidrs: [10.9.0.0/16, 10.0.0.0/8]}")
+        );
+        assert_ne!(guard("egress: {allowedPrivateCidrs: [10.0.0.0/8]}"), guard(""));
+    }
+
+    #[test]
     fn the_file_has_tenants_and_egress_and_may_have_more() {
         let config = parse(
             "tenants: [a, b-1]\negress: {allowedPrivateCidrs: [10.0.0.0/8], other: 1}\ndatabase: {connections: 3}\nfuture: {x: 1}\n",
@@ -125,6 +156,14 @@ mod tests {
         assert_eq!(config.egress.allowed_private_cidrs.len(), 1);
         assert_eq!(config.database.connections.map(NonZeroU16::get), Some(3));
         assert!(parse("database: {connections: 0}").is_err());
+        assert_eq!(
+            parse("contexts: [{url: \"https://c.example/a\", file: maps/a, other: 1}]")
+                .unwrap()
+                .contexts
+                .len(),
+            1
+        );
+        assert!(parse("compatibility: {contextNotAvailableStatus: 500}").is_err());
         assert_eq!(parse("").unwrap(), Config::default());
         assert!(parse("tenants: [\"a b\"]").is_err());
         assert!(parse("tenants: 5").is_err());

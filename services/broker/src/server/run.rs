@@ -1,8 +1,10 @@
 //! `mim-broker run`: puts the parts together and runs them until SIGTERM.
 
 use crate::api::App;
+use crate::api::compatibility::Compatibility;
 use crate::api::front::Front;
-use crate::context::cache::Contexts;
+use crate::context::cache::{self, Contexts};
+use crate::context::preloaded::Preloaded;
 use crate::memory::{Rooms, limit};
 use crate::server::config::{self, Config, TenantCreation};
 use crate::server::health::{self, Health};
@@ -33,6 +35,8 @@ pub struct Settings {
     pub health_listen: SocketAddr,
     /// `broker.yaml`.
     pub config: PathBuf,
+    /// The folder of preloaded contexts.
+    pub contexts: PathBuf,
     /// Where the database's settings are.
     pub places: Places,
     /// How many connections to the database.
@@ -52,15 +56,16 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let (config_tx, config) = watch::channel(first);
     tokio::spawn(config::follow(settings.config.clone(), config_tx));
     let rooms = Arc::new(Rooms::of(limit::of_this_process()));
-    let contexts = Arc::new(Contexts::new(
-        Arc::new(egress(&config.borrow())),
-        Arc::clone(&rooms),
-    ));
-    tokio::spawn(follow_egress(Arc::clone(&contexts), config.clone()));
-
-    let store = store(&settings, config, Arc::clone(&rooms));
+    let store = store(&settings, config.clone(), Arc::clone(&rooms));
+    let contexts = contexts(&settings, &config, &store, &rooms).await;
     let metrics = Arc::new(Metrics::default());
-    let app = App::new(store, contexts, rooms, Arc::clone(&metrics));
+    let app = App::new(
+        store,
+        Arc::clone(&contexts),
+        rooms,
+        Arc::clone(&metrics),
+        compatibility(config),
+    );
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
     // Health has an end of its own that never comes: it answers as long as the process is there.
@@ -88,7 +93,100 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     draining.store(true, Ordering::Relaxed);
     tokio::time::sleep(settings.drain_delay).await;
     stop.send_replace(true);
-    serving.await.map_err(|e| e.to_string())
+    let served = serving.await.map_err(|e| e.to_string());
+    // What is counted and cannot be written now is lost.
+    let _ = contexts.write_uses().await;
+    served
+}
+
+/// The contexts, with all that follows files and settings running.
+async fn contexts(
+    settings: &Settings,
+    config: &watch::Receiver<Config>,
+    store: &Store,
+    rooms: &Arc<Rooms>,
+) -> Arc<Contexts> {
+    let first = config.borrow().clone();
+    let contexts = Arc::new(Contexts::new(
+        Arc::new(egress(&first)),
+        &first.egress.guard(),
+        Arc::new(store.clone()),
+        Arc::clone(rooms),
+    ));
+    let mut preloaded = preloaded(settings, &first);
+    preloaded.look().await;
+    contexts.preload(preloaded.clone());
+    tokio::spawn(follow_egress(Arc::clone(&contexts), config.clone()));
+    tokio::spawn(follow_preloaded(
+        Arc::clone(&contexts),
+        settings.clone(),
+        config.clone(),
+        preloaded,
+    ));
+    tokio::spawn(write_uses(Arc::clone(&contexts)));
+    contexts
+}
+
+fn preloaded(settings: &Settings, config: &Config) -> Preloaded {
+    let (preloaded, wrong) = Preloaded::of(&settings.contexts, &config.contexts);
+    for why in wrong {
+        tracing::warn!(%why, "a preloaded context cannot be used");
+    }
+    preloaded
+}
+
+/// Looks at the files of preloaded contexts, and at their list, for ever.
+async fn follow_preloaded(
+    contexts: Arc<Contexts>,
+    settings: Settings,
+    config: watch::Receiver<Config>,
+    mut preloaded: Preloaded,
+) {
+    let mut list = config.borrow().contexts.clone();
+    let mut told = Vec::new();
+    loop {
+        let missing: Vec<String> = preloaded.missing().into_iter().map(str::to_owned).collect();
+        if missing != told && !missing.is_empty() {
+            tracing::warn!(
+                ?missing,
+                "preloaded contexts have no file; they are used on as long as they are in memory"
+            );
+        }
+        told = missing;
+        tokio::time::sleep(config::LOOK).await;
+        let new = config.borrow().contexts.clone();
+        let news = new != list;
+        if news {
+            list = new;
+            preloaded = self::preloaded(&settings, &config.borrow().clone());
+        }
+        if preloaded.look().await || news {
+            tracing::info!(contexts = preloaded.len(), "the preloaded contexts changed");
+            contexts.preload(preloaded.clone());
+        }
+    }
+}
+
+/// Writes how often contexts are used, for ever. As often as copies of contexts end: who deletes one can then be sure that
+/// no replica still counts uses from before.
+async fn write_uses(contexts: Arc<Contexts>) {
+    loop {
+        tokio::time::sleep(cache::VALID / 2).await;
+        if let Err(error) = contexts.write_uses().await {
+            tracing::debug!(%error, "uses of contexts are written later");
+        }
+    }
+}
+
+/// What editions disagree on, alone.
+fn compatibility(mut config: watch::Receiver<Config>) -> watch::Receiver<Compatibility> {
+    let (sender, receiver) = watch::channel(config.borrow_and_update().compatibility);
+    tokio::spawn(async move {
+        while config.changed().await.is_ok() {
+            sender.send_replace(config.borrow_and_update().compatibility);
+        }
+    });
+    receiver
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
@@ -112,7 +210,7 @@ async fn follow_egress(contexts: Arc<Contexts>, mut config: watch::Receiver<Conf
     while config.changed().await.is_ok() {
         let new = config.borrow_and_update().clone();
         if new.egress != current {
-            contexts.fetch_with(Arc::new(egress(&new)));
+            contexts.fetch_with(Arc::new(egress(&new)), &new.egress.guard());
             current = new.egress;
         }
     }

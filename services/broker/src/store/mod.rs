@@ -7,11 +7,12 @@
 //! * [`statistics`]: those that queries are planned by, where there are none yet;
 //! * [`tenants`]: whose data there is;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
-//! * [`entities`], [`batch`], [`search`], [`types`]: the operations. One round trip per read, one transaction per write;
+//! * [`entities`], [`batch`], [`search`], [`types`], [`contexts`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
 
 pub mod batch;
 pub mod connect;
+pub mod contexts;
 pub mod entities;
 pub mod keeper;
 pub mod migrate;

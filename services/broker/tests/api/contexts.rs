@@ -72,7 +72,7 @@ async fn row_broker_contexts_that_cannot_be_had_or_used_say_which() {
         let answer = read(url).await;
         assert_eq!(
             (answer.status, answer.error().as_str()),
-            (503, "LdContextNotAvailable"),
+            (504, "LdContextNotAvailable"),
             "{url}"
         );
     }

@@ -51,6 +51,8 @@ impl Broker {
             ])
             .arg("--config")
             .arg(config.path().join("broker.yaml"))
+            .arg("--contexts")
+            .arg(config.path())
             .arg("--database")
             .arg(database.secret.path())
             .arg("--database-ca")

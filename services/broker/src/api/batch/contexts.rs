@@ -18,12 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const MAX_CONTEXTS: usize = 24 * 1024 * 1024;
 
 /// What came of the contexts of a batch.
-#[derive(Default)]
 pub struct BatchContexts {
     /// By the text of `@context`; empty for items without one.
     found: HashMap<String, Result<Arc<Context>, Problem>>,
     /// Whether some were left out because the others take all the memory they may.
     too_many: bool,
+    /// What is told of those that did not come in time.
+    late: Problem,
 }
 
 impl BatchContexts {
@@ -38,10 +39,7 @@ impl BatchContexts {
             None if self.too_many => Err(Problem::bad_data(
                 "the contexts of this batch are larger than those of one batch may be; send entities with the same context together",
             )),
-            None => Err(Problem::new(
-                ErrorType::LdContextNotAvailable,
-                "the contexts of this batch did not all come in time",
-            )),
+            None => Err(self.late.clone()),
         }
     }
 
@@ -63,7 +61,14 @@ fn context_key(item: &Json) -> String {
 /// Resolves each context once, several at a time, and all of them within a time that a client can wait.
 pub async fn contexts(call: &Arrival, items: &[Json], sent: Sent) -> BatchContexts {
     let distinct: HashMap<String, &Json> = items.iter().map(|item| (context_key(item), item)).collect();
-    let mut contexts = BatchContexts::default();
+    let mut contexts = BatchContexts {
+        found: HashMap::new(),
+        too_many: false,
+        late: call.problem(Problem::new(
+            ErrorType::LdContextNotAvailable,
+            "the contexts of this batch did not all come in time",
+        )),
+    };
     let waiting: Vec<_> = distinct
         .into_iter()
         .map(|(key, item)| resolve(call, key, item, sent))
