@@ -10,7 +10,7 @@ use crate::api::reply;
 use crate::context::Context;
 use crate::model::Refusal;
 use crate::model::entity::Entity;
-use crate::query::{Selection, geo, pattern, q, sql, types};
+use crate::query::{Selection, geo, pattern, q, scope, sql, types};
 use crate::store::rows::Sizes;
 use crate::store::search::Page;
 use crate::store::{StoreError, weight};
@@ -27,6 +27,7 @@ const QUERY: Known = Known {
         "idPattern",
         "attrs",
         "q",
+        "scopeQ",
         "georel",
         "geometry",
         "coordinates",
@@ -43,7 +44,6 @@ const QUERY: Known = Known {
         "pick",
         "omit",
         "lang",
-        "scopeQ",
         "orderBy",
         "orderFrom",
         "orderGeometry",
@@ -170,6 +170,11 @@ pub fn selection(call: &Call, context: &Context, attrs: Vec<String>) -> Result<(
         params.get("geoproperty"),
         context,
     )?;
+    // A plus that was not percent-encoded comes as a blank, which no scope has.
+    let scope = params
+        .get("scopeQ")
+        .map(|text| scope::parse(&text.replace(' ', "+")));
+    let scope = scope.transpose()?;
     let local = params.flag("local")?;
     let names_attribute = q.as_ref().is_some_and(q::Query::names_an_attribute);
     let restricted = types.is_some() || local || geo.is_some() || names_attribute || !attrs.is_empty();
@@ -180,6 +185,7 @@ pub fn selection(call: &Call, context: &Context, attrs: Vec<String>) -> Result<(
         attrs,
         q,
         geo,
+        scope,
     };
     Ok((selection, restricted))
 }

@@ -45,13 +45,18 @@ pub fn is_name(text: &str) -> bool {
 #[must_use]
 pub fn is_scope(text: &str) -> bool {
     text.len() <= MAX_IRI
-        && text.strip_prefix('/').is_some_and(|levels| {
-            levels.split('/').all(|l| {
-                !l.is_empty()
-                    && l.chars()
-                        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
-            })
-        })
+        && text
+            .strip_prefix('/')
+            .is_some_and(|levels| levels.split('/').all(is_scope_level))
+}
+
+/// Whether the text may be one level of a scope.
+#[must_use]
+pub fn is_scope_level(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 /// Whether the text is a `DateTime` of the standard: UTC, ends in `Z`, seconds, a fraction of 1 to 6 digits.

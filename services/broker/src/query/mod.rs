@@ -3,17 +3,20 @@
 //! * [`q`]: the query language of clause 4.9;
 //! * [`types`]: the type selection language of clause 4.17;
 //! * [`geo`]: geo-queries of clause 4.10;
+//! * [`scope`]: the scope query language of clause 4.19;
 //! * [`pattern`]: regular expressions that both PostgreSQL and the broker understand alike;
 //! * [`sql`]: from all of these to statements.
 
 pub mod geo;
 pub mod pattern;
 pub mod q;
+pub mod scope;
 pub mod sql;
 pub mod types;
 
 use crate::query::geo::GeoQuery;
 use crate::query::q::Query;
+use crate::query::scope::ScopeQuery;
 use crate::query::types::TypeSelection;
 
 /// Everything a query asks for; what is absent does not restrict. Names are IRIs.
@@ -31,4 +34,6 @@ pub struct Selection {
     pub q: Option<Query>,
     /// The area.
     pub geo: Option<GeoQuery>,
+    /// The scopes.
+    pub scope: Option<ScopeQuery>,
 }

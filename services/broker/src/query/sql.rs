@@ -10,6 +10,7 @@ use crate::model::terms;
 use crate::query::Selection;
 use crate::query::geo::{GeoQuery, GeoRelation};
 use crate::query::q::{Operand, Order, Part, Path, Query, System, Term, Test, Value};
+use crate::query::scope::{ScopePattern, ScopeQuery};
 use crate::query::types::TypeSelection;
 use crate::store::TenantId;
 use crate::store::rows::{Sizes, columns_of};
@@ -193,6 +194,10 @@ impl Builder {
             let condition = self.geo(geo);
             conditions.push(condition);
         }
+        if let Some(scope) = &selection.scope {
+            let condition = self.scope(scope);
+            conditions.push(condition);
+        }
         if let Some(q) = &selection.q {
             let condition = self.query(q);
             conditions.push(condition);
@@ -210,6 +215,35 @@ impl Builder {
             TypeSelection::And(parts) => all(&parts.iter().map(|p| self.types(p)).collect::<Vec<_>>()),
             TypeSelection::Or(parts) => any(&parts.iter().map(|p| self.types(p)).collect::<Vec<_>>()),
         }
+    }
+
+    fn scope(&mut self, query: &ScopeQuery) -> String {
+        match query {
+            ScopeQuery::And(parts) => all(&parts.iter().map(|p| self.scope(p)).collect::<Vec<_>>()),
+            ScopeQuery::Or(parts) => any(&parts.iter().map(|p| self.scope(p)).collect::<Vec<_>>()),
+            ScopeQuery::One(pattern) => self.scope_like(pattern),
+        }
+    }
+
+    fn scope_like(&mut self, pattern: &ScopePattern) -> String {
+        let ScopePattern { levels, below } = pattern;
+        if levels.is_empty() {
+            return "cardinality(e.scope) > 0".to_owned();
+        }
+        let test = match pattern.named() {
+            None => format!("s.x collate \"C\" ~ {}", self.text(&pattern.expression())),
+            Some(named) => {
+                let same = self.text(&named);
+                if !below {
+                    return format!("{same} = any(e.scope)");
+                }
+                format!(
+                    "s.x = {same} or starts_with(s.x, {})",
+                    self.text(&format!("{named}/"))
+                )
+            }
+        };
+        format!("exists (select 1 from unnest(e.scope) s(x) where {test})")
     }
 
     fn geo(&mut self, geo: &GeoQuery) -> String {

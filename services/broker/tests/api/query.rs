@@ -186,6 +186,53 @@ async fn types_ids_patterns_and_attributes_select() {
 }
 
 #[tokio::test]
+async fn scopes_select() {
+    let broker = broker_with(&[
+        json!({"scope": "/Madrid/Gardens/ParqueNorte"}),
+        json!({"scope": ["/Madrid/Gardens/ParqueNorte", "/CompanyA/OrganizationB/UnitC"]}),
+        json!({"scope": "/Madrid"}),
+        json!({"scope": "/Madrid.2/Gardens"}),
+        json!({"scope": "/Madridx2/Gardens/Sur-1"}),
+        json!({}),
+    ])
+    .await;
+    for (scopes, expected) in [
+        ("/Madrid/Gardens/ParqueNorte", vec![1, 2]),
+        ("/Madrid/Gardens", vec![]),
+        ("/Madrid/+/ParqueNorte", vec![1, 2]),
+        ("/+/Gardens", vec![4]),
+        ("/+/+/+", vec![1, 2, 5]),
+        ("/Madrid/#", vec![1, 2, 3]),
+        ("/Madrid.2/#", vec![4]),
+        ("/Madrid.2/+", vec![4]),
+        ("/+/Gardens/#", vec![1, 2, 4, 5]),
+        ("/CompanyA/#", vec![2]),
+        ("/#", vec![1, 2, 3, 4, 5]),
+        (
+            "/Madrid/Gardens/ParqueNorte;/CompanyA/OrganizationB/UnitC",
+            vec![2],
+        ),
+        ("/Madrid,/CompanyA/#", vec![2, 3]),
+        ("/Madrid|/CompanyA/#", vec![2, 3]),
+        ("/Madrid/#;(/CompanyA/#|/Madrid)", vec![2, 3]),
+        ("/None/#", vec![]),
+    ] {
+        let query = format!("type=T&scopeQ={}", encoded(scopes));
+        assert_eq!(found(&broker, &query).await, expected, "{scopes}");
+    }
+    // Not encoded, a plus is a blank to who reads forms.
+    assert_eq!(found(&broker, "type=T&scopeQ=/+/Gardens").await, [4]);
+    for bad in ["", "Madrid", "/Madrid;", "/#/x", "/a b/c", "(/a", "/a'"] {
+        let answer = broker
+            .get(&format!("/entities?type=T&scopeQ={}", encoded(bad)))
+            .await;
+        assert_eq!(answer.error(), "BadRequestData", "{bad}");
+    }
+    let alone = broker.get("/entities?scopeQ=/Madrid").await;
+    assert_eq!(alone.error(), "BadRequestData");
+}
+
+#[tokio::test]
 async fn areas_select_by_the_index() {
     let point = |x: f64, y: f64| json!({"location": {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [x, y]}}});
     let mut members: Vec<_> = vec![
