@@ -3,17 +3,23 @@
 use crate::api::App;
 use crate::api::accept::{Media, OFFERED_ENTITIES, negotiate};
 use crate::api::call::Call;
-use crate::api::params::{Known, Params};
+use crate::api::linked::add_linked;
+use crate::api::page::PageWriter;
+use crate::api::params::Known;
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
 use crate::model::change;
-use crate::model::entity::{Entity, LOCATION};
+use crate::model::entity::Entity;
 use crate::model::expansion::expanded_size;
+use crate::model::linked::Unlinked;
 use crate::model::merge::{self, Manner};
 use crate::model::names::is_uri;
-use crate::model::read::{Nulls, Reader, expanded_name};
+use crate::model::read::{Nulls, Reader};
 use crate::model::render::{Representation, View};
+use crate::model::view::Shape;
+use crate::model::view::asked::Asked;
+use crate::query::q::Reading;
 use crate::query::types::{self, TypeSelection};
 use crate::store::entities::Changed;
 use axum::body::Body;
@@ -21,7 +27,6 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use http::Request;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
 
 /// Options of reads.
 pub const READ_OPTIONS: &[&str] = &["normalized", "concise", "keyValues", "simplified", "sysAttrs"];
@@ -42,8 +47,8 @@ const MERGE: Known = Known {
     options: &["normalized", "concise", "keyValues", "simplified"],
 };
 const RETRIEVE: Known = Known {
-    names: &["attrs", "type", "options", "format", "geometryProperty", "local"],
-    later: &[
+    names: &[
+        "attrs",
         "pick",
         "omit",
         "lang",
@@ -51,10 +56,15 @@ const RETRIEVE: Known = Known {
         "join",
         "joinLevel",
         "containedBy",
-        "entityMap",
+        "type",
+        "options",
+        "format",
+        "geometryProperty",
         "jsonKeys",
         "expandValues",
+        "local",
     ],
+    later: &["entityMap", "entityMapLifetime"],
     options: READ_OPTIONS,
 };
 
@@ -107,57 +117,34 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
 pub struct Showing {
     /// The media type.
     pub media: Media,
-    /// The attributes to show, by IRI.
-    pub only: Option<BTreeSet<String>>,
-    /// The IRI of the attribute that becomes the geometry of a Feature.
-    pub geometry: String,
+    /// What the client wishes of their shape.
+    pub shape: Shape,
     /// Whether the context is told in a Link header.
     pub link: bool,
 }
 
 impl Showing {
-    /// Reads `Accept`, `attrs` and `geometryProperty`.
-    pub fn of(call: &Call, context: &Context) -> Result<Self, Problem> {
+    /// Reads `Accept`, and the wishes of the client.
+    pub fn of(call: &Call, asked: &Asked<'_>, context: &Context) -> Result<Self, Problem> {
         let media = negotiate(&call.head.headers, &OFFERED_ENTITIES)?;
-        let params = &call.params;
-        let only = match params.get("attrs") {
-            None => None,
-            Some(_) => Some(
-                params
-                    .list("attrs")
-                    .into_iter()
-                    .map(|n| expanded_name(context, n))
-                    .collect::<Result<BTreeSet<_>, _>>()?,
-            ),
-        };
-        let geometry = match params.get("geometryProperty") {
-            None => LOCATION.to_owned(),
-            Some(_) if media != Media::GeoJson => {
-                return Err(Problem::bad_data(
-                    "geometryProperty is for application/geo+json only",
-                ));
-            }
-            Some(name) => expanded_name(context, name)?,
-        };
+        if asked.geometry_property.is_some() && media != Media::GeoJson {
+            return Err(Problem::bad_data(
+                "geometryProperty is for application/geo+json only",
+            ));
+        }
         let link = media == Media::Json
             || (media == Media::GeoJson && reply::prefers_plain_body(&call.head.headers));
         Ok(Self {
             media,
-            only,
-            geometry,
+            shape: Shape::of(asked, context)?,
             link,
         })
     }
 
     /// The view for the renderer.
-    pub fn view<'a>(&'a self, params: &Params, context: &'a Context) -> Result<View<'a>, Problem> {
-        Ok(View {
-            context,
-            representation: params.representation()?,
-            sys_attrs: params.option("sysAttrs"),
-            only: self.only.as_ref(),
-            with_context: !self.link,
-        })
+    #[must_use]
+    pub fn view<'a>(&'a self, context: &'a Context) -> View<'a> {
+        View::new(context, &self.shape, !self.link)
     }
 }
 
@@ -170,35 +157,47 @@ pub async fn retrieve(
     let (call, _) = Call::begin(app, request, &RETRIEVE)?;
     checked_id(&id)?;
     let context = call.link_context().await?;
-    let showing = Showing::of(&call, &context)?;
-    let view = showing.view(&call.params, &context)?;
+    let showing = Showing::of(&call, &call.params.asked()?, &context)?;
+    // Without a q they say nothing, but they may not be wrong.
+    let (expand_values, json_keys) = (call.params.items("expandValues"), call.params.items("jsonKeys"));
+    Reading::of(&context, expand_values.as_deref(), json_keys.as_deref())?;
+    call.params.flag("local")?;
     let types = Meant::of(&call, &context)?;
-    let (entity, room) = call
-        .app
-        .store
-        .retrieve(call.tenant, &id)
-        .await?
-        .ok_or_else(|| no_entity(&id))?;
+    let found = call.app.store.retrieve(call.tenant, &id).await?;
+    let (entity, room) = found.ok_or_else(|| no_entity(&id))?;
     if !types.is(&entity.types) {
         return Err(no_entity(&id));
     }
-    if showing
-        .only
-        .as_ref()
-        .is_some_and(|only| !entity.attributes.keys().any(|iri| only.contains(iri)))
+    let attrs = showing.shape.attrs.as_ref();
+    let view = showing.view(&context);
+    if attrs.is_some_and(|attrs| !attrs.iter().any(|iri| entity.attributes.contains_key(iri)))
+        || !view.shows_something(&entity, &[showing.shape.shown()])
     {
         return Err(Problem::not_found(format!(
-            "the entity {id} has none of the attributes asked for"
+            "the entity {id} has nothing of what was asked for"
         )));
     }
-    let mut body = String::with_capacity(1024);
-    match showing.media {
-        Media::GeoJson => view.feature(&entity, &showing.geometry, &mut body),
-        _ => view.entity(&entity, &mut body),
-    }
-    drop(entity);
-    let body = reply::roomed(body, &call.app.rooms.answers).await?;
-    drop(room);
+    let answers = &call.app.rooms.answers;
+    let body = if showing.shape.join.is_some() {
+        let mut writer = PageWriter::single(view, &showing, answers);
+        let mut whole = writer.add(&entity);
+        drop((entity, room));
+        if whole {
+            whole = add_linked(&call.app.store, call.tenant, &mut writer).await?;
+        }
+        writer.finish(whole)?
+    } else {
+        let mut body = String::with_capacity(1024);
+        let shown = [showing.shape.shown()];
+        match showing.media {
+            Media::GeoJson => view.feature(&entity, &shown, &mut body, &mut Unlinked),
+            _ => view.entity(&entity, &shown, &mut body, &mut Unlinked),
+        }
+        drop(entity);
+        let body = reply::roomed(body, answers).await?;
+        drop(room);
+        body
+    };
     Ok(reply::read(showing.media, body, &context, showing.link))
 }
 

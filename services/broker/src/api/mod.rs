@@ -9,6 +9,7 @@ pub mod compatibility;
 pub mod contexts;
 pub mod entities;
 pub mod front;
+pub mod linked;
 pub mod page;
 pub mod params;
 pub mod problem;
@@ -96,7 +97,7 @@ pub fn router(app: App) -> Router {
         .route("/ngsi-ld/v1/entityOperations/update", post(batch::update))
         .route("/ngsi-ld/v1/entityOperations/merge", post(batch::merge))
         .route("/ngsi-ld/v1/entityOperations/delete", post(batch::delete))
-        .route("/ngsi-ld/v1/entityOperations/query", post(later))
+        .route("/ngsi-ld/v1/entityOperations/query", post(query::query_by_body))
         .route(
             "/ngsi-ld/v1/jsonldContexts",
             get(contexts::list).post(contexts::add),

@@ -1,8 +1,8 @@
 //! Query parameters: decoded once, checked against what the operation knows.
 
 use crate::api::problem::{ErrorType, Problem};
-use crate::model::names::is_uri;
-use crate::model::render::Representation;
+use crate::model::view::Representation;
+use crate::model::view::asked::Asked;
 use percent_encoding::percent_decode_str;
 
 /// The largest page.
@@ -107,30 +107,41 @@ impl Params {
         }
     }
 
-    /// A comma list of URIs.
-    pub fn uris(&self, name: &str) -> Result<Vec<String>, Problem> {
-        let uris = self.list(name);
-        match uris.iter().find(|u| !is_uri(u)) {
-            Some(bad) => Err(Problem::bad_data(format!("{name}: {bad:?} is not a URI"))),
-            None => Ok(uris.into_iter().map(str::to_owned).collect()),
-        }
+    /// The items of a comma list; `None` where the parameter is absent.
+    #[must_use]
+    pub fn items(&self, name: &str) -> Option<Vec<&str>> {
+        self.get(name).map(|value| value.split(',').collect())
+    }
+
+    /// What is wished of the shape of the answer.
+    pub fn asked(&self) -> Result<Asked<'_>, Problem> {
+        Ok(Asked {
+            representation: self.representation()?,
+            sys_attrs: self.option("sysAttrs"),
+            attrs: self.items("attrs"),
+            pick: self.get("pick").map(|text| vec![text]),
+            omit: self.get("omit").map(|text| vec![text]),
+            lang: self.get("lang"),
+            datasets: self.items("datasetId"),
+            join: self.get("join"),
+            join_level: self.get("joinLevel").map(Into::into),
+            contained_by: self.items("containedBy"),
+            geometry_property: self.get("geometryProperty"),
+        })
     }
 
     /// The representation; `format` wins over `options` (clause 6.3.7).
     pub fn representation(&self) -> Result<Representation, Problem> {
-        let named = |name: &str| match name {
-            "normalized" => Some(Representation::Normalized),
-            "concise" => Some(Representation::Concise),
-            "keyValues" | "simplified" => Some(Representation::Simplified),
-            _ => None,
-        };
         if let Some(format) = self.get("format") {
-            return named(format).ok_or_else(|| Problem::invalid(format!("there is no format {format:?}")));
+            return Representation::named(format).ok_or_else(|| {
+                let format: String = format.chars().take(60).collect();
+                Problem::invalid(format!("there is no format {format:?}"))
+            });
         }
         Ok(self
             .list("options")
             .into_iter()
-            .find_map(named)
+            .find_map(Representation::named)
             .unwrap_or_default())
     }
 

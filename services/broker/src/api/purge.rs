@@ -9,12 +9,13 @@ use crate::api::App;
 use crate::api::call::Call;
 use crate::api::params::Known;
 use crate::api::problem::Problem;
-use crate::api::query::{selection, too_slow};
+use crate::api::query::{sought, too_slow};
 use crate::api::reply;
 use crate::context::Context;
 use crate::model::change::{Reduction, reduce};
 use crate::model::entity::Entity;
 use crate::model::read::expanded_name;
+use crate::model::view::Shape;
 use crate::query::Selection;
 use crate::query::sql::{self, Among};
 use crate::store::StoreError;
@@ -38,11 +39,12 @@ const PURGE: Known = Known {
         "geometry",
         "coordinates",
         "geoproperty",
+        "scopeQ",
         "keep",
         "drop",
         "local",
     ],
-    later: &["scopeQ", "csf"],
+    later: &["csf"],
     options: &[],
 };
 
@@ -56,7 +58,11 @@ pub async fn purge(State(app): State<App>, request: Request<Body>) -> Result<Res
     let (call, _) = Call::begin(app, request, &PURGE)?;
     let context = call.link_context().await?;
     let attrs = names(&call, "attrs", &context)?.into_iter().flatten().collect();
-    let (selection, restricted) = selection(&call, &context, attrs)?;
+    let selection = Selection {
+        attrs,
+        ..sought(&call.params).read(&Shape::default(), &context)?
+    };
+    let restricted = selection.is_restricted() || call.params.flag("local")?;
     let reduction = reduction(&call, &context)?;
     // By ids alone no entity goes; some attributes of entities that are named may.
     if !restricted && (reduction.is_none() || call.params.get("id").is_none()) {

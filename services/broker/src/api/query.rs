@@ -1,16 +1,23 @@
-//! `GET /entities` (clause 5.7.2).
+//! `GET /entities` and `POST /entityOperations/query` (clauses 5.7.2, 6.4 and 6.23).
 
 use crate::api::App;
+use crate::api::accept::Media;
 use crate::api::call::Call;
 use crate::api::entities::{READ_OPTIONS, Showing};
+use crate::api::linked::add_linked;
 use crate::api::page::PageWriter;
-use crate::api::params::Known;
+use crate::api::params::{Known, Params};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
-use crate::model::Refusal;
 use crate::model::entity::Entity;
-use crate::query::{Selection, geo, pattern, q, scope, sql, types};
+use crate::model::json::Json;
+use crate::model::view::asked::{Asked, text, texts};
+use crate::model::{Refusal, refuse};
+use crate::query::Selection;
+use crate::query::order::{self, Ordering, Texts};
+use crate::query::sought::{Selector, Sought};
+use crate::query::sql::{self, Window};
 use crate::store::rows::Sizes;
 use crate::store::search::Page;
 use crate::store::{StoreError, weight};
@@ -26,12 +33,38 @@ const QUERY: Known = Known {
         "type",
         "idPattern",
         "attrs",
+        "pick",
+        "omit",
+        "lang",
+        "datasetId",
+        "join",
+        "joinLevel",
+        "containedBy",
         "q",
         "scopeQ",
+        "expandValues",
+        "jsonKeys",
         "georel",
         "geometry",
         "coordinates",
         "geoproperty",
+        "geometryProperty",
+        "orderBy",
+        "orderFrom",
+        "orderGeometry",
+        "collation",
+        "limit",
+        "offset",
+        "count",
+        "options",
+        "format",
+        "local",
+    ],
+    later: &["csf", "entityMap", "entityMapLifetime", "splitEntities"],
+    options: READ_OPTIONS,
+};
+const QUERY_BY_BODY: Known = Known {
+    names: &[
         "geometryProperty",
         "limit",
         "offset",
@@ -40,78 +73,187 @@ const QUERY: Known = Known {
         "format",
         "local",
     ],
-    later: &[
-        "pick",
-        "omit",
-        "lang",
-        "orderBy",
-        "orderFrom",
-        "orderGeometry",
-        "collation",
-        "csf",
-        "join",
-        "joinLevel",
-        "containedBy",
-        "datasetId",
-        "jsonKeys",
-        "expandValues",
-        "entityMap",
-        "splitEntities",
-    ],
+    later: &["entityMap", "entityMapLifetime", "splitEntities"],
     options: READ_OPTIONS,
 };
 
-/// Query.
+/// Members of the body of a query, and those that this version does not serve.
+const MEMBERS: [&str; 18] = [
+    "@context",
+    "type",
+    "entities",
+    "q",
+    "geoQ",
+    "scopeQ",
+    "attrs",
+    "pick",
+    "omit",
+    "lang",
+    "datasetId",
+    "join",
+    "joinLevel",
+    "containedBy",
+    "expandValues",
+    "jsonKeys",
+    "ordering",
+    "geometryProperty",
+];
+const LATER_MEMBERS: [&str; 4] = ["csf", "entityMap", "entityMapLifetime", "splitEntities"];
+
+/// What a query is, wherever its parts came from.
+struct Query {
+    context: std::sync::Arc<Context>,
+    showing: Showing,
+    selection: Selection,
+    ordering: Option<Ordering>,
+}
+
+/// Query by URL.
 pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (call, _) = Call::begin(app, request, &QUERY)?;
     let context = call.link_context().await?;
-    let showing = Showing::of(&call, &context)?;
-    let view = showing.view(&call.params, &context)?;
-    let attrs = showing.only.iter().flatten().cloned().collect();
-    let (selection, restricted) = selection(&call, &context, attrs)?;
-    if !restricted {
+    let params = &call.params;
+    let showing = Showing::of(&call, &params.asked()?, &context)?;
+    let selection = sought(params).read(&showing.shape, &context)?;
+    let ordering = order::parse(&ordering(params), &context)?;
+    let query = Query {
+        context,
+        showing,
+        selection,
+        ordering,
+    };
+    answer(call, query).await
+}
+
+/// Query by body.
+pub async fn query_by_body(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let (mut call, body) = Call::begin(app, request, &QUERY_BY_BODY)?;
+    let (json, context) = call.json_and_context(body).await?;
+    check_members(&json)?;
+    let params = &call.params;
+    let mut asked = Asked {
+        representation: params.representation()?,
+        sys_attrs: params.option("sysAttrs"),
+        ..Asked::of_query(&json)?
+    };
+    asked.geometry_property = asked.geometry_property.or(params.get("geometryProperty"));
+    let showing = Showing::of(&call, &asked, &context)?;
+    let selection = Sought::of_json(&json)?.read(&showing.shape, &context)?;
+    let ordering = order::parse(&ordering_of_json(&json)?, &context)?;
+    drop(json);
+    let query = Query {
+        context,
+        showing,
+        selection,
+        ordering,
+    };
+    answer(call, query).await
+}
+
+/// What a URL searches.
+pub fn sought(params: &Params) -> Sought<'_> {
+    let selector = Selector {
+        types: params.get("type"),
+        ids: params.items("id"),
+        id_pattern: params.get("idPattern"),
+    };
+    Sought {
+        entities: vec![selector],
+        q: params.get("q"),
+        expand_values: params.items("expandValues"),
+        json_keys: params.items("jsonKeys"),
+        georel: params.get("georel"),
+        geometry: params.get("geometry"),
+        coordinates: params.get("coordinates").map(Into::into),
+        geoproperty: params.get("geoproperty"),
+        // A plus that was not percent-encoded comes as a blank, which no scope has.
+        scope_q: params.get("scopeQ").map(|text| text.replace(' ', "+").into()),
+    }
+}
+
+fn ordering(params: &Params) -> Texts<'_> {
+    Texts {
+        order_by: params.items("orderBy"),
+        collation: params.get("collation"),
+        from: params.get("orderFrom").map(Into::into),
+        geometry: params.get("orderGeometry"),
+    }
+}
+
+/// What the body says of the order (clause 5.2.43).
+fn ordering_of_json(json: &Json) -> Result<Texts<'_>, Refusal> {
+    let ordering = match json.get("ordering") {
+        None => return Ok(Texts::default()),
+        Some(ordering @ Json::Object(members)) => {
+            let known = ["orderBy", "collation", "coordinates", "geometry"];
+            if let Some((name, _)) = members.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+                return refuse(format!("ordering has no member {:?}", start_of(name)));
+            }
+            ordering
+        }
+        Some(other) => return refuse(format!("ordering is an object, not {}", other.kind())),
+    };
+    let order_by = texts(ordering, "orderBy")?;
+    if order_by.is_none() {
+        return refuse("ordering needs orderBy");
+    }
+    Ok(Texts {
+        order_by,
+        collation: text(ordering, "collation")?,
+        from: ordering.get("coordinates").map(order::coordinates),
+        geometry: text(ordering, "geometry")?,
+    })
+}
+
+/// Checks that the body is a query and has nothing else.
+fn check_members(json: &Json) -> Result<(), Problem> {
+    let Json::Object(members) = json else {
+        return Err(Problem::bad_data(format!(
+            "a query is an object, not {}",
+            json.kind()
+        )));
+    };
+    for (name, _) in members {
+        if LATER_MEMBERS.contains(&name.as_str()) {
+            let detail = format!("the member {name} of a query is not served by this version");
+            return Err(Problem::new(ErrorType::OperationNotSupported, detail));
+        }
+        if !MEMBERS.contains(&name.as_str()) {
+            return Err(Problem::bad_data(format!(
+                "a query has no member {:?}",
+                start_of(name)
+            )));
+        }
+    }
+    if json.get("type").and_then(Json::as_str) != Some("Query") {
+        return Err(Problem::bad_data("the type of a query is \"Query\""));
+    }
+    Ok(())
+}
+
+fn start_of(name: &str) -> String {
+    name.chars().take(60).collect()
+}
+
+/// Reads the entities of a query and shows them.
+async fn answer(call: Call, query: Query) -> Result<Response, Problem> {
+    let local = call.params.flag("local")?;
+    if !local && !query.selection.is_restricted() {
         return Err(Problem::bad_data(
             "the query is too wide: it needs type, attrs, q or georel, or local=true",
         ));
     }
+    if query.selection.has_all_types() && call.params.get("local") == Some("false") {
+        return Err(Problem::bad_data(
+            "type=* is for this broker alone: local is not false",
+        ));
+    }
     let counted = call.params.flag("count")?;
     let (limit, offset) = (call.params.limit(counted)?, call.params.offset()?);
-    let count = counted.then(|| sql::count(call.tenant, &selection));
-    let store = &call.app.store;
-    let answers = &call.app.rooms.answers;
-    let mut writer = PageWriter::new(view, &showing, answers);
-    let page = match &count {
-        Some(count) if limit == 0 => {
-            let count = store.count(count).await.map_err(too_slow)?;
-            Page {
-                more: false,
-                count: Some(count),
-                whole: true,
-                large: 0,
-            }
-        }
-        count => {
-            let page = |sizes| sql::page(call.tenant, &selection, limit, offset, sizes);
-            let take = |entity: &Entity| writer.add(entity);
-            let found = store
-                .search(&page(Sizes::Small), limit, count.as_ref(), take)
-                .await;
-            let found = found.map_err(too_slow)?;
-            if found.large == 0 {
-                found
-            } else {
-                // Again, with room for the largest: they come one by one.
-                writer = PageWriter::new(view, &showing, answers);
-                let room = store.room(weight::of_size(found.large)).await?;
-                let take = |entity: &Entity| writer.add(entity);
-                let found = store.search(&page(Sizes::Any), limit, count.as_ref(), take).await;
-                drop(room);
-                found.map_err(too_slow)?
-            }
-        }
-    };
-    let body = writer.finish(page.whole)?;
-    let mut response = reply::read(showing.media, body, &context, showing.link);
+    let window = Window { limit, offset };
+    let (body, page) = read(&call, &query, window, counted).await?;
+    let Showing { media, link, .. } = query.showing;
+    let mut response = reply::read(media, body, &query.context, link);
     let headers = response.headers_mut();
     if let Some(count) = page.count {
         reply::append(
@@ -121,15 +263,63 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
         );
     }
     for (relation, offset) in neighbours(&page, limit, offset) {
-        let query = call.params.page(limit, offset);
-        let text = format!(
-            "<{}?{query}>;rel=\"{relation}\";type=\"{}\"",
-            call.head.uri.path(),
-            showing.media.name()
-        );
-        reply::append(headers, LINK, text);
+        reply::append(headers, LINK, page_link(&call, media, relation, limit, offset));
     }
     Ok(response)
+}
+
+fn page_link(call: &Call, media: Media, relation: &str, limit: usize, offset: u64) -> String {
+    let query = call.params.page(limit, offset);
+    let path = call.head.uri.path();
+    format!("<{path}?{query}>;rel=\"{relation}\";type=\"{}\"", media.name())
+}
+
+async fn read(
+    call: &Call,
+    query: &Query,
+    window: Window,
+    counted: bool,
+) -> Result<(reply::Roomed, Page), Problem> {
+    let Window { limit, .. } = window;
+    let (store, answers) = (&call.app.store, &call.app.rooms.answers);
+    let view = query.showing.view(&query.context);
+    let count = counted.then(|| sql::count(call.tenant, &query.selection));
+    let mut writer = PageWriter::new(view, &query.showing, answers);
+    if let (Some(count), 0) = (&count, limit) {
+        let count = store.count(count).await.map_err(too_slow)?;
+        let page = Page {
+            more: false,
+            count: Some(count),
+            whole: true,
+            large: 0,
+        };
+        return Ok((writer.finish(true)?, page));
+    }
+    let statement = |sizes| {
+        sql::page(
+            call.tenant,
+            &query.selection,
+            query.ordering.as_ref(),
+            window,
+            sizes,
+        )
+    };
+    let take = |entity: &Entity| writer.add(entity);
+    let small = statement(Sizes::Small);
+    let found = store.search(&small, limit, count.as_ref(), take);
+    let mut found = found.await.map_err(too_slow)?;
+    if found.large > 0 {
+        // Again, with room for the largest: they come one by one.
+        writer = PageWriter::new(view, &query.showing, answers);
+        let room = store.room(weight::of_size(found.large)).await?;
+        let take = |entity: &Entity| writer.add(entity);
+        let any = statement(Sizes::Any);
+        let again = store.search(&any, limit, count.as_ref(), take);
+        found = again.await.map_err(too_slow)?;
+        drop(room);
+    }
+    let whole = found.whole && add_linked(store, call.tenant, &mut writer).await?;
+    Ok((writer.finish(whole)?, found))
 }
 
 /// A query that took longer than it may is too complex; a write that did is not.
@@ -152,40 +342,4 @@ fn neighbours(page: &Page, limit: usize, offset: u64) -> Vec<(&'static str, u64)
         found.push(("prev", offset.saturating_sub(step)));
     }
     found
-}
-
-/// What the parameters select, and whether they are enough of a restriction (clause 5.7.2).
-pub fn selection(call: &Call, context: &Context, attrs: Vec<String>) -> Result<(Selection, bool), Problem> {
-    let params = &call.params;
-    let types = params.get("type").map(|t| types::parse(t, context)).transpose()?;
-    let id_pattern = params.get("idPattern");
-    if let Some(text) = id_pattern {
-        pattern::check(text).map_err(|Refusal(why)| Refusal(format!("idPattern: {why}")))?;
-    }
-    let q = params.get("q").map(|text| q::parse(text, context)).transpose()?;
-    let geo = geo::parse(
-        params.get("georel"),
-        params.get("geometry"),
-        params.get("coordinates"),
-        params.get("geoproperty"),
-        context,
-    )?;
-    // A plus that was not percent-encoded comes as a blank, which no scope has.
-    let scope = params
-        .get("scopeQ")
-        .map(|text| scope::parse(&text.replace(' ', "+")));
-    let scope = scope.transpose()?;
-    let local = params.flag("local")?;
-    let names_attribute = q.as_ref().is_some_and(q::Query::names_an_attribute);
-    let restricted = types.is_some() || local || geo.is_some() || names_attribute || !attrs.is_empty();
-    let selection = Selection {
-        types,
-        ids: params.uris("id")?,
-        id_pattern: id_pattern.map(str::to_owned),
-        attrs,
-        q,
-        geo,
-        scope,
-    };
-    Ok((selection, restricted))
 }

@@ -11,7 +11,9 @@
 //! * [`geometry`]: GeoJSON geometries, checked, and as PostGIS wants them;
 //! * [`change`]: what each write operation makes of the entity that is there;
 //! * [`merge`]: the one that goes as deep as what it is given;
-//! * [`render`]: from an entity to the representation a client asked for;
+//! * [`view`]: what a client wishes of the shape of its answer;
+//! * [`render`]: from an entity to that shape;
+//! * [`linked`]: entities that others link to, and where they stand in an answer;
 //! * [`stored`]: the text that the database keeps;
 //! * [`terms`]: the searchable terms of an entity.
 
@@ -20,6 +22,7 @@ pub mod entity;
 pub mod expansion;
 pub mod geometry;
 pub mod json;
+pub mod linked;
 pub mod merge;
 pub mod names;
 pub mod read;
@@ -27,6 +30,7 @@ pub mod render;
 pub mod stored;
 pub mod terms;
 pub mod values;
+pub mod view;
 
 /// Why data is not taken: one sentence that names the member. Becomes `BadRequestData`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -226,6 +226,8 @@ impl Reader<'_> {
             "objectType" => instance.object_type = self.types(value)?,
             "@context" => return refuse("an @context inside an attribute is not allowed"),
             "type" | "@type" | "instanceId" => {}
+            // An answer with linked entities inside of it, sent back.
+            "entity" | "entityList" if instance.kind.links() => {}
             name if SYSTEM.contains(&name) || is_of_the_past(name) => {}
             name if name == instance.kind.member() => {}
             name if Kind::ALL.iter().any(|kind| kind.member() == name) => {

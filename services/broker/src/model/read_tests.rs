@@ -1,7 +1,9 @@
 use super::*;
 use crate::model::change::create;
-use crate::model::render::{Representation, View};
+use crate::model::linked::Unlinked;
+use crate::model::render::View;
 use crate::model::stored;
+use crate::model::view::{Representation, Shape};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -262,16 +264,17 @@ proptest! {
         };
         let mut entity = create(fragment.clone(), Timestamp::UNIX_EPOCH);
         entity.attributes = stored::read(&stored::write(&entity.attributes).unwrap()).unwrap();
-        let view = |representation| View { context: &context, representation, sys_attrs: false, only: None, with_context: false };
-        let mut shown = String::new();
-        view(Representation::Normalized).entity(&entity, &mut shown);
+        let view = |representation| {
+            let shape = Shape { representation, ..Shape::default() };
+            let mut shown = String::new();
+            View::new(&context, &shape, false).entity(&entity, &[shape.shown()], &mut shown, &mut Unlinked);
+            shown
+        };
+        let shown = view(Representation::Normalized);
         prop_assert_eq!(sorted(&json(&shown)).to_text(), sorted(&renamed(&sent, &context)).to_text());
-        let mut concise = String::new();
-        view(Representation::Concise).entity(&entity, &mut concise);
+        let concise = view(Representation::Concise);
         prop_assert_eq!(reader(&context).entity(&json(&concise)).unwrap(), fragment, "{}", concise);
-        let mut simplified = String::new();
-        view(Representation::Simplified).entity(&entity, &mut simplified);
-        let simple = json(&simplified);
+        let simple = json(&view(Representation::Simplified));
         for (iri, instances) in &entity.attributes {
             let shown = simple.get(&context.compact(iri)).unwrap();
             let bare = instances[0].dataset.is_none();

@@ -5,35 +5,28 @@ use crate::context::{Context, keeps_its_name};
 use crate::model::entity::{Attributes, Entity, Instance, Kind};
 use crate::model::geometry::{is_geometry_type, looks_like_geometry};
 use crate::model::json::{Json, write_string};
+use crate::model::linked::{Link, Links, Place, Unlinked};
 use crate::model::names::{NONE, time_text};
+use crate::model::view::projection::{Member, Shown};
+use crate::model::view::{Datasets, Representation, Shape};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
-/// The representations of clauses 4.5.2, 4.5.24 and 4.5.4.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Representation {
-    /// Everything, each attribute with its type.
-    #[default]
-    Normalized,
-    /// Everything, types left out where they are implied.
-    Concise,
-    /// Values only.
-    Simplified,
-}
+/// Members that answers have of their own; an attribute of that name stands in their place.
+const LANG: &str = "https://uri.etsi.org/ngsi-ld/lang";
+const ENTITY: &str = "https://uri.etsi.org/ngsi-ld/entity";
+const ENTITY_LIST: &str = "https://uri.etsi.org/ngsi-ld/entityList";
 
 /// How entities are shown.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// The context that gives names.
     pub context: &'a Context,
-    /// The representation.
-    pub representation: Representation,
-    /// Whether `createdAt` and `modifiedAt` are shown.
-    pub sys_attrs: bool,
-    /// The attributes to show, by IRI; `None` shows all.
-    pub only: Option<&'a BTreeSet<String>>,
+    /// What the client wishes.
+    pub shape: &'a Shape,
     /// Whether `@context` is a member of each entity.
     pub with_context: bool,
+    /// Of which datasets instances are shown; `None`: of all.
+    datasets: Option<&'a Datasets>,
 }
 
 /// An object that is being written.
@@ -129,39 +122,89 @@ impl<'n> Naming<'n> {
     }
 }
 
-impl View<'_> {
-    /// Appends the entity as JSON.
-    pub fn entity(&self, entity: &Entity, out: &mut String) {
+/// The instances of an attribute that are shown.
+#[derive(Clone, Copy)]
+struct Instances<'i> {
+    all: &'i [Instance],
+    of: Option<&'i Datasets>,
+}
+
+impl<'i> Instances<'i> {
+    fn iter(self) -> impl Iterator<Item = &'i Instance> {
+        self.all
+            .iter()
+            .filter(move |instance| self.of.is_none_or(|datasets| datasets.have(instance)))
+    }
+
+    fn is_empty(self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    fn single(self) -> Option<&'i Instance> {
+        let mut instances = self.iter();
+        instances.next().filter(|_| instances.next().is_none())
+    }
+}
+
+/// Whether any of these show the member.
+fn show(shown: &[Shown<'_>], member: Member) -> bool {
+    shown.iter().any(|shown| shown.member(member))
+}
+
+impl<'a> View<'a> {
+    /// How entities are shown that were asked for.
+    #[must_use]
+    pub fn new(context: &'a Context, shape: &'a Shape, with_context: bool) -> Self {
+        Self {
+            context,
+            shape,
+            with_context,
+            datasets: shape.datasets.as_ref(),
+        }
+    }
+
+    /// How those are shown that they link to: datasets are of the entities that were asked for.
+    #[must_use]
+    pub fn of_linked(self) -> Self {
+        Self {
+            datasets: None,
+            ..self
+        }
+    }
+
+    /// Appends the entity as JSON. It shows what any of `shown` do.
+    pub fn entity(&self, entity: &Entity, shown: &[Shown<'_>], out: &mut String, links: &mut dyn Links) {
         let mut members = Members::open(out);
-        members.text("id", &entity.id);
-        self.body(entity, &mut members, true);
+        if show(shown, Member::Id) {
+            members.text("id", &entity.id);
+        }
+        self.body(entity, shown, &mut members, links);
         if self.with_context {
             members.text("@context", self.context.link());
         }
         members.close();
     }
 
-    /// Appends the entity as a GeoJSON Feature, with the geometry of the attribute with this IRI, or null.
-    pub fn feature(&self, entity: &Entity, geometry: &str, out: &mut String) {
+    /// Appends the entity as a GeoJSON Feature, with the geometry of the attribute that was asked for, or null.
+    pub fn feature(&self, entity: &Entity, shown: &[Shown<'_>], out: &mut String, links: &mut dyn Links) {
         let mut members = Members::open(out);
-        members.text("id", &entity.id);
+        if show(shown, Member::Id) {
+            members.text("id", &entity.id);
+        }
         members.text("type", "Feature");
-        let instances = entity
-            .attributes
-            .get(geometry)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let instances = entity.attributes.get(self.shape.geometry());
+        let instances = self.instances(instances.map(Vec::as_slice).unwrap_or_default());
         let default = instances
             .iter()
             .find(|i| i.dataset.is_none())
-            .or_else(|| instances.first());
+            .or_else(|| instances.iter().next());
         let value = default
             .filter(|i| i.kind == Kind::GeoProperty)
             .map_or(&Json::Null, |i| &i.value);
         value.write(members.name("geometry"));
         let out = members.name("properties");
         let mut properties = Members::open(out);
-        self.body(entity, &mut properties, true);
+        self.body(entity, shown, &mut properties, links);
         properties.close();
         if self.with_context {
             members.text("@context", self.context.link());
@@ -169,20 +212,48 @@ impl View<'_> {
         members.close();
     }
 
+    /// Whether the entity has anything that is shown.
+    #[must_use]
+    pub fn shows_something(&self, entity: &Entity, shown: &[Shown<'_>]) -> bool {
+        let times =
+            self.shape.sys_attrs && (show(shown, Member::CreatedAt) || show(shown, Member::ModifiedAt));
+        let scope = !entity.scope.is_empty() && show(shown, Member::Scope);
+        let mut attributes = entity.attributes.iter();
+        times
+            || scope
+            || show(shown, Member::Id)
+            || show(shown, Member::Type)
+            || attributes.any(|(iri, instances)| self.shows(iri, instances, shown))
+    }
+
+    fn shows(&self, iri: &str, instances: &[Instance], shown: &[Shown<'_>]) -> bool {
+        shown.iter().any(|shown| shown.attribute(iri)) && !self.instances(instances).is_empty()
+    }
+
+    /// Of the attributes of an entity, those of the datasets that were asked for.
+    fn instances<'i>(&'i self, all: &'i [Instance]) -> Instances<'i> {
+        Instances {
+            all,
+            of: self.datasets,
+        }
+    }
+
     /// Type, scope, attributes and times.
-    fn body(&self, entity: &Entity, members: &mut Members<'_>, scope: bool) {
-        write_texts(
-            members.name("type"),
-            entity.types.iter().map(|t| self.context.compact(t)),
-        );
-        if scope && !entity.scope.is_empty() {
+    fn body(&self, entity: &Entity, shown: &[Shown<'_>], members: &mut Members<'_>, links: &mut dyn Links) {
+        if show(shown, Member::Type) {
+            write_texts(
+                members.name("type"),
+                entity.types.iter().map(|t| self.context.compact(t)),
+            );
+        }
+        if !entity.scope.is_empty() && show(shown, Member::Scope) {
             write_texts(
                 members.name("scope"),
                 entity.scope.iter().map(|s| s.as_str().into()),
             );
         }
         let (mut created, mut modified) = (String::new(), String::new());
-        if self.sys_attrs {
+        if self.shape.sys_attrs {
             created = time_text(entity.created);
             modified = time_text(entity.modified);
         }
@@ -192,69 +263,108 @@ impl View<'_> {
         };
         let naming = self.naming(entity.attributes.keys());
         for (iri, instances) in &entity.attributes {
-            if self.only.is_none_or(|only| only.contains(iri)) {
-                self.attribute(members.name(&naming.name(iri)), instances, times);
+            if self.shows(iri, instances, shown) {
+                let out = members.name(&naming.name(iri));
+                self.attribute(out, iri, self.instances(instances), times, links);
             }
         }
-        if self.sys_attrs {
+        if self.shape.sys_attrs && show(shown, Member::CreatedAt) {
             members.text("createdAt", &created);
+        }
+        if self.shape.sys_attrs && show(shown, Member::ModifiedAt) {
             members.text("modifiedAt", &modified);
         }
     }
 
-    fn attribute(&self, out: &mut String, instances: &[Instance], times: Times<'_>) {
-        match (instances, self.representation) {
-            ([single], Representation::Simplified) if single.dataset.is_none() => {
-                self.simplified(out, single);
+    fn attribute(
+        &self,
+        out: &mut String,
+        iri: &str,
+        instances: Instances<'_>,
+        times: Times<'_>,
+        links: &mut dyn Links,
+    ) {
+        match (instances.single(), self.shape.representation) {
+            (Some(single), Representation::Simplified) if single.dataset.is_none() => {
+                self.simplified(out, iri, single, links);
             }
-            (several, Representation::Simplified) => {
+            (_, Representation::Simplified) => {
                 let mut members = Members::open(out);
                 let mut datasets = Members::open(members.name("dataset"));
-                for instance in several {
-                    self.simplified(
-                        datasets.name(instance.dataset.as_deref().unwrap_or(NONE)),
-                        instance,
-                    );
+                for instance in instances.iter() {
+                    let out = datasets.name(instance.dataset.as_deref().unwrap_or(NONE));
+                    self.simplified(out, iri, instance, links);
                 }
                 datasets.close();
                 members.close();
             }
-            ([single], Representation::Concise) if !self.sys_attrs && is_bare(single) => {
+            (Some(single), Representation::Concise) if !self.shape.sys_attrs && is_bare(single) => {
                 self.value(out, single);
             }
-            ([single], _) => self.instance(out, single, times),
-            (several, _) => {
+            (Some(single), _) => self.instance(out, iri, single, times, links),
+            (None, _) => {
                 out.push('[');
-                for (n, instance) in several.iter().enumerate() {
+                for (n, instance) in instances.iter().enumerate() {
                     if n > 0 {
                         out.push(',');
                     }
-                    self.instance(out, instance, times);
+                    self.instance(out, iri, instance, times, links);
                 }
                 out.push(']');
             }
         }
     }
 
-    fn simplified(&self, out: &mut String, instance: &Instance) {
-        match instance.kind {
-            Kind::LanguageProperty | Kind::VocabProperty | Kind::JsonProperty => {
+    fn simplified(&self, out: &mut String, iri: &str, instance: &Instance, links: &mut dyn Links) {
+        if let Some((_, text)) = self.in_one_language(instance) {
+            return text.write(out);
+        }
+        match (instance.kind, &instance.value) {
+            (Kind::LanguageProperty | Kind::VocabProperty | Kind::JsonProperty, _) => {
                 let mut members = Members::open(out);
                 self.value(members.name(instance.kind.member()), instance);
                 members.close();
             }
-            Kind::ListRelationship => instance.value.write(out),
+            (Kind::Relationship | Kind::ListRelationship, Json::Array(targets)) => {
+                out.push('[');
+                for (n, target) in targets.iter().enumerate() {
+                    if n > 0 {
+                        out.push(',');
+                    }
+                    write_target(out, iri, target, links);
+                }
+                out.push(']');
+            }
+            (Kind::Relationship, target) => write_target(out, iri, target, links),
+            (Kind::ListRelationship, other) => other.write(out),
             _ => self.value(out, instance),
         }
     }
 
-    fn instance(&self, out: &mut String, instance: &Instance, holder: Times<'_>) {
-        let concise = self.representation == Representation::Concise;
+    fn instance(
+        &self,
+        out: &mut String,
+        iri: &str,
+        instance: &Instance,
+        holder: Times<'_>,
+        links: &mut dyn Links,
+    ) {
+        let concise = self.shape.representation == Representation::Concise;
+        let language = self.in_one_language(instance);
         let mut members = Members::open(out);
-        if !concise || is_mistakable(instance) {
-            members.text("type", instance.kind.name());
+        if let Some((tag, text)) = language {
+            if !concise {
+                members.text("type", Kind::Property.name());
+            }
+            text.write(members.name(Kind::Property.member()));
+            members.text("lang", tag);
+        } else {
+            if !concise || is_mistakable(instance) {
+                members.text("type", instance.kind.name());
+            }
+            self.value(members.name(instance.kind.member()), instance);
+            tell_of(instance, iri, members.out.len(), links);
         }
-        self.value(members.name(instance.kind.member()), instance);
         if !instance.object_type.is_empty() {
             let types = instance.object_type.iter().map(|t| self.context.compact(t));
             write_texts(members.name("objectType"), types);
@@ -270,18 +380,33 @@ impl View<'_> {
             }
         }
         let times = Times::of(instance, holder);
-        self.subs(&mut members, &instance.subs, times);
-        if self.sys_attrs {
+        self.subs(&mut members, &instance.subs, times, language.is_some());
+        if self.shape.sys_attrs {
             members.text("createdAt", times.created);
             members.text("modifiedAt", times.modified);
         }
         members.close();
     }
 
-    fn subs(&self, members: &mut Members<'_>, subs: &Attributes, times: Times<'_>) {
+    /// The one language that is shown of a text that has several, with its tag.
+    fn in_one_language<'i>(&self, instance: &'i Instance) -> Option<(&'i str, &'i Json)> {
+        let languages = self.shape.languages.as_ref()?;
+        match (instance.kind, &instance.value) {
+            (Kind::LanguageProperty, Json::Object(map)) => {
+                languages.choose(map).map(|(tag, text)| (tag.as_str(), text))
+            }
+            _ => None,
+        }
+    }
+
+    fn subs(&self, members: &mut Members<'_>, subs: &Attributes, times: Times<'_>, has_lang: bool) {
         let naming = self.naming(subs.keys());
-        for (iri, instances) in subs {
-            self.attribute(members.name(&naming.name(iri)), instances, times);
+        for (iri, instances) in subs.iter().filter(|(iri, _)| !has_lang || *iri != LANG) {
+            let all = Instances {
+                all: instances,
+                of: None,
+            };
+            self.attribute(members.name(&naming.name(iri)), iri, all, times, &mut Unlinked);
         }
     }
 
@@ -351,6 +476,38 @@ impl View<'_> {
             plain => plain.write(out),
         }
     }
+}
+
+/// Writes the URI of a linked entity, which the entity itself may take the place of.
+fn write_target(out: &mut String, relationship: &str, target: &Json, links: &mut dyn Links) {
+    let start = out.len();
+    target.write(out);
+    links.link(&Link {
+        relationship,
+        targets: std::slice::from_ref(target),
+        place: Place::Instead(start..out.len()),
+    });
+}
+
+/// Tells of a relationship whose URIs were just written, up to the position.
+fn tell_of(instance: &Instance, relationship: &str, at: usize, links: &mut dyn Links) {
+    let (member, iri) = match instance.kind {
+        Kind::Relationship => ("entity", ENTITY),
+        Kind::ListRelationship => ("entityList", ENTITY_LIST),
+        _ => return,
+    };
+    if instance.subs.contains_key(iri) {
+        return;
+    }
+    let (targets, several) = match &instance.value {
+        Json::Array(targets) => (targets.as_slice(), true),
+        single => (std::slice::from_ref(single), false),
+    };
+    links.link(&Link {
+        relationship,
+        targets,
+        place: Place::Beside { at, member, several },
+    });
 }
 
 /// Whether concise is the value alone: nothing else to say, and it reads back as the same kind.

@@ -56,15 +56,8 @@ pub fn parse(
         _ => return refuse("georel, geometry and coordinates come together"),
     };
     let relation = relation(georel)?;
-    let coordinates =
-        Json::parse(coordinates.as_bytes()).map_err(|e| Refusal(format!("coordinates: {e}")))?;
-    let geometry = Geometry::from_parts(geometry, &coordinates)
+    let geometry = self::geometry(geometry, coordinates)
         .map_err(|Refusal(why)| Refusal(format!("coordinates: {why}")))?;
-    if geometry.positions().len() > MAX_POSITIONS {
-        return refuse(format!(
-            "coordinates: a geometry to search with has at most {MAX_POSITIONS} positions"
-        ));
-    }
     let property = match geoproperty {
         None => LOCATION.to_owned(),
         Some(name) => expanded_name(context, name)?,
@@ -74,6 +67,18 @@ pub fn parse(
         geometry,
         property,
     }))
+}
+
+/// Reads a geometry to search with: its type, and its coordinates as JSON text.
+pub fn geometry(kind: &str, coordinates: &str) -> Result<Geometry, Refusal> {
+    let coordinates = Json::parse(coordinates.as_bytes()).map_err(|e| Refusal(e.to_string()))?;
+    let geometry = Geometry::from_parts(kind, &coordinates)?;
+    if geometry.positions().len() > MAX_POSITIONS {
+        return refuse(format!(
+            "a geometry to search with has at most {MAX_POSITIONS} positions"
+        ));
+    }
+    Ok(geometry)
 }
 
 fn relation(text: &str) -> Result<GeoRelation, Refusal> {

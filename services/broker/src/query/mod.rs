@@ -3,14 +3,18 @@
 //! * [`q`]: the query language of clause 4.9;
 //! * [`types`]: the type selection language of clause 4.17;
 //! * [`geo`]: geo-queries of clause 4.10;
+//! * [`order`]: the entity ordering language of clause 4.23;
 //! * [`scope`]: the scope query language of clause 4.19;
 //! * [`pattern`]: regular expressions that both PostgreSQL and the broker understand alike;
+//! * [`sought`]: what a client searches as it wrote it, in a URL or in JSON;
 //! * [`sql`]: from all of these to statements.
 
 pub mod geo;
+pub mod order;
 pub mod pattern;
 pub mod q;
 pub mod scope;
+pub mod sought;
 pub mod sql;
 pub mod types;
 
@@ -22,12 +26,8 @@ use crate::query::types::TypeSelection;
 /// Everything a query asks for; what is absent does not restrict. Names are IRIs.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Which types.
-    pub types: Option<TypeSelection>,
-    /// One of these ids; empty: any.
-    pub ids: Vec<String>,
-    /// Ids that contain a match of this pattern.
-    pub id_pattern: Option<String>,
+    /// Any of these; empty: any entity.
+    pub entities: Vec<EntitySelector>,
     /// At least one of these attributes; empty: any.
     pub attrs: Vec<String>,
     /// The query.
@@ -36,4 +36,35 @@ pub struct Selection {
     pub geo: Option<GeoQuery>,
     /// The scopes.
     pub scope: Option<ScopeQuery>,
+}
+
+/// Some entities (clause 5.2.33).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntitySelector {
+    /// Which types.
+    pub types: Option<TypeSelection>,
+    /// One of these ids; empty: any.
+    pub ids: Vec<String>,
+    /// Ids that contain a match of this pattern.
+    pub id_pattern: Option<String>,
+}
+
+impl Selection {
+    /// Whether it is enough of a restriction where not everything may be asked for (clause 5.7.2).
+    #[must_use]
+    pub fn is_restricted(&self) -> bool {
+        let by_type = !self.entities.is_empty() && self.entities.iter().all(|one| one.types.is_some());
+        by_type
+            || self.geo.is_some()
+            || !self.attrs.is_empty()
+            || self.q.as_ref().is_some_and(Query::names_an_attribute)
+    }
+
+    /// Whether it asks for all types there are, which only a query of this broker alone may.
+    #[must_use]
+    pub fn has_all_types(&self) -> bool {
+        self.entities
+            .iter()
+            .any(|one| one.types == Some(TypeSelection::All))
+    }
 }

@@ -2,10 +2,12 @@
 
 use crate::context::Context;
 use crate::model::json::Json;
-use crate::model::names::{is_date, is_date_time, is_time, is_uri};
+use crate::model::names::{is_date, is_date_time, is_name, is_time, is_uri};
 use crate::model::read::expanded_name;
+use crate::model::view::join::MAX_LEVELS;
 use crate::model::{Refusal, refuse};
 use crate::query::pattern;
+use std::collections::BTreeSet;
 
 /// The longest query, in bytes.
 const MAX_LENGTH: usize = 16 * 1024;
@@ -49,6 +51,25 @@ pub enum Path {
         /// What of the last one.
         part: Part,
     },
+    /// In the entities that a relationship leads to.
+    Linked {
+        /// The IRI of the relationship.
+        relationship: String,
+        /// One of these types they must have; empty: any.
+        types: Vec<String>,
+        /// Where to look in them.
+        path: Box<Path>,
+    },
+}
+
+impl Path {
+    /// How many relationships are followed.
+    fn links(&self) -> usize {
+        match self {
+            Self::CreatedAt | Self::ModifiedAt | Self::Attribute { .. } => 0,
+            Self::Linked { path, .. } => 1 + path.links(),
+        }
+    }
 }
 
 /// What of an attribute is looked at.
@@ -157,30 +178,98 @@ pub enum Value {
     DateOrTime(String),
 }
 
+/// How names and values of a query are understood.
+#[derive(Clone, Debug)]
+pub struct Reading<'a> {
+    context: &'a Context,
+    /// Attributes whose values are names.
+    expand_values: BTreeSet<String>,
+    /// Attributes whose values have members that are not expanded.
+    json_keys: BTreeSet<String>,
+}
+
+impl<'a> Reading<'a> {
+    /// By a context alone.
+    #[must_use]
+    pub fn new(context: &'a Context) -> Self {
+        Self {
+            context,
+            expand_values: BTreeSet::new(),
+            json_keys: BTreeSet::new(),
+        }
+    }
+
+    /// By a context, `expandValues` and `jsonKeys`: names of attributes.
+    pub fn of(
+        context: &'a Context,
+        expand_values: Option<&[&str]>,
+        json_keys: Option<&[&str]>,
+    ) -> Result<Self, Refusal> {
+        let read = |what: &str, names: Option<&[&str]>| {
+            let names = names.unwrap_or_default();
+            if names.len() > MAX_VALUES {
+                return refuse(format!("{what}: more than {MAX_VALUES} names"));
+            }
+            let expanded = names.iter().map(|name| expanded_name(context, name));
+            let expanded: Result<_, Refusal> = expanded.collect();
+            expanded.map_err(|Refusal(why)| Refusal(format!("{what}: {why}")))
+        };
+        Ok(Self {
+            context,
+            expand_values: read("expandValues", expand_values)?,
+            json_keys: read("jsonKeys", json_keys)?,
+        })
+    }
+}
+
 /// Reads a query; names are expanded by the context.
 pub fn parse(text: &str, context: &Context) -> Result<Query, Refusal> {
+    parse_as(text, &Reading::new(context))
+}
+
+/// Reads a query in a way of its own.
+pub fn parse_as(text: &str, reading: &Reading<'_>) -> Result<Query, Refusal> {
     if text.len() > MAX_LENGTH {
         return refuse(format!("q: longer than {MAX_LENGTH} bytes"));
     }
-    let mut parser = Parser {
-        rest: text,
-        context,
-        terms: 0,
-    };
+    let mut parser = Parser::new(text, reading);
     let query = parser.or(0)?;
-    if !parser.rest.is_empty() {
-        return parser.unexpected();
-    }
-    Ok(query)
+    parser.at_end().map(|()| query)
+}
+
+/// Reads a path alone.
+pub fn path(text: &str, reading: &Reading<'_>) -> Result<Path, Refusal> {
+    let mut parser = Parser::new(text, reading);
+    let path = parser.path(0)?;
+    parser.at_end().map(|()| path)
 }
 
 struct Parser<'a> {
     rest: &'a str,
-    context: &'a Context,
+    reading: &'a Reading<'a>,
     terms: usize,
+    /// Whether values of the condition that is read are names.
+    values_are_names: bool,
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a str, reading: &'a Reading<'a>) -> Self {
+        Self {
+            rest: text,
+            reading,
+            terms: 0,
+            values_are_names: false,
+        }
+    }
+
+    fn at_end(&self) -> Result<(), Refusal> {
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            self.unexpected()
+        }
+    }
+
     fn unexpected<T>(&self) -> Result<T, Refusal> {
         let found: String = self.rest.chars().take(20).collect();
         if found.is_empty() {
@@ -241,15 +330,32 @@ impl<'a> Parser<'a> {
         if self.terms > MAX_TERMS {
             return refuse(format!("q: more than {MAX_TERMS} terms"));
         }
-        let path = self.path()?;
+        let path = self.path(0)?;
+        self.values_are_names = self.has_names(&path);
         let test = self.test()?;
         Ok(Query::Term(Term { path, test }))
     }
 
-    fn path(&mut self) -> Result<Path, Refusal> {
-        let text = self.until(&['=', '!', '<', '>', '~', ';', '|', '(', ')', '[', '"', ',', ' ']);
+    /// Whether `expandValues` names the attribute at the end of the path.
+    fn has_names(&self, path: &Path) -> bool {
+        match path {
+            Path::CreatedAt | Path::ModifiedAt => false,
+            Path::Attribute { names, .. } => names
+                .last()
+                .is_some_and(|name| self.reading.expand_values.contains(name)),
+            Path::Linked { path, .. } => self.has_names(path),
+        }
+    }
+
+    fn path(&mut self, depth: usize) -> Result<Path, Refusal> {
+        let text = self.until(&[
+            '=', '!', '<', '>', '~', ';', '|', '(', ')', '[', '"', ',', ' ', '{', '}',
+        ]);
         if text.is_empty() {
             return self.unexpected();
+        }
+        if self.eat("{") {
+            return self.linked(text, depth + 1);
         }
         // A full IRI has dots of its own.
         let mut names: Vec<&str> = if text.contains("://") {
@@ -286,16 +392,81 @@ impl<'a> Parser<'a> {
             if !self.eat("]") || inner.is_empty() || part != Part::Value {
                 return refuse("q: a bracket that is not closed, empty, or after a system attribute");
             }
-            part = self.member(inner)?;
+            part = self.member(names.last(), inner)?;
         }
         Ok(Path::Attribute { names, part })
     }
 
-    fn name(&self, name: &str) -> Result<String, Refusal> {
-        expanded_name(self.context, name).map_err(|Refusal(why)| Refusal(format!("q: {why}")))
+    /// What follows the name of a relationship and a brace: types, a colon and a path; or a path alone.
+    fn linked(&mut self, relationship: &str, depth: usize) -> Result<Path, Refusal> {
+        if depth > MAX_LEVELS {
+            return refuse(format!("q: braces deeper than {MAX_LEVELS} levels"));
+        }
+        let relationship = self.name(relationship)?;
+        let types = self.types()?;
+        let path = Box::new(self.path(depth)?);
+        if !self.eat("}") {
+            return self.unexpected();
+        }
+        Ok(Path::Linked {
+            relationship,
+            types,
+            path,
+        })
     }
 
-    fn member(&self, inner: &str) -> Result<Part, Refusal> {
+    /// Takes types with the colon after them; nothing where a name comes at once.
+    fn types(&mut self) -> Result<Vec<String>, Refusal> {
+        let start = self.rest;
+        let mut types = Vec::new();
+        while types.len() <= MAX_VALUES {
+            let Some(name) = self.type_name() else { break };
+            if self.eat(",") {
+                types.push(self.name(name)?);
+            } else if self.eat(":") {
+                types.push(self.name(name)?);
+                return Ok(types);
+            } else {
+                break;
+            }
+        }
+        self.rest = start;
+        Ok(Vec::new())
+    }
+
+    /// Takes what may be a type. A colon also follows a prefix, so the context decides; and the scheme of a full IRI,
+    /// which is taken for the name of an attribute.
+    fn type_name(&mut self) -> Option<&'a str> {
+        let start = self.rest;
+        let name = self.letters();
+        if matches!(name, "urn" | "http" | "https") {
+            return None;
+        }
+        if self.rest.starts_with(':') && self.is_prefix(name) {
+            self.eat(":");
+            self.letters();
+        }
+        start.get(..start.len() - self.rest.len())
+    }
+
+    fn letters(&mut self) -> &'a str {
+        let is_other = |c: char| !(c.is_alphanumeric() || c == '_');
+        let end = self.rest.find(is_other).unwrap_or(self.rest.len());
+        let (taken, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        taken
+    }
+
+    fn is_prefix(&self, name: &str) -> bool {
+        let compact = format!("{name}:x");
+        self.reading.context.expand(&compact) != compact.as_str()
+    }
+
+    fn name(&self, name: &str) -> Result<String, Refusal> {
+        expanded_name(self.reading.context, name).map_err(|Refusal(why)| Refusal(format!("q: {why}")))
+    }
+
+    fn member(&self, attribute: Option<&String>, inner: &str) -> Result<Part, Refusal> {
         if inner == "*" {
             return Ok(Part::AnyLanguage);
         }
@@ -303,11 +474,12 @@ impl<'a> Parser<'a> {
         if sent.len() > MAX_DEPTH || sent.iter().any(String::is_empty) {
             return refuse("q: a path in brackets that is too long or has an empty name");
         }
+        let is_json = attribute.is_some_and(|attribute| self.reading.json_keys.contains(attribute));
         let expand = |name: &String| {
-            if crate::context::keeps_its_name(name) {
+            if is_json || crate::context::keeps_its_name(name) {
                 name.clone()
             } else {
-                self.context.expand(name).into_owned()
+                self.reading.context.expand(name).into_owned()
             }
         };
         Ok(Part::Member {
@@ -378,7 +550,7 @@ impl<'a> Parser<'a> {
 
     fn value(&mut self) -> Result<Value, Refusal> {
         if self.rest.starts_with('"') {
-            return self.quoted().map(Value::Text);
+            return self.quoted().map(|text| Value::Text(self.meant(text)));
         }
         let whole = self.rest.find([';', '|', ')', ',']).unwrap_or(self.rest.len());
         let token = self.rest.get(..whole).unwrap_or_default();
@@ -391,12 +563,23 @@ impl<'a> Parser<'a> {
             _ if is_date(token) || is_time(token) => Value::DateOrTime(token.to_owned()),
             _ => match Json::parse(token.as_bytes()) {
                 Ok(Json::Number(number)) => Value::Number(number.into()),
-                _ if is_uri(token) => Value::Text(token.to_owned()),
+                _ if is_uri(token) || (self.values_are_names && is_name(token)) => {
+                    Value::Text(self.meant(token.to_owned()))
+                }
                 _ => return self.unexpected(),
             },
         };
         self.rest = rest;
         Ok(value)
+    }
+
+    /// What a text of the condition means: where values are names, an IRI.
+    fn meant(&self, text: String) -> String {
+        if self.values_are_names {
+            self.reading.context.expand(&text).into_owned()
+        } else {
+            text
+        }
     }
 
     /// A text in quotes, escaped as in JSON.
@@ -436,7 +619,16 @@ impl Query {
     pub fn names_an_attribute(&self) -> bool {
         match self {
             Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::names_an_attribute),
-            Self::Term(term) => matches!(term.path, Path::Attribute { .. }),
+            Self::Term(term) => matches!(term.path, Path::Attribute { .. } | Path::Linked { .. }),
+        }
+    }
+
+    /// How many relationships it follows from one entity to the next, at most.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::links).max().unwrap_or(0),
+            Self::Term(term) => term.path.links(),
         }
     }
 }

@@ -104,6 +104,120 @@ fn paths_lead_to_attributes_members_and_system_attributes() {
 }
 
 #[test]
+fn braces_lead_to_linked_entities() {
+    let linked = |relationship: &str, types: &[&str], path: Path| Path::Linked {
+        relationship: iri(relationship),
+        types: types.iter().map(|name| iri(name)).collect(),
+        path: Box::new(path),
+    };
+    let attribute = |name: &str| Path::Attribute {
+        names: vec![iri(name)],
+        part: Part::Value,
+    };
+    assert_eq!(term("r{a}").path, linked("r", &[], attribute("a")));
+    assert_eq!(term("r{T:a}==5").path, linked("r", &["T"], attribute("a")));
+    assert_eq!(term("r{T,U:a}>5").path, linked("r", &["T", "U"], attribute("a")));
+    assert_eq!(
+        term("r{T:s{U:a}}").path,
+        linked("r", &["T"], linked("s", &["U"], attribute("a")))
+    );
+    assert_eq!(term("r{createdAt}").path, linked("r", &[], Path::CreatedAt));
+    assert_eq!(query("a==1|(b;r{s{a}})").unwrap().links(), 2);
+    // A colon follows a prefix as well.
+    let ngsi = |name: &str| format!("https://uri.etsi.org/ngsi-ld/{name}");
+    let Path::Linked { types, path, .. } = term("r{ngsi-ld:T}").path else {
+        panic!()
+    };
+    assert!(types.is_empty());
+    assert_eq!(
+        *path,
+        Path::Attribute {
+            names: vec![ngsi("T")],
+            part: Part::Value
+        }
+    );
+    let Path::Linked { types, path, .. } = term("r{T,geojson:U:a[b]}").path else {
+        panic!()
+    };
+    assert_eq!(types, [iri("T"), "https://purl.org/geojson/vocab#U".to_owned()]);
+    assert!(matches!(
+        *path,
+        Path::Attribute {
+            part: Part::Member { .. },
+            ..
+        }
+    ));
+    let Path::Linked { types, path, .. } = term("r{https://schema.org/a}").path else {
+        panic!()
+    };
+    assert!(types.is_empty());
+    assert_eq!(
+        *path,
+        Path::Attribute {
+            names: vec!["https://schema.org/a".to_owned()],
+            part: Part::Value
+        }
+    );
+    let deep = format!("{}a{}", "r{".repeat(11), "}".repeat(11));
+    for bad in [
+        "r{", "r{}", "r{a", "r}", "r{a}}", "r{{a}}", "r{a}.b", "r{a}[b]", "r.s{a}", "{a}", "r{T:}", "r{:a}",
+        "r{,T:a}", "r{T,:a}", "r{a,b}", "r{a;b}", "r{a==5}", "r{a|b}", "r{1:a}", &deep,
+    ] {
+        assert!(query(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn values_are_names_and_members_are_json_where_the_client_says_so() {
+    let context = Context::core();
+    let reading = Reading::of(&context, Some(&["a", "r"]), Some(&["j"])).unwrap();
+    let values = |text: &str| match parse_as(text, &reading).unwrap() {
+        Query::Term(Term {
+            test: Test::Equals { any_of, .. },
+            ..
+        }) => any_of,
+        other => panic!("{other:?}"),
+    };
+    let text = |text: String| Operand::One(Value::Text(text));
+    assert_eq!(values("a==Male"), [text(iri("Male"))]);
+    assert_eq!(
+        values("a==\"Male\",Female"),
+        [text(iri("Male")), text(iri("Female"))]
+    );
+    assert_eq!(
+        values("s{a}==Male"),
+        [text(iri("Male"))],
+        "also of linked entities"
+    );
+    assert_eq!(
+        values("a==https://schema.org/x"),
+        [text("https://schema.org/x".into())]
+    );
+    assert_eq!(values("b==\"Male\""), [text("Male".into())]);
+    assert!(parse_as("b==Male", &reading).is_err());
+    let Query::Term(Term {
+        path: Path::Attribute { part, .. },
+        ..
+    }) = parse_as("j[k.l]", &reading).unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(
+        part,
+        Part::Member {
+            sent: vec!["k".into(), "l".into()],
+            expanded: vec!["k".into(), "l".into()]
+        }
+    );
+    for bad in [vec!["a-b"], vec![""], vec!["a"; 501]] {
+        assert!(
+            Reading::of(&context, Some(&bad), None).is_err()
+                && Reading::of(&context, None, Some(&bad)).is_err()
+        );
+    }
+}
+
+#[test]
 fn malformed_queries_are_refused() {
     for bad in [
         "",
@@ -145,7 +259,7 @@ fn malformed_queries_are_refused() {
 
 proptest! {
     #[test]
-    fn row_broker_parsing_a_query_never_panics(text in "[ab.;|()\\[\\]=!<>~\"\\\\0-9,*:' -]{0,40}") {
+    fn row_broker_parsing_a_query_never_panics(text in "[ab.;|(){}\\[\\]=!<>~\"\\\\0-9,*:' -]{0,40}") {
         let _ = query(&text);
     }
 

@@ -4,14 +4,17 @@
 //! The tree is evaluated so that no row can make a statement fail: comparisons are between jsonb values or texts, never
 //! casts of what is stored. Beside each exact condition stands a wider one that the index of terms answers.
 
+mod order;
+
 use crate::model::geometry::boxes_around;
 use crate::model::names::{instant_key, is_date_time};
 use crate::model::terms;
-use crate::query::Selection;
 use crate::query::geo::{GeoQuery, GeoRelation};
+use crate::query::order::Ordering;
 use crate::query::q::{Operand, Order, Part, Path, Query, System, Term, Test, Value};
 use crate::query::scope::{ScopePattern, ScopeQuery};
 use crate::query::types::TypeSelection;
+use crate::query::{EntitySelector, Selection};
 use crate::store::TenantId;
 use crate::store::rows::{Sizes, columns_of};
 use jiff::Timestamp;
@@ -46,22 +49,39 @@ pub struct Statement {
     pub params: Vec<Param>,
 }
 
-/// A page of the entities that a selection selects, ordered by id; it asks for one more than `limit`, to know whether
-/// there are more.
+/// Which part of a result is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// How many entities at most.
+    pub limit: usize,
+    /// How many come before them.
+    pub offset: u64,
+}
+
+/// A page of the entities that a selection selects, in the order asked for and then by id; it asks for one more than the
+/// limit, to know whether there are more.
 #[must_use]
-pub fn page(tenant: TenantId, selection: &Selection, limit: usize, offset: u64, sizes: Sizes) -> Statement {
+pub fn page(
+    tenant: TenantId,
+    selection: &Selection,
+    ordering: Option<&Ordering>,
+    window: Window,
+    sizes: Sizes,
+) -> Statement {
     let mut builder = Builder::new(tenant);
-    let from = builder.from(selection);
-    let limit = builder.bind(Param::Integer(i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1));
-    let offset = builder.bind(Param::Integer(i64::try_from(offset).unwrap_or(i64::MAX)));
-    let order = if single_type(selection).is_some() {
-        "t.id"
+    let From { tables, conditions } = builder.from(selection);
+    let (sources, mut keys) = builder.ordered_by(ordering);
+    keys.push(if single_type(selection).is_some() {
+        "t.id".to_owned()
     } else {
-        "e.id"
-    };
-    let columns = columns_of(sizes);
+        "e.id".to_owned()
+    });
+    let limit = i64::try_from(window.limit).unwrap_or(i64::MAX - 1) + 1;
+    let limit = builder.bind(Param::Integer(limit));
+    let offset = builder.bind(Param::Integer(i64::try_from(window.offset).unwrap_or(i64::MAX)));
+    let (columns, order) = (columns_of(sizes), keys.join(", "));
     builder.done(format!(
-        "select {columns} from {from} order by {order} limit {limit} offset {offset}"
+        "select {columns} from {tables}{sources} where {conditions} order by {order} limit {limit} offset {offset}"
     ))
 }
 
@@ -69,8 +89,8 @@ pub fn page(tenant: TenantId, selection: &Selection, limit: usize, offset: u64, 
 #[must_use]
 pub fn count(tenant: TenantId, selection: &Selection) -> Statement {
     let mut builder = Builder::new(tenant);
-    let from = builder.from(selection);
-    builder.done(format!("select count(*) from {from}"))
+    let From { tables, conditions } = builder.from(selection);
+    builder.done(format!("select count(*) from {tables} where {conditions}"))
 }
 
 /// Among which entities a selection selects.
@@ -98,10 +118,23 @@ pub fn stamps(tenant: TenantId, selection: &Selection, among: Among<'_>, limit: 
 }
 
 fn single_type(selection: &Selection) -> Option<&str> {
-    match &selection.types {
-        Some(TypeSelection::One(name)) => Some(name),
+    match selection.entities.as_slice() {
+        [
+            EntitySelector {
+                types: Some(TypeSelection::One(name)),
+                ..
+            },
+        ] => Some(name),
         _ => None,
     }
+}
+
+/// Where rows come from.
+struct From {
+    /// What follows `from`.
+    tables: &'static str,
+    /// What follows `where`.
+    conditions: String,
 }
 
 struct Builder {
@@ -150,8 +183,7 @@ impl Builder {
         }
     }
 
-    /// What follows `from`, conditions included.
-    fn from(&mut self, selection: &Selection) -> String {
+    fn from(&mut self, selection: &Selection) -> From {
         let mut conditions = vec!["e.tenant = $1".to_owned()];
         // With one type a page is read off the key of types in order; the planner may still begin elsewhere.
         let tables = match single_type(selection) {
@@ -162,24 +194,7 @@ impl Builder {
             }
             None => "mim.entities e",
         };
-        match &selection.types {
-            None | Some(TypeSelection::All | TypeSelection::One(_)) => {}
-            Some(several) => {
-                let names = several.names().into_iter().map(str::to_owned).collect();
-                let names = self.bind(Param::Texts(names));
-                conditions.push(format!("e.id in (select n.id from mim.entity_types n where n.tenant = $1 and n.type = any({names}))"));
-                let exact = self.types(several);
-                conditions.push(exact);
-            }
-        }
-        if !selection.ids.is_empty() {
-            let ids = self.bind(Param::Texts(selection.ids.clone()));
-            conditions.push(format!("e.id = any({ids})"));
-        }
-        if let Some(pattern) = &selection.id_pattern {
-            let pattern = self.text(pattern);
-            conditions.push(format!("e.id ~ {pattern}"));
-        }
+        self.entities(&selection.entities, &mut conditions);
         if !selection.attrs.is_empty() {
             let terms = selection
                 .attrs
@@ -202,7 +217,57 @@ impl Builder {
             let condition = self.query(q);
             conditions.push(condition);
         }
-        format!("{tables} where {}", conditions.join(" and "))
+        From {
+            tables,
+            conditions: conditions.join(" and "),
+        }
+    }
+
+    /// Any of the selectors. Beside what they say exactly stands what all of them have in common, for the indexes.
+    fn entities(&mut self, selectors: &[EntitySelector], conditions: &mut Vec<String>) {
+        let types = selectors.iter().map(|one| match &one.types {
+            None | Some(TypeSelection::All) => None,
+            Some(types) => Some(types.names()),
+        });
+        let types: Option<Vec<_>> = types.collect();
+        // One type alone is what the page is read off.
+        let is_single = matches!(selectors, [one] if matches!(one.types, Some(TypeSelection::One(_))));
+        if let Some(names) = types.filter(|names| !names.is_empty() && !is_single) {
+            let names = names.concat().into_iter().map(str::to_owned).collect();
+            let names = self.bind(Param::Texts(names));
+            conditions.push(format!(
+                "e.id in (select n.id from mim.entity_types n where n.tenant = $1 and n.type = any({names}))"
+            ));
+        }
+        match selectors {
+            [] => {}
+            [one] => conditions.push(self.selector(one, is_single)),
+            several => {
+                if several.iter().all(|one| !one.ids.is_empty()) {
+                    let ids = several.iter().flat_map(|one| &one.ids).cloned().collect();
+                    let ids = self.bind(Param::Texts(ids));
+                    conditions.push(format!("e.id = any({ids})"));
+                }
+                let each: Vec<String> = several.iter().map(|one| self.selector(one, false)).collect();
+                conditions.push(any(&each));
+            }
+        }
+    }
+
+    fn selector(&mut self, one: &EntitySelector, has_type: bool) -> String {
+        let mut conditions = Vec::new();
+        if let Some(types) = one.types.as_ref().filter(|_| !has_type) {
+            conditions.push(self.types(types));
+        }
+        if !one.ids.is_empty() {
+            let ids = self.bind(Param::Texts(one.ids.clone()));
+            conditions.push(format!("e.id = any({ids})"));
+        }
+        if let Some(pattern) = &one.id_pattern {
+            let pattern = self.text(pattern);
+            conditions.push(format!("e.id ~ {pattern}"));
+        }
+        all(&conditions)
     }
 
     fn types(&mut self, selection: &TypeSelection) -> String {
@@ -291,19 +356,59 @@ impl Builder {
     }
 
     fn term(&mut self, term: &Term) -> String {
-        match &term.path {
-            Path::CreatedAt => self.entity_time("e.created", &term.test),
-            Path::ModifiedAt => self.entity_time("e.modified", &term.test),
-            Path::Attribute { names, part } => {
-                let terms = terms_that_match(self.tenant, names, part, &term.test);
-                let terms = self.bind(Param::Integers(terms));
-                let exact = self.attribute(names, part, &term.test);
-                format!("(e.terms && {terms} and {exact})")
-            }
+        let terms = match &term.path {
+            Path::CreatedAt | Path::ModifiedAt => return self.path("e", &term.path, &term.test),
+            Path::Attribute { names, part } => terms_that_match(self.tenant, names, part, &term.test),
+            Path::Linked { relationship, .. } => vec![terms::of_attribute(self.tenant.0, relationship)],
+        };
+        let terms = self.bind(Param::Integers(terms));
+        let exact = self.path("e", &term.path, &term.test);
+        format!("(e.terms && {terms} and {exact})")
+    }
+
+    /// A condition on the entity of this name.
+    fn path(&mut self, entity: &str, path: &Path, test: &Test) -> String {
+        match path {
+            Path::CreatedAt => self.entity_time(&format!("{entity}.created"), test),
+            Path::ModifiedAt => self.entity_time(&format!("{entity}.modified"), test),
+            Path::Attribute { names, part } => self.attribute(entity, names, part, test),
+            Path::Linked {
+                relationship,
+                types,
+                path,
+            } => self.linked(entity, relationship, types, path, test),
         }
     }
 
-    fn entity_time(&mut self, column: &'static str, test: &Test) -> String {
+    /// Some entity that the relationship leads to passes the test.
+    fn linked(
+        &mut self,
+        entity: &str,
+        relationship: &str,
+        types: &[String],
+        path: &Path,
+        test: &Test,
+    ) -> String {
+        let relationship = self.text(relationship);
+        // e, el, ell: one letter more for each relationship that is followed.
+        let linked = format!("{entity}l");
+        let of_types = if types.is_empty() {
+            String::new()
+        } else {
+            let types = self.bind(Param::Texts(types.to_vec()));
+            format!(" and {linked}.types && {types}")
+        };
+        let test = self.path(&linked, path, test);
+        format!(
+            "exists (select 1 from jsonb_array_elements({entity}.attrs -> {relationship}) as r(v) \
+             cross join lateral jsonb_array_elements_text( \
+               case jsonb_typeof(r.v -> 'value') when 'array' then r.v -> 'value' else jsonb_build_array(r.v -> 'value') end) as u(id) \
+             join mim.entities {linked} on {linked}.tenant = $1 and {linked}.id = u.id \
+             where r.v ->> 'type' in ('Relationship', 'ListRelationship'){of_types} and {test})"
+        )
+    }
+
+    fn entity_time(&mut self, column: &str, test: &Test) -> String {
         let time = |value: &Value| match value {
             Value::DateTime(sent) | Value::Text(sent) if is_date_time(sent) => {
                 sent.replace(',', ".").parse::<Timestamp>().ok()
@@ -341,19 +446,38 @@ impl Builder {
     }
 
     /// Some instance at the path passes the test: `x.t` is what is looked at, `i<n>.v` the instance it is of.
-    fn attribute(&mut self, names: &[String], part: &Part, test: &Test) -> String {
-        let mut tables = Vec::new();
+    fn attribute(&mut self, entity: &str, names: &[String], part: &Part, test: &Test) -> String {
+        let mut tables = vec![self.instances(entity, names)];
+        let instance = format!("i{}.v", names.len().saturating_sub(1));
+        if *part == Part::AnyLanguage {
+            tables.push(format!(
+                "jsonb_each(case when jsonb_typeof({instance} -> 'value') = 'object' then {instance} -> 'value' else '{{}}' end) as l(k, v)"
+            ));
+        }
+        let looked_at = self.looked_at(entity, &instance, part);
+        let tables = tables.join(" cross join lateral ");
+        let test = self.test(&instance, test);
+        format!("exists (select 1 from {tables} cross join lateral (select {looked_at} as t) x where {test})")
+    }
+
+    /// The instances at a path of attributes, as tables.
+    fn instances(&mut self, entity: &str, names: &[String]) -> String {
+        let mut tables = Vec::with_capacity(names.len());
         for (depth, name) in names.iter().enumerate() {
             let name = self.text(name);
             let holder = if depth == 0 {
-                "e.attrs".to_owned()
+                format!("{entity}.attrs")
             } else {
                 format!("i{}.v", depth - 1)
             };
             tables.push(format!("jsonb_array_elements({holder} -> {name}) as i{depth}(v)"));
         }
-        let instance = format!("i{}.v", names.len().saturating_sub(1));
-        let looked_at = match part {
+        tables.join(" cross join lateral ")
+    }
+
+    /// What of an instance is looked at.
+    fn looked_at(&mut self, entity: &str, instance: &str, part: &Part) -> String {
+        match part {
             Part::Value => format!("{instance} -> 'value'"),
             Part::Member { sent, expanded } => {
                 let sent = self.bind(Param::Texts(sent.clone()));
@@ -363,28 +487,23 @@ impl Builder {
                      else {instance} -> 'value' #> {expanded} end"
                 )
             }
-            Part::AnyLanguage => {
-                tables.push(format!(
-                    "jsonb_each(case when jsonb_typeof({instance} -> 'value') = 'object' then {instance} -> 'value' else '{{}}' end) as l(k, v)"
-                ));
-                "l.v".to_owned()
-            }
+            Part::AnyLanguage => "l.v".to_owned(),
             Part::System(system) => match system {
                 System::ObservedAt => format!("{instance} -> 'observedAt'"),
                 System::UnitCode => format!("{instance} -> 'unitCode'"),
                 System::DatasetId => format!("{instance} -> 'datasetId'"),
                 // An instance without times of its own is as old as the entity.
-                System::CreatedAt => format!("coalesce({instance} -> 'createdAt', {ENTITY_CREATED})"),
+                System::CreatedAt => {
+                    format!("coalesce({instance} -> 'createdAt', {})", created_of(entity))
+                }
                 System::ModifiedAt => {
                     format!(
-                        "coalesce({instance} -> 'modifiedAt', {instance} -> 'createdAt', {ENTITY_CREATED})"
+                        "coalesce({instance} -> 'modifiedAt', {instance} -> 'createdAt', {})",
+                        created_of(entity)
                     )
                 }
             },
-        };
-        let tables = tables.join(" cross join lateral ");
-        let test = self.test(&instance, test);
-        format!("exists (select 1 from {tables} cross join lateral (select {looked_at} as t) x where {test})")
+        }
     }
 
     fn test(&mut self, instance: &str, test: &Test) -> String {
@@ -475,8 +594,10 @@ fn no_link(instance: &str) -> String {
     format!("{instance} ->> 'type' not in ('Relationship', 'ListRelationship')")
 }
 
-/// When the entity was created, in the form in which instances keep times.
-const ENTITY_CREATED: &str = "to_jsonb(to_char(e.created, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))";
+/// When an entity was created, in the form in which instances keep times.
+fn created_of(entity: &str) -> String {
+    format!("to_jsonb(to_char({entity}.created, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))")
+}
 
 /// The text of what is looked at: a string, or a typed value.
 const TEXT: &str =
@@ -532,8 +653,8 @@ mod tests {
                 q: Some(q),
                 ..Selection::default()
             },
-            20,
-            0,
+            None,
+            Window { limit: 20, offset: 0 },
             Sizes::Small,
         ))
     }

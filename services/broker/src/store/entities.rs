@@ -53,6 +53,14 @@ impl Store {
             .map_err(|_| StoreError::Crowded)
     }
 
+    /// Room for entities if there is some right now: for who holds room of answers, and so must not wait for it.
+    pub fn room_now(&self, bytes: usize) -> Result<Held, StoreError> {
+        self.rooms
+            .entities
+            .try_take(bytes)
+            .map_err(|_| StoreError::Crowded)
+    }
+
     /// Keeps a new entity; false when its id is in use.
     pub async fn create(&self, tenant: TenantId, entity: &Entity) -> Result<bool, StoreError> {
         let mut new = Columns::default();

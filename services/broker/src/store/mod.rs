@@ -81,6 +81,9 @@ impl StoreError {
         if *code == SqlState::QUERY_CANCELED {
             return Self::TooSlow;
         }
+        if *code == SqlState::UNDEFINED_OBJECT && db.routine() == Some("get_collation_oid") {
+            return Self::Data("it does not have this collation".to_owned());
+        }
         if *code == SqlState::INVALID_REGULAR_EXPRESSION {
             return Self::Pattern(db.message().to_owned());
         }

@@ -3,8 +3,8 @@
 use crate::model::entity::Entity;
 use crate::query::sql::{Param, Statement};
 use crate::store::pool::TypedParam;
-use crate::store::rows::{self, Found};
-use crate::store::{Store, StoreError};
+use crate::store::rows::{self, Found, Sizes};
+use crate::store::{Store, StoreError, TenantId};
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -103,6 +103,32 @@ impl Store {
             modified: row.get(2),
         };
         Ok(rows.iter().map(stamp).collect())
+    }
+
+    /// Gives the entities of these ids that there are to `take`, by id, until it says false; of those that are left out as
+    /// large come ids and sizes. `None`: it has had enough.
+    pub async fn entities_of(
+        &self,
+        tenant: TenantId,
+        ids: &[String],
+        sizes: Sizes,
+        mut take: impl FnMut(&Entity) -> bool + Send,
+    ) -> Result<Option<Vec<(String, usize)>>, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        let mut large = Vec::new();
+        let mut whole = true;
+        let each = |row: &Row| {
+            match rows::found(row)? {
+                Found::Large(size) => large.push((row.get(0), size)),
+                Found::Entity(entity) => whole = take(&entity),
+            }
+            Ok(whole)
+        };
+        let params: [TypedParam<'_>; 2] = [(&tenant.0, Type::INT4), (&ids, Type::TEXT_ARRAY)];
+        lease
+            .stream_typed(rows::read_some(sizes), &params, each, None)
+            .await?;
+        Ok(whole.then_some(large))
     }
 
     /// Counts alone.

@@ -27,7 +27,8 @@ async fn queries_use_the_indexes_made_for_them() {
             .map(|n| {
                 let n = batch * 1000 + n;
                 json!({"id": format!("urn:ngsi-ld:T:{n}"), "type": if n % 100 == 0 { "Rare" } else { "Common" }, "name": format!("name {n}"),
-                    "n": n, "location": {"type": "Point", "coordinates": [f64::from(n) / 100.0, 10]}})
+                    "n": n, "location": {"type": "Point", "coordinates": [f64::from(n) / 100.0, 10]},
+                    "to": {"type": "Relationship", "object": format!("urn:ngsi-ld:T:{}", n + 1)}})
             })
             .collect();
         assert_eq!(
@@ -52,6 +53,13 @@ async fn queries_use_the_indexes_made_for_them() {
             "entity_geometries_geom",
         ),
         ("type=*&id=urn:ngsi-ld:T:7", "entities_pkey"),
+        ("type=Common&limit=20&orderBy=id", "entity_types_pkey"),
+        ("type=Rare&limit=20&orderBy=n;desc", "entity_types_pkey"),
+        ("type=Rare&limit=20&join=inline", "entities_pkey"),
+        (
+            "type=Rare&limit=20&join=flat&q=to%7BCommon:n%7D%3E5000",
+            "entities_pkey",
+        ),
     ] {
         let plans = plans_of(&broker, query).await;
         let used: Vec<_> = plans.iter().flat_map(nodes).collect();

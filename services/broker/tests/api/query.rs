@@ -400,7 +400,12 @@ async fn wrong_parameters_are_refused_with_the_right_type() {
         ),
         ("type=T&geometryProperty=location", "BadRequestData"),
         ("type=T&type=U", "BadRequestData"),
-        ("type=T&orderBy=x", "OperationNotSupported"),
+        ("type=*&local=false", "BadRequestData"),
+        ("type=T&local=maybe", "BadRequestData"),
+        ("type=T&attrs=id,type", "BadRequestData"),
+        ("attrs=createdAt", "BadRequestData"),
+        ("type=T&csf=a", "OperationNotSupported"),
+        ("type=T&entityMap=true", "OperationNotSupported"),
     ] {
         assert_eq!(
             broker.get(&format!("/entities?{query}")).await.error(),
