@@ -107,9 +107,10 @@ pub fn router(app: App) -> Router {
             get(contexts::serve).delete(contexts::delete),
         )
         .route("/ngsi-ld/v1/types", get(types::list))
-        .route("/ngsi-ld/v1/types/{type}", get(types::one));
+        .route("/ngsi-ld/v1/types/{type}", get(types::one))
+        .route("/ngsi-ld/v1/attributes", get(types::list_attributes))
+        .route("/ngsi-ld/v1/attributes/{attr}", get(types::one_attribute));
     for collection in [
-        "attributes",
         "subscriptions",
         "csourceRegistrations",
         "csourceSubscriptions",

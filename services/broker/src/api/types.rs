@@ -1,4 +1,4 @@
-//! `/types` and `/types/{type}` (clauses 5.7.5 to 5.7.7).
+//! `/types` and `/attributes` (clauses 5.7.5 to 5.7.10, 6.25 to 6.28).
 
 use crate::api::App;
 use crate::api::accept::{Media, OFFERED, negotiate};
@@ -10,12 +10,14 @@ use crate::api::reply;
 use crate::context::Context;
 use crate::model::json::Json;
 use crate::model::read::expanded_name;
+use crate::store::names::AttributeDetails;
 use crate::store::types::TypeDetails;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use http::Request;
 use http::header::LINK;
+use std::sync::Arc;
 
 const LIST: Known = Known {
     names: &["details", "limit", "offset", "local"],
@@ -30,76 +32,177 @@ const ONE: Known = Known {
 
 /// The types, or with `details=true` what entities of them have.
 pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let (call, _) = Call::begin(app, request, &LIST)?;
-    let context = call.link_context().await?;
-    let media = negotiate(&call.head.headers, &OFFERED)?;
-    let offset = call.params.offset()?;
-    let limit = if call.params.get("limit").is_some() {
-        call.params.limit(false)?
+    let listing = Listing::begin(app, request).await?;
+    let (store, tenant) = (&listing.call.app.store, listing.call.tenant);
+    let (offset, limit) = listing.range();
+    let names = if listing.details {
+        let types = store.types_with_attributes(tenant, offset, limit).await;
+        Names::Detailed(types.map_err(too_slow)?, entity_type)
     } else {
-        MAX_LIMIT
+        Names::Plain(store.type_names(tenant, offset, limit).await?, type_list)
     };
-    // One more tells whether there is a page after this one.
-    let of_page = (
-        i64::try_from(offset).unwrap_or(i64::MAX),
-        i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1,
-    );
-    let (body, found) = if call.params.flag("details")? {
-        let types = call
-            .app
-            .store
-            .types_with_attributes(call.tenant, of_page.0, of_page.1);
-        let types = types.await.map_err(too_slow)?;
-        let shown = types
-            .iter()
-            .take(limit)
-            .map(|(iri, attributes)| with_context(entity_type(iri, attributes, &context), media, &context));
-        (Json::Array(shown.collect()), types.len())
-    } else {
-        let types = call
-            .app
-            .store
-            .type_names(call.tenant, of_page.0, of_page.1)
-            .await?;
-        let names = types.iter().take(limit).map(|iri| name(iri, &context)).collect();
-        (with_context(type_list(names), media, &context), types.len())
-    };
-    let body = reply::roomed(body.to_text(), &call.app.rooms.answers).await?;
-    let mut response = reply::read(media, body, &context, media == Media::Json);
-    if found > limit {
-        let next = call
-            .params
-            .page(limit, offset + u64::try_from(limit).unwrap_or(u64::MAX));
-        let text = format!(
-            "<{}?{next}>;rel=\"next\";type=\"{}\"",
-            call.head.uri.path(),
-            media.name()
-        );
-        reply::append(response.headers_mut(), LINK, text);
-    }
-    Ok(response)
+    listing.answer(&names).await
 }
 
 /// One type.
 pub async fn one(
     State(app): State<App>,
-    Path(type_name): Path<String>,
+    Path(name): Path<String>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let (call, _) = Call::begin(app, request, &ONE)?;
-    let context = call.link_context().await?;
-    let media = negotiate(&call.head.headers, &OFFERED)?;
-    let iri = expanded_name(&context, &type_name)?;
-    let details = call
-        .app
-        .store
-        .type_details(call.tenant, &iri)
-        .await
-        .map_err(too_slow)?;
-    let details = details.ok_or_else(|| Problem::not_found(format!("no entity has the type {iri}")))?;
-    let body = with_context(type_info(&iri, &details, &context), media, &context);
-    let body = reply::roomed(body.to_text(), &call.app.rooms.answers).await?;
-    Ok(reply::read(media, body, &context, media == Media::Json))
+    let single = Single::begin(app, request, &name).await?;
+    let store = &single.call.app.store;
+    let details = store.type_details(single.call.tenant, &single.iri).await;
+    let details = details.map_err(too_slow)?;
+    let details =
+        details.ok_or_else(|| Problem::not_found(format!("no entity has the type {}", single.iri)))?;
+    let body = type_info(&single.iri, &details, &single.context);
+    single.answer(body).await
+}
+
+/// The attributes, or with `details=true` which entities have them.
+pub async fn list_attributes(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let listing = Listing::begin(app, request).await?;
+    let (store, tenant) = (&listing.call.app.store, listing.call.tenant);
+    let (offset, limit) = listing.range();
+    let names = if listing.details {
+        let attributes = store.attributes_with_types(tenant, offset, limit).await;
+        Names::Detailed(attributes.map_err(too_slow)?, attribute)
+    } else {
+        let names = store.attribute_names(tenant, offset, limit).await;
+        Names::Plain(names.map_err(too_slow)?, attribute_list)
+    };
+    listing.answer(&names).await
+}
+
+/// One attribute.
+pub async fn one_attribute(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let single = Single::begin(app, request, &name).await?;
+    let store = &single.call.app.store;
+    let details = store.attribute_details(single.call.tenant, &single.iri).await;
+    let details = details.map_err(too_slow)?;
+    let details =
+        details.ok_or_else(|| Problem::not_found(format!("no entity has the attribute {}", single.iri)))?;
+    let body = attribute_info(&single.iri, &details, &single.context);
+    single.answer(body).await
+}
+
+/// A request for one of them, by its name.
+struct Single {
+    call: Call,
+    context: Arc<Context>,
+    media: Media,
+    iri: String,
+}
+
+impl Single {
+    async fn begin(app: App, request: Request<Body>, name: &str) -> Result<Self, Problem> {
+        let (call, _) = Call::begin(app, request, &ONE)?;
+        call.params.flag("local")?;
+        let context = call.link_context().await?;
+        let media = negotiate(&call.head.headers, &OFFERED)?;
+        let iri = expanded_name(&context, name)?;
+        Ok(Self {
+            call,
+            context,
+            media,
+            iri,
+        })
+    }
+
+    async fn answer(&self, body: Json) -> Result<Response, Problem> {
+        let body = with_context(body, self.media, &self.context);
+        let body = reply::roomed(body.to_text(), &self.call.app.rooms.answers).await?;
+        Ok(reply::read(
+            self.media,
+            body,
+            &self.context,
+            self.media == Media::Json,
+        ))
+    }
+}
+
+/// A request for a list of them.
+struct Listing {
+    call: Call,
+    context: Arc<Context>,
+    media: Media,
+    details: bool,
+    limit: usize,
+    offset: u64,
+}
+
+/// What was found, and how it is shown.
+enum Names {
+    /// IRIs.
+    Plain(Vec<String>, fn(Vec<Json>) -> Json),
+    /// IRIs, each with those of what belongs to it.
+    Detailed(Vec<(String, Vec<String>)>, fn(&str, &[String], &Context) -> Json),
+}
+
+impl Listing {
+    async fn begin(app: App, request: Request<Body>) -> Result<Self, Problem> {
+        let (call, _) = Call::begin(app, request, &LIST)?;
+        call.params.flag("local")?;
+        let context = call.link_context().await?;
+        let media = negotiate(&call.head.headers, &OFFERED)?;
+        let offset = call.params.offset()?;
+        let limit = if call.params.get("limit").is_some() {
+            call.params.limit(false)?
+        } else {
+            MAX_LIMIT
+        };
+        let details = call.params.flag("details")?;
+        Ok(Self {
+            call,
+            context,
+            media,
+            details,
+            limit,
+            offset,
+        })
+    }
+
+    /// What to read: one more tells whether there is a page after this one.
+    fn range(&self) -> (i64, i64) {
+        (
+            i64::try_from(self.offset).unwrap_or(i64::MAX),
+            i64::try_from(self.limit).unwrap_or(i64::MAX - 1) + 1,
+        )
+    }
+
+    async fn answer(&self, names: &Names) -> Result<Response, Problem> {
+        let (media, context) = (self.media, &self.context);
+        let (body, found) = match names {
+            Names::Plain(iris, show) => {
+                let names = iris.iter().take(self.limit);
+                let names = names.map(|iri| name(iri, context)).collect();
+                (with_context(show(names), media, context), iris.len())
+            }
+            Names::Detailed(all, show) => {
+                let shown = all.iter().take(self.limit);
+                let shown = shown.map(|(iri, of)| with_context(show(iri, of, context), media, context));
+                (Json::Array(shown.collect()), all.len())
+            }
+        };
+        let body = reply::roomed(body.to_text(), &self.call.app.rooms.answers).await?;
+        let mut response = reply::read(media, body, context, media == Media::Json);
+        if found > self.limit {
+            let next = self.offset + u64::try_from(self.limit).unwrap_or(u64::MAX);
+            let text = format!(
+                "<{}?{}>;rel=\"next\";type=\"{}\"",
+                self.call.head.uri.path(),
+                self.call.params.page(self.limit, next),
+                media.name()
+            );
+            reply::append(response.headers_mut(), LINK, text);
+        }
+        Ok(response)
+    }
 }
 
 fn object<const N: usize>(members: [(&str, Json); N]) -> Json {
@@ -131,15 +234,47 @@ fn type_list(names: Vec<Json>) -> Json {
     ])
 }
 
+fn attribute_list(names: Vec<Json>) -> Json {
+    object([
+        ("id", Json::string("urn:ngsi-ld:AttributeList:mim")),
+        ("type", Json::string("AttributeList")),
+        ("attributeList", Json::Array(names)),
+    ])
+}
+
+fn names(iris: &[String], context: &Context) -> Json {
+    Json::Array(iris.iter().map(|iri| name(iri, context)).collect())
+}
+
 fn entity_type(iri: &str, attributes: &[String], context: &Context) -> Json {
     object([
         ("id", Json::string(iri)),
         ("type", Json::string("EntityType")),
         ("typeName", name(iri, context)),
+        ("attributeNames", names(attributes, context)),
+    ])
+}
+
+fn attribute(iri: &str, types: &[String], context: &Context) -> Json {
+    object([
+        ("id", Json::string(iri)),
+        ("type", Json::string("Attribute")),
+        ("attributeName", name(iri, context)),
+        ("typeNames", names(types, context)),
+    ])
+}
+
+fn attribute_info(iri: &str, details: &AttributeDetails, context: &Context) -> Json {
+    object([
+        ("id", Json::string(iri)),
+        ("type", Json::string("Attribute")),
+        ("attributeName", name(iri, context)),
+        ("attributeCount", Json::Number(details.count.to_string().into())),
         (
-            "attributeNames",
-            Json::Array(attributes.iter().map(|a| name(a, context)).collect()),
+            "attributeTypes",
+            Json::Array(details.kinds.iter().map(Json::string).collect()),
         ),
+        ("typeNames", names(&details.types, context)),
     ])
 }
 

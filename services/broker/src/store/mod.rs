@@ -7,7 +7,7 @@
 //! * [`statistics`]: those that queries are planned by, where there are none yet;
 //! * [`tenants`]: whose data there is;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
-//! * [`entities`], [`batch`], [`search`], [`types`], [`contexts`]: the operations. One round trip per read, one transaction per write;
+//! * [`entities`], [`batch`], [`search`], [`types`], [`names`], [`contexts`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
 
 pub mod batch;
@@ -16,6 +16,7 @@ pub mod contexts;
 pub mod entities;
 pub mod keeper;
 pub mod migrate;
+pub mod names;
 pub mod pool;
 pub mod rows;
 pub mod search;

@@ -22,6 +22,7 @@ mod contexts;
 mod contexts_kept;
 mod contexts_preloaded;
 mod contexts_shared;
+mod discovery;
 mod entities;
 mod geometries;
 mod joins;

@@ -232,7 +232,6 @@ async fn paths_methods_and_types_that_are_not_served_say_so() {
         ("GET", "/subscriptions", 422, "OperationNotSupported"),
         ("POST", "/subscriptions/", 422, "OperationNotSupported"),
         ("GET", "/temporal/entities/urn:x:1", 422, "OperationNotSupported"),
-        ("GET", "/attributes", 422, "OperationNotSupported"),
     ] {
         let body = matches!(method, "POST" | "PUT" | "PATCH").then_some("{}");
         let answer = broker.send(method, path, &[], body).await;
