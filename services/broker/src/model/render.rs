@@ -1,12 +1,15 @@
 //! From an entity to what a client asked for: normalized, concise or simplified, as JSON or as a GeoJSON Feature
 //! (clauses 4.5.0 to 4.5.24), with the names of the client's context.
 
+mod members;
+
 use crate::context::{Context, keeps_its_name};
 use crate::model::entity::{Attributes, Entity, Instance, Kind};
 use crate::model::geometry::{is_geometry_type, looks_like_geometry};
 use crate::model::json::{Json, write_string};
 use crate::model::linked::{Link, Links, Place, Unlinked};
 use crate::model::names::{NONE, time_text};
+use crate::model::render::members::{Members, write_texts};
 use crate::model::view::projection::{Member, Shown};
 use crate::model::view::{Datasets, Representation, Shape};
 use std::borrow::Cow;
@@ -27,56 +30,6 @@ pub struct View<'a> {
     pub with_context: bool,
     /// Of which datasets instances are shown; `None`: of all.
     datasets: Option<&'a Datasets>,
-}
-
-/// An object that is being written.
-struct Members<'o> {
-    out: &'o mut String,
-    first: bool,
-}
-
-impl<'o> Members<'o> {
-    fn open(out: &'o mut String) -> Self {
-        out.push('{');
-        Self { out, first: true }
-    }
-
-    /// Writes a name; the value is to follow.
-    fn name(&mut self, name: &str) -> &mut String {
-        if !self.first {
-            self.out.push(',');
-        }
-        self.first = false;
-        write_string(self.out, name);
-        self.out.push(':');
-        self.out
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        let out = self.name(name);
-        write_string(out, value);
-    }
-
-    fn close(self) {
-        self.out.push('}');
-    }
-}
-
-/// Texts: one as a string, several as an array.
-fn write_texts<'t>(out: &mut String, texts: impl ExactSizeIterator<Item = Cow<'t, str>>) {
-    let several = texts.len() != 1;
-    if several {
-        out.push('[');
-    }
-    for (n, text) in texts.enumerate() {
-        if n > 0 {
-            out.push(',');
-        }
-        write_string(out, &text);
-    }
-    if several {
-        out.push(']');
-    }
 }
 
 /// Created and modified, as an attribute without its own has them from what holds it.
@@ -363,7 +316,7 @@ impl<'a> View<'a> {
                 members.text("type", instance.kind.name());
             }
             self.value(members.name(instance.kind.member()), instance);
-            tell_of(instance, iri, members.out.len(), links);
+            tell_of(instance, iri, members.position(), links);
         }
         if !instance.object_type.is_empty() {
             let types = instance.object_type.iter().map(|t| self.context.compact(t));

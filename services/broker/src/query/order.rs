@@ -1,4 +1,6 @@
 //! The entity ordering language (clause 4.23): `name;desc,age`, `location;dist-asc` with `orderFrom`, `collation`.
+//!
+//! The standard orders queries of local scope only. This broker asks no other sources, so every query is one.
 
 use crate::context::Context;
 use crate::model::geometry::Geometry;
