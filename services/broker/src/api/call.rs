@@ -126,6 +126,11 @@ impl Arrival {
         Ok(tenant)
     }
 
+    /// Whose contexts are asked for. A tenant that this request is going to make has none of its own yet.
+    fn tenant_of_contexts(&self) -> Result<TenantId, Problem> {
+        Ok(self.tenant()?.unwrap_or(TenantId::NOBODY))
+    }
+
     fn no_tenant(&self) -> Problem {
         let name = tenant_name(&self.head.headers).unwrap_or_default();
         Problem::new(ErrorType::NonexistentTenant, format!("there is no tenant {name}"))
@@ -159,7 +164,11 @@ impl Arrival {
     /// The context of a request without a body: that of the Link header, or the core context.
     pub async fn link_context(&self) -> Result<Arc<Context>, Problem> {
         let url = context_link(&self.head.headers)?;
-        let context = self.app.contexts.of_link(self.tenant, url.as_deref()).await;
+        let context = self
+            .app
+            .contexts
+            .of_link(self.tenant_of_contexts()?, url.as_deref())
+            .await;
         context.map_err(|error| self.problem(error))
     }
 
@@ -219,7 +228,7 @@ impl Arrival {
                 "the context is in the body and in a Link header; send one",
             )),
             (Sent::LdJson, Some(own)) => {
-                let context = self.app.contexts.of_body(self.tenant, own).await;
+                let context = self.app.contexts.of_body(self.tenant_of_contexts()?, own).await;
                 context.map_err(|error| self.problem(error))
             }
         }

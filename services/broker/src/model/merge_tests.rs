@@ -1,10 +1,12 @@
 use super::*;
 use crate::context::Context;
 use crate::model::change::create;
+use crate::model::linked::Unlinked;
 use crate::model::read::Nulls;
 use crate::model::read::tests as read_tests;
-use crate::model::render::{Representation, View};
+use crate::model::render::View;
 use crate::model::stored;
+use crate::model::view::{Representation, Shape};
 use proptest::prelude::*;
 
 fn json(text: &str) -> Json {
@@ -28,14 +30,12 @@ fn entity(body: &str) -> Entity {
 fn shown(entity: &Entity, representation: Representation) -> Json {
     let context = Context::core();
     let mut text = String::new();
-    let view = View {
-        context: &context,
+    let shape = Shape {
         representation,
-        sys_attrs: false,
-        only: None,
-        with_context: false,
+        ..Shape::default()
     };
-    view.entity(entity, &mut text);
+    let view = View::new(&context, &shape, false);
+    view.entity(entity, &[shape.shown()], &mut text, &mut Unlinked);
     json(&text)
 }
 

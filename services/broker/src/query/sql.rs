@@ -106,14 +106,14 @@ pub enum Among<'a> {
 #[must_use]
 pub fn stamps(tenant: TenantId, selection: &Selection, among: Among<'_>, limit: usize) -> Statement {
     let mut builder = Builder::new(tenant);
-    let from = builder.from(selection);
+    let From { tables, conditions } = builder.from(selection);
     let among = match among {
         Among::After(id) => format!("e.id > {}", builder.text(id)),
         Among::These(ids) => format!("e.id = any({})", builder.bind(Param::Texts(ids.to_vec()))),
     };
     let limit = builder.bind(Param::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     builder.done(format!(
-        "select e.id, e.created, e.modified from {from} and {among} order by e.id limit {limit}"
+        "select e.id, e.created, e.modified from {tables} where {conditions} and {among} order by e.id limit {limit}"
     ))
 }
 

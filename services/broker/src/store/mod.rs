@@ -37,6 +37,11 @@ use tokio_postgres::error::SqlState;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TenantId(pub i32);
 
+impl TenantId {
+    /// A number that no tenant has: the database counts from 1.
+    pub const NOBODY: Self = Self(0);
+}
+
 /// Why an operation did not happen. Nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {

@@ -13,7 +13,7 @@ use mim_broker::store::contexts::Kind;
 use mim_broker::store::keeper::Keeper;
 use mim_broker::store::pool::{Pool, State};
 use mim_broker::store::settings::Places;
-use mim_broker::store::tenants::Tenants;
+use mim_broker::store::tenants::{Tenants, Wanted};
 use mim_broker::store::trouble::Trouble;
 use mim_broker::store::{Store, TenantId};
 use serde_json::json;
@@ -32,7 +32,10 @@ async fn store(database: &Database) -> Store {
     let doubt = Arc::new(Notify::new());
     let pool = Arc::new(Pool::new(4, seen, Arc::clone(&doubt)));
     let tenants = Arc::new(Tenants::default());
-    let (names, configured) = watch::channel(vec!["one".to_owned(), "two".to_owned()]);
+    let (names, configured) = watch::channel(Wanted {
+        names: vec!["one".to_owned(), "two".to_owned()],
+        on_first_write: false,
+    });
     let keeper = Keeper {
         places: Places {
             database: database.secret.path().to_owned(),
