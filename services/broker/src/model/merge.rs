@@ -50,40 +50,36 @@ pub fn merge(
     manner: &Manner,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    let Json::Object(members) = patch else {
-        return refuse(format!("an entity is an object, not {}", patch.kind()));
-    };
-    if members.iter().all(|(name, _)| name == "@context") {
-        return refuse("the body has nothing to write");
-    }
     let merger = Merger {
         reader,
         manner,
         stamp: time_text(now),
+        is_blind: false,
     };
-    let mut seen = BTreeSet::new();
-    let mut changed = false;
-    for (name, value) in members {
-        match name.as_str() {
-            "id" | "@id" if id(value)? == entity.id => {}
-            "id" | "@id" => return refuse("the id in the body is not that of the entity"),
-            "type" | "@type" => add_types(entity, reader.types(value)?, now),
-            "scope" => {
-                entity.scope = reader.scope(value)?;
-                changed = true;
-            }
-            "expiresAt" => return refuse("expiresAt is not supported"),
-            "@context" => {}
-            name if SYSTEM.contains(&name) => {}
-            name => {
-                let iri = reader.own_name(name, is_of_entities)?;
-                changed |= merger.attribute(&mut entity.attributes, &mut seen, iri, (name, value), false)?;
-            }
-        }
-    }
-    if changed {
+    if merger.entity(entity, patch, now)? {
         entity.modified = now;
     }
+    Ok(())
+}
+
+/// Refuses a document that could be merged into no entity, whatever that has.
+pub fn check(patch: &Json, reader: &Reader<'_>, manner: &Manner) -> Result<(), Refusal> {
+    let merger = Merger {
+        reader,
+        manner,
+        stamp: String::new(),
+        is_blind: true,
+    };
+    let own = patch.get("id").or_else(|| patch.get("@id"));
+    let mut nothing = Entity {
+        id: own.map(id).transpose()?.unwrap_or_default(),
+        types: Vec::new(),
+        scope: Vec::new(),
+        attributes: Attributes::new(),
+        created: Timestamp::UNIX_EPOCH,
+        modified: Timestamp::UNIX_EPOCH,
+    };
+    merger.entity(&mut nothing, patch, Timestamp::UNIX_EPOCH)?;
     Ok(())
 }
 
@@ -146,9 +142,43 @@ struct Merger<'a> {
     reader: &'a Reader<'a>,
     manner: &'a Manner,
     stamp: String,
+    /// Nothing is known of what there is to merge into.
+    is_blind: bool,
 }
 
 impl Merger<'_> {
+    /// Merges a document; true when anything but types came of it.
+    fn entity(&self, entity: &mut Entity, patch: &Json, now: Timestamp) -> Result<bool, Refusal> {
+        let Json::Object(members) = patch else {
+            return refuse(format!("an entity is an object, not {}", patch.kind()));
+        };
+        if members.iter().all(|(name, _)| name == "@context") {
+            return refuse("the body has nothing to write");
+        }
+        let mut seen = BTreeSet::new();
+        let mut changed = false;
+        for (name, value) in members {
+            match name.as_str() {
+                "id" | "@id" if id(value)? == entity.id => {}
+                "id" | "@id" => return refuse("the id in the body is not that of the entity"),
+                "type" | "@type" => add_types(entity, self.reader.types(value)?, now),
+                "scope" => {
+                    entity.scope = self.reader.scope(value)?;
+                    changed = true;
+                }
+                "expiresAt" => return refuse("expiresAt is not supported"),
+                "@context" => {}
+                name if SYSTEM.contains(&name) => {}
+                name => {
+                    let iri = self.reader.own_name(name, is_of_entities)?;
+                    changed |=
+                        self.attribute(&mut entity.attributes, &mut seen, iri, (name, value), false)?;
+                }
+            }
+        }
+        Ok(changed)
+    }
+
     /// Merges one attribute; true when anything came of it. `fresh`: what holds it is new, and so is it.
     fn attribute(
         &self,
@@ -256,7 +286,7 @@ impl Merger<'_> {
             let there = std::mem::replace(&mut target.value, Json::Null);
             target.value = self.value(target.kind, there, sent)?;
         }
-        if target.value == Json::Null {
+        if target.value == Json::Null && !self.is_blind {
             return refuse(format!(
                 "a {} needs the member {:?}",
                 target.kind.name(),

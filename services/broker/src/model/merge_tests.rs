@@ -384,6 +384,7 @@ fn what_cannot_be_merged_is_refused() {
     ] {
         assert!(of_attribute("1", bad).is_err(), "{bad}");
         assert!(of_attribute(r#"{"value":{"b":[1]}}"#, bad).is_err(), "{bad}");
+        assert!(checked(&format!(r#"{{"a":{bad}}}"#)).is_err(), "{bad}");
     }
     let before = entity(r#"{"id":"urn:x:1","type":"T","a":1}"#);
     for bad in [
@@ -403,6 +404,25 @@ fn what_cannot_be_merged_is_refused() {
             try_merge(&before, &json(bad), &Manner::default()).is_err(),
             "{bad}"
         );
+    }
+}
+
+fn checked(patch: &str) -> Result<(), Refusal> {
+    let context = Context::core();
+    check(&json(patch), &reader(&context, Nulls::Deep), &Manner::default())
+}
+
+#[test]
+fn what_might_be_merged_somewhere_is_not_refused_before_it_is_known_where() {
+    for good in [
+        r#"{"id":"urn:x:9","type":"T"}"#,
+        r#"{"a":{"type":"Property","unitCode":"X","s":{"type":"Relationship","t":1}}}"#,
+        r#"{"a":"urn:ngsi-ld:null","b":{"value":{"c":"urn:ngsi-ld:null"}}}"#,
+    ] {
+        assert_eq!(checked(good), Ok(()), "{good}");
+    }
+    for bad in ["{}", "5", r#"{"id":"nouri"}"#, r#"{"id":"urn:x:1","a":null}"#] {
+        assert!(checked(bad).is_err(), "{bad}");
     }
 }
 
@@ -558,7 +578,9 @@ proptest! {
         let context = Context::core();
         if let Ok(fragment) = reader(&context, Nulls::Refused).entity(&before) {
             let manner = Manner::new(simplified, None, Some("en")).unwrap();
+            let is_wrong_anywhere = check(&patch, &reader(&context, Nulls::Deep), &manner).is_err();
             if let Ok(merged) = try_merge(&create(fragment, time(0)), &patch, &manner) {
+                prop_assert!(!is_wrong_anywhere, "{}", patch.to_text());
                 let text = stored::write(&merged.attributes).unwrap();
                 prop_assert_eq!(stored::read(&text).unwrap(), merged.attributes);
             }

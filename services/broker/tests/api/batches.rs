@@ -247,6 +247,12 @@ async fn a_batch_merges_deep_and_each_item_in_its_own_context() {
     .await;
     assert_eq!((all.status, all.text().as_str()), (204, ""));
     assert_eq!(simple(&broker, 2).await["b"], 6);
+    let wrong = batch(&broker, "merge", &[json!({"id": id(9), "b": null})]).await;
+    assert_eq!(
+        errors(&wrong),
+        [error(9, "BadRequestData", 400)],
+        "wrong wherever it is merged"
+    );
 }
 
 #[tokio::test]
@@ -261,6 +267,33 @@ async fn the_same_id_is_changed_in_the_order_of_the_batch() {
         let one = simple(&broker, 1).await;
         assert_eq!((&one["a"], &one[format!("{operation}3")]), (&json!(5), &json!(3)));
     }
+}
+
+#[tokio::test]
+async fn row_broker_a_large_entity_is_not_merged_ten_thousand_times_in_one_batch() {
+    let broker = Broker::ready().await;
+    let large: Vec<Value> = (0..60_000).map(|n| json!(format!("text {n}"))).collect();
+    broker
+        .create(&json!({"id": id(1), "type": "T", "large": {"type": "Property", "value": large}}).to_string())
+        .await;
+    broker.create(&entity(2, json!(0)).to_string()).await;
+    let items: Vec<Value> = (0..10_000)
+        .map(|n| json!({"id": id(1 + n % 2), "n": n}))
+        .collect();
+    let started = std::time::Instant::now();
+    let answer = batch(&broker, "merge", &items).await;
+    let found = errors(&answer);
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    let done = 5000 - found.len();
+    assert!((10..500).contains(&done), "{done} merges of the large one");
+    assert!(found.iter().all(|e| *e == error(1, "BadRequestData", 400)));
+    assert_eq!(answer.json()["success"], json!([id(1), id(2)]));
+    assert_eq!(
+        simple(&broker, 2).await["n"],
+        9999,
+        "a small one is merged as often as it comes"
+    );
+    assert_eq!(simple(&broker, 1).await["n"], 2 * (done - 1));
 }
 
 #[tokio::test]

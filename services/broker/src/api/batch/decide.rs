@@ -10,6 +10,7 @@ use crate::model::entity::{Entity, Fragment};
 use crate::model::json::Json;
 use crate::model::merge::{self, Manner};
 use crate::model::read::{Nulls, Reader};
+use crate::model::stored;
 use crate::store::batch::{Decide, Decision, Verdict};
 use jiff::Timestamp;
 
@@ -164,6 +165,10 @@ impl Update {
     }
 }
 
+/// How many bytes of an entity, as it is stored, a batch may go through again and again: each merge of an id after its
+/// first one goes through all of the entity.
+const MAX_REPEATED: usize = 32 * 1024 * 1024;
+
 /// Merges into entities that are there (5.6.20).
 pub struct Merge<'a> {
     /// What is to be merged.
@@ -175,14 +180,20 @@ pub struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn merged(&self, before: &Entity, patch: &Json) -> Result<Entity, Problem> {
+    fn merged(&self, id: &str, there: Option<&Entity>, patch: &Json) -> Result<Entity, Problem> {
         let reader = Reader {
             context: self.contexts.of(patch)?,
             nulls: Nulls::Deep,
         };
+        let manner = Manner::default();
+        let Some(before) = there else {
+            // What is wrong wherever it is merged is told first.
+            merge::check(patch, &reader, &manner)?;
+            return Err(no_entity(id));
+        };
         // What is refused halfway must not be kept.
         let mut entity = before.clone();
-        merge::merge(&mut entity, patch, &reader, &Manner::default(), self.now)?;
+        merge::merge(&mut entity, patch, &reader, &manner, self.now)?;
         Ok(entity)
     }
 }
@@ -191,16 +202,33 @@ impl Decide for Merge<'_> {
     type Reason = Problem;
 
     fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
+        let (mut left, mut is_first) = (MAX_REPEATED, true);
         one_by_one(self.given.get(id), there, |there, patch| {
-            let Some(before) = there else {
-                return Step::refused(None, no_entity(id));
-            };
-            match self.merged(&before, patch) {
+            if !std::mem::take(&mut is_first) {
+                // What is not left is not measured again either.
+                if left > 0 {
+                    left = left.saturating_sub(there.as_ref().map_or(0, size));
+                }
+                if left == 0 {
+                    return Step::refused(there, too_often(id));
+                }
+            }
+            match self.merged(id, there.as_ref(), patch) {
                 Ok(entity) => Step::put(entity),
-                Err(why) => Step::refused(Some(before), why),
+                Err(why) => Step::refused(there, why),
             }
         })
     }
+}
+
+fn size(entity: &Entity) -> usize {
+    stored::write(&entity.attributes).map_or(stored::MAX_BYTES, |text| text.len())
+}
+
+fn too_often(id: &str) -> Problem {
+    Problem::bad_data(format!(
+        "the batch merges {id}, which is large, more often than it may; send what is left in another one, or as one item"
+    ))
 }
 
 /// Deletes entities that are there (5.6.10).
