@@ -268,12 +268,17 @@ pub async fn delete(
     let (call, _) = Call::begin(app, request, &CHANGE)?;
     checked_id(&id)?;
     let meant = Meant::of_link(&call).await?;
-    let store = &call.app.store;
-    if store.delete(call.tenant, &id, |types| meant.is(types)).await? {
-        Ok(reply::no_content())
-    } else {
-        Err(no_entity(&id))
-    }
+    let allow = |entity: &Entity| match meant.is(&entity.types) {
+        true => Ok(()),
+        false => Err(no_entity(&id)),
+    };
+    let deleted = call
+        .app
+        .store
+        .delete(call.tenant, &id, Timestamp::now(), allow)
+        .await?;
+    done(deleted, &id)?;
+    Ok(reply::no_content())
 }
 
 /// Which entities an operation on one of them means: those whose types the parameter `type` selects, or all.
@@ -315,7 +320,12 @@ pub async fn change<T>(
             Err(no_entity(id))
         }
     };
-    match call.app.store.change(call.tenant, id, change).await? {
+    done(call.app.store.change(call.tenant, id, change).await?, id)
+}
+
+/// What the store says of a change.
+fn done<T>(changed: Changed<T, Problem>, id: &str) -> Result<T, Problem> {
+    match changed {
         Changed::Done(result) => Ok(result),
         Changed::NotFound => Err(no_entity(id)),
         Changed::Refused(problem) => Err(problem),

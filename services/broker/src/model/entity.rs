@@ -12,6 +12,9 @@ pub const OBSERVATION_SPACE: &str = "https://uri.etsi.org/ngsi-ld/observationSpa
 /// See [`LOCATION`].
 pub const OPERATION_SPACE: &str = "https://uri.etsi.org/ngsi-ld/operationSpace";
 
+/// The IRI of `scope`, under which the past of an entity's scopes is kept.
+pub const SCOPE: &str = "https://uri.etsi.org/ngsi-ld/scope";
+
 /// Attributes by IRI; each has at least one instance, and no two instances of one attribute share a dataset id.
 pub type Attributes = BTreeMap<String, Vec<Instance>>;
 

@@ -11,6 +11,8 @@
 //! * [`geometry`]: GeoJSON geometries, checked, and as PostGIS wants them;
 //! * [`change`]: what each write operation makes of the entity that is there;
 //! * [`merge`]: the one that goes as deep as what it is given;
+//! * [`diff`]: what a write did to the entity, instance by instance;
+//! * [`instance_id`]: ids of instances of the past;
 //! * [`view`]: what a client wishes of the shape of its answer;
 //! * [`render`]: from an entity to that shape;
 //! * [`linked`]: entities that others link to, and where they stand in an answer;
@@ -18,9 +20,11 @@
 //! * [`terms`]: the searchable terms of an entity.
 
 pub mod change;
+pub mod diff;
 pub mod entity;
 pub mod expansion;
 pub mod geometry;
+pub mod instance_id;
 pub mod json;
 pub mod linked;
 pub mod merge;

@@ -65,6 +65,14 @@ pub fn is_date_time(text: &str) -> bool {
     instant_key(text).is_some()
 }
 
+/// The point in time that a `DateTime` of the standard names; `None` for any other text.
+#[must_use]
+pub fn instant(text: &str) -> Option<Timestamp> {
+    is_date_time(text)
+        .then(|| text.replace(',', ".").parse().ok())
+        .flatten()
+}
+
 /// A text that sorts as the instant does: the fraction is padded to six digits. `None` if it is no `DateTime`.
 ///
 /// The database has a function of the same name and rule (`mim.instant_key`).

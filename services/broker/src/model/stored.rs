@@ -97,6 +97,14 @@ fn write_attributes(out: &mut String, attributes: &Attributes, before_first: &st
     }
 }
 
+/// The text of one instance, as it stands in that of its entity.
+#[must_use]
+pub fn instance_text(instance: &Instance) -> String {
+    let mut out = String::with_capacity(128);
+    write_instance(&mut out, instance);
+    out
+}
+
 fn write_instance(out: &mut String, instance: &Instance) {
     out.push_str("{\"type\":");
     write_string(out, instance.kind.name());

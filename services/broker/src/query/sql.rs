@@ -7,7 +7,7 @@
 mod order;
 
 use crate::model::geometry::boxes_around;
-use crate::model::names::{instant_key, is_date_time};
+use crate::model::names::{instant, instant_key, is_date_time};
 use crate::model::terms;
 use crate::query::geo::{GeoQuery, GeoRelation};
 use crate::query::order::Ordering;
@@ -410,9 +410,7 @@ impl Builder {
 
     fn entity_time(&mut self, column: &str, test: &Test) -> String {
         let time = |value: &Value| match value {
-            Value::DateTime(sent) | Value::Text(sent) if is_date_time(sent) => {
-                sent.replace(',', ".").parse::<Timestamp>().ok()
-            }
+            Value::DateTime(sent) | Value::Text(sent) => instant(sent),
             _ => None,
         };
         let mut compare = |operator: &str, value: &Value| match time(value) {

@@ -3,6 +3,7 @@
 use crate::api::call::is_tenant_name;
 use crate::api::compatibility::Compatibility;
 use crate::context::preloaded::Entry;
+use crate::store::partitions::Temporal;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::num::NonZeroU16;
@@ -30,6 +31,8 @@ pub struct Config {
     pub contexts: Vec<Entry>,
     /// What editions of the standard disagree on.
     pub compatibility: Compatibility,
+    /// What is kept of the past.
+    pub temporal: Temporal,
 }
 
 /// Who makes tenants.
@@ -135,6 +138,7 @@ pub async fn follow(path: PathBuf, config: watch::Sender<Config>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::partitions::Mode;
 
     #[test]
     fn the_order_of_ranges_makes_no_other_guard() {
@@ -164,7 +168,13 @@ mod tests {
             1
         );
         assert!(parse("compatibility: {contextNotAvailableStatus: 500}").is_err());
+        let temporal = parse("temporal: {mode: Enabled, retention: P90D}")
+            .unwrap()
+            .temporal;
+        assert_eq!(temporal.mode, Mode::Enabled);
+        assert!(parse("temporal: {retention: soon}").is_err());
         assert_eq!(parse("").unwrap(), Config::default());
+        assert_eq!(Config::default().temporal.mode, Mode::Disabled);
         assert!(parse("tenants: [\"a b\"]").is_err());
         assert!(parse("tenants: 5").is_err());
         let creation = |text: &str| parse(text).map(|config| config.tenant_creation);

@@ -11,6 +11,7 @@ use crate::server::health::{self, Health};
 use crate::server::listen::{self, Ending};
 use crate::server::metrics::Metrics;
 use crate::store::Store;
+use crate::store::history::Keeping;
 use crate::store::keeper::Keeper;
 use crate::store::pool::{Pool, State};
 use crate::store::settings::Places;
@@ -247,32 +248,47 @@ fn tenants(config: &Config) -> Wanted {
 }
 
 /// The store, with its keeper running.
-fn store(settings: &Settings, mut config: watch::Receiver<Config>, rooms: Arc<Rooms>) -> Store {
+fn store(settings: &Settings, config: watch::Receiver<Config>, rooms: Arc<Rooms>) -> Store {
     let (state, seen) = watch::channel(State::Down(Trouble::Starting));
     let size = connections(settings, &config.borrow());
     let sizes = config.clone();
-    let (tenants_tx, configured) = watch::channel(tenants(&config.borrow_and_update()));
-    tokio::spawn(async move {
-        while config.changed().await.is_ok() {
-            let wanted = tenants(&config.borrow_and_update());
-            tenants_tx.send_if_modified(|current| {
-                let changed = *current != wanted;
-                *current = wanted;
-                changed
-            });
-        }
-    });
+    let configured = part_of(config.clone(), tenants);
+    let temporal = part_of(config, |config| config.temporal);
     let doubt = Arc::new(Notify::new());
     let pool = Arc::new(Pool::new(size, seen, Arc::clone(&doubt)));
     tokio::spawn(follow_connections(Arc::clone(&pool), settings.clone(), sizes));
     let tenants = Arc::new(Tenants::default());
+    let (keeping_tx, keeping) = watch::channel(Keeping::default());
     let keeper = Keeper {
         places: settings.places.clone(),
         configured,
         tenants: Arc::clone(&tenants),
+        temporal,
+        keeping: keeping_tx,
         state,
         doubt,
     };
     tokio::spawn(keeper.run());
-    Store::new(pool, tenants, rooms)
+    let store = Store::new(pool, tenants, rooms, keeping);
+    tokio::spawn(store.clone().sweep());
+    store
+}
+
+/// One part of the configuration, followed: told of only when it changes.
+fn part_of<T: PartialEq + Send + Sync + 'static>(
+    mut config: watch::Receiver<Config>,
+    part: impl Fn(&Config) -> T + Send + 'static,
+) -> watch::Receiver<T> {
+    let (sender, receiver) = watch::channel(part(&config.borrow_and_update()));
+    tokio::spawn(async move {
+        while config.changed().await.is_ok() {
+            let new = part(&config.borrow_and_update());
+            sender.send_if_modified(|current| {
+                let changed = *current != new;
+                *current = new;
+                changed
+            });
+        }
+    });
+    receiver
 }

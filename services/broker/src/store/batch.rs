@@ -8,9 +8,11 @@
 
 use crate::memory::room::{Held, Room};
 use crate::model::entity::Entity;
+use crate::store::history::Keeping;
 use crate::store::pool::Lease;
-use crate::store::rows::{self, Before, Columns, Found, columns};
+use crate::store::rows::{self, Columns, Found, Gone, columns};
 use crate::store::{Store, StoreError, TenantId, weight};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 
 /// How often a batch starts again before the client is told to.
@@ -55,6 +57,9 @@ impl<R> Verdict<R> {
 pub trait Decide: Sync {
     /// Why something is refused.
     type Reason: Send;
+
+    /// When what is to go goes.
+    fn now(&self) -> Timestamp;
 
     /// Called once per id and attempt; must give the same for the same.
     fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Self::Reason>;
@@ -171,7 +176,18 @@ impl Store {
         };
         for _ in 0..ATTEMPTS {
             let mut lease = self.pool.lease().await?;
-            match attempt(&mut lease, tenant, part, decide, &self.rooms.entities, &mut room).await? {
+            let entities = &self.rooms.entities;
+            match attempt(
+                &mut lease,
+                tenant,
+                part,
+                decide,
+                self.keeping(),
+                entities,
+                &mut room,
+            )
+            .await?
+            {
                 Attempt::Done(outcome, left) => return Ok((*outcome, left)),
                 Attempt::Overtaken => {}
                 Attempt::NeedsRoom(bytes) => {
@@ -212,6 +228,7 @@ async fn attempt<D: Decide>(
     tenant: TenantId,
     part: &Part,
     decide: &D,
+    keeping: Keeping,
     entities: &Room,
     room: &mut Held,
 ) -> Result<Attempt<D::Reason>, StoreError> {
@@ -238,7 +255,7 @@ async fn attempt<D: Decide>(
         changed,
         gone,
         outcome,
-    } = match decided(tenant, ids, there, decide) {
+    } = match decided(tenant, ids, there, decide, keeping) {
         Ok(decided) => decided,
         Err(error) => {
             lease.rollback().await;
@@ -253,9 +270,11 @@ async fn attempt<D: Decide>(
         }
     }
     if !gone.ids.is_empty() {
-        let Gone { ids, types } = &gone;
         lease
-            .within(rows::DELETE_SOME, &[&tenant.0, ids, &types.0, &types.1])
+            .within(
+                rows::DELETE,
+                &[&tenant.0, &gone.ids, &gone.typed.0, &gone.typed.1, &gone.before],
+            )
             .await?;
     }
     lease
@@ -281,24 +300,19 @@ struct Decided<R> {
     outcome: BatchOutcome<R>,
 }
 
-/// What is to go: ids, and pairs of type and id.
-#[derive(Default)]
-struct Gone {
-    ids: Vec<String>,
-    types: (Vec<String>, Vec<String>),
-}
-
 fn decided<'i, D: Decide>(
     tenant: TenantId,
     ids: impl Iterator<Item = &'i String>,
     mut there: BTreeMap<String, Entity>,
     decide: &D,
+    keeping: Keeping,
 ) -> Result<Decided<D::Reason>, StoreError> {
-    let (mut new, mut changed, mut gone) = (Columns::default(), Columns::default(), Gone::default());
+    let (mut new, mut changed) = (Columns::new(keeping), Columns::new(keeping));
+    let mut gone = Gone::default();
     let mut outcome = BatchOutcome::default();
     for id in ids {
         let found = there.remove(id);
-        let before = found.as_ref().map(Before::of);
+        let before = found.clone();
         let Verdict { decision, refused } = decide.decide(id, found);
         match (decision, before) {
             (Decision::Put(after), None) => {
@@ -310,11 +324,7 @@ fn decided<'i, D: Decide>(
                 outcome.existed.insert(id.clone());
             }
             (Decision::Delete, Some(before)) => {
-                for iri in before.types {
-                    gone.types.0.push(iri);
-                    gone.types.1.push(id.clone());
-                }
-                gone.ids.push(id.clone());
+                gone.add(&before, decide.now(), keeping);
                 outcome.deleted.insert(id.clone());
             }
             (Decision::Leave, _) | (Decision::Delete, None) => {}

@@ -3,8 +3,9 @@
 use crate::memory::room::Held;
 use crate::model::entity::Entity;
 use crate::store::pool::Lease;
-use crate::store::rows::{self, Before, Columns, Found, Sizes, columns};
+use crate::store::rows::{self, Columns, Found, Gone, Sizes, columns};
 use crate::store::{Store, StoreError, TenantId, weight};
+use jiff::Timestamp;
 
 /// What came of changing an entity.
 pub enum Changed<T, E> {
@@ -63,7 +64,7 @@ impl Store {
 
     /// Keeps a new entity; false when its id is in use.
     pub async fn create(&self, tenant: TenantId, entity: &Entity) -> Result<bool, StoreError> {
-        let mut new = Columns::default();
+        let mut new = Columns::new(self.keeping());
         new.add_new(tenant, entity)?;
         let mut lease = self.pool.lease().await?;
         let inserted = lease.query(rows::INSERT, columns!(tenant, new)).await?;
@@ -85,7 +86,7 @@ impl Store {
         else {
             return Ok(Changed::NotFound);
         };
-        let before = Before::of(&entity);
+        let before = entity.clone();
         let done = match change(&mut entity) {
             Ok(done) => done,
             Err(refused) => {
@@ -93,12 +94,12 @@ impl Store {
                 return Ok(Changed::Refused(refused));
             }
         };
-        let mut changed = Columns::default();
+        let mut changed = Columns::new(self.keeping());
         if let Err(error) = changed.add_changed(tenant, &before, &entity) {
             lease.rollback().await;
             return Err(error);
         }
-        drop(entity);
+        drop((before, entity));
         lease
             .commit(
                 rows::UPDATE,
@@ -140,21 +141,34 @@ impl Store {
         }
     }
 
-    /// Deletes an entity, if it is one that is meant, going by its types; false when there is none.
-    pub async fn delete(
+    /// Deletes an entity, unless `allow` refuses when it sees it.
+    pub async fn delete<E>(
         &self,
         tenant: TenantId,
         id: &str,
-        is_meant: impl FnOnce(&[String]) -> bool + Send,
-    ) -> Result<bool, StoreError> {
-        let mut lease = self.pool.lease().await?;
-        let locked = lease.begin(rows::LOCK_TYPES, &[&tenant.0, &id]).await?;
-        let types: Option<Vec<String>> = locked.first().map(|row| row.get(0));
-        let Some(types) = types.filter(|types| is_meant(types)) else {
-            lease.rollback().await;
-            return Ok(false);
+        now: Timestamp,
+        allow: impl FnOnce(&Entity) -> Result<(), E> + Send,
+    ) -> Result<Changed<(), E>, StoreError> {
+        let Some(Locked {
+            mut lease,
+            entity,
+            room: _room,
+        }) = self.lock(tenant, id).await?
+        else {
+            return Ok(Changed::NotFound);
         };
-        lease.commit(rows::DELETE, &[&tenant.0, &id, &types]).await?;
-        Ok(true)
+        if let Err(refused) = allow(&entity) {
+            lease.rollback().await;
+            return Ok(Changed::Refused(refused));
+        }
+        let mut gone = Gone::default();
+        gone.add(&entity, now, self.keeping());
+        lease
+            .commit(
+                rows::DELETE,
+                &[&tenant.0, &gone.ids, &gone.typed.0, &gone.typed.1, &gone.before],
+            )
+            .await?;
+        Ok(Changed::Done(()))
     }
 }

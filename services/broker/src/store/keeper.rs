@@ -2,14 +2,17 @@
 //! by itself, follows the mounted files and the list of tenants, and sees to it that queries are planned by statistics.
 
 use crate::store::connect::{Session, Target, connect};
+use crate::store::history::Keeping;
 use crate::store::migrate::migrate;
+use crate::store::partitions::{self, Temporal};
 use crate::store::pool::State;
 use crate::store::settings::{Places, Settings};
 use crate::store::statistics::Analyst;
 use crate::store::tenants::{Tenants, Wanted};
 use crate::store::trouble::{Trouble, answered};
+use jiff::Timestamp;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 /// How often the database is asked whether it is still there, and the files are looked at.
@@ -18,6 +21,8 @@ const WATCH: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long it may take for a list of tenants, which may wait for another broker's.
 const LONGER: Duration = Duration::from_secs(15);
+/// How often the partitions of the history are looked after.
+const PARTITIONS: Duration = Duration::from_mins(1);
 /// How long to wait between attempts to come back.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -29,6 +34,10 @@ pub struct Keeper {
     pub configured: watch::Receiver<Wanted>,
     /// Where their numbers go.
     pub tenants: Arc<Tenants>,
+    /// What is to be kept of the past.
+    pub temporal: watch::Receiver<Temporal>,
+    /// Where it is told what is done about it.
+    pub keeping: watch::Sender<Keeping>,
     /// Where the state goes.
     pub state: watch::Sender<State>,
     /// Woken when a request saw a connection fail.
@@ -65,6 +74,7 @@ impl Keeper {
         let session = connect(&target).await?;
         target.search_path = migrate(&session.client, &target.settings).await?;
         self.sync_tenants(&session, &target).await?;
+        self.look_after_history(&session, &target).await?;
         // Undo what was set for migrations.
         let limits = session
             .client
@@ -81,18 +91,38 @@ impl Keeper {
         answered(LONGER, &target.settings, sync).await
     }
 
+    async fn look_after_history(&mut self, session: &Session, target: &Target) -> Result<(), Trouble> {
+        let temporal = *self.temporal.borrow_and_update();
+        let look = partitions::look_after(&session.client, temporal, Timestamp::now());
+        let keeping = answered(LONGER, &target.settings, look).await?;
+        self.keeping
+            .send_if_modified(|current| std::mem::replace(current, keeping) != keeping);
+        Ok(())
+    }
+
     /// Returns when the database does not serve any more.
     async fn stay_up(&mut self, mut session: Session, mut target: Arc<Target>) -> Trouble {
         let mut told = None;
         let mut analyst = Analyst::default();
+        let mut looked_after = Instant::now();
         loop {
-            let changed = tokio::select! {
-                () = tokio::time::sleep(WATCH) => false,
-                () = self.doubt.notified() => false,
-                changed = self.configured.changed() => changed.is_ok(),
-            };
-            if changed && let Err(trouble) = self.sync_tenants(&session, &target).await {
+            tokio::select! {
+                () = tokio::time::sleep(WATCH) => {}
+                () = self.doubt.notified() => {}
+                // Who sends these has ended only where the process is at its end.
+                Ok(()) = self.configured.changed() => self.configured.mark_changed(),
+                Ok(()) = self.temporal.changed() => self.temporal.mark_changed(),
+            }
+            if self.configured.has_changed().unwrap_or_default()
+                && let Err(trouble) = self.sync_tenants(&session, &target).await
+            {
                 return trouble;
+            }
+            if self.temporal.has_changed().unwrap_or_default() || looked_after.elapsed() > PARTITIONS {
+                looked_after = Instant::now();
+                if let Err(trouble) = self.look_after_history(&session, &target).await {
+                    return trouble;
+                }
             }
             let still_there = session.client.simple_query("select 1");
             if let Err(trouble) = answered(PATIENCE, &target.settings, still_there).await {

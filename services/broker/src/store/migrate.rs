@@ -22,10 +22,11 @@ const SERVER: &str = "select current_setting('server_version_num')::int, current
     current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on'";
 
 /// The migrations in order; the version is the position, from 1.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     ("entities", include_str!("../../migrations/0001_entities.sql")),
     ("searchable", include_str!("../../migrations/0002_searchable.sql")),
-    ("contexts", include_str!("../../migrations/0004_contexts.sql")),
+    ("contexts", include_str!("../../migrations/0003_contexts.sql")),
+    ("history", include_str!("../../migrations/0004_history.sql")),
 ];
 
 /// How long the server may take for what takes no time, for the lock (its `lock_timeout` and some), and for a migration or

@@ -7,6 +7,7 @@
 //! * [`statistics`]: those that queries are planned by, where there are none yet;
 //! * [`tenants`]: whose data there is;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
+//! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes;
 //! * [`entities`], [`batch`], [`search`], [`types`], [`names`], [`contexts`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
 
@@ -14,23 +15,28 @@ pub mod batch;
 pub mod connect;
 pub mod contexts;
 pub mod entities;
+pub mod history;
 pub mod keeper;
 pub mod migrate;
 pub mod names;
+pub mod partitions;
 pub mod pool;
 pub mod rows;
 pub mod search;
 pub mod settings;
 pub mod statistics;
+pub mod sweeper;
 pub mod tenants;
 pub mod trouble;
 pub mod types;
 pub mod weight;
 
 use crate::memory::Rooms;
+use crate::store::history::Keeping;
 use crate::store::pool::Pool;
 use crate::store::tenants::Tenants;
 use std::sync::Arc;
+use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
 
 /// A tenant's number in the database.
@@ -140,12 +146,28 @@ pub struct Store {
     pool: Arc<Pool>,
     tenants: Arc<Tenants>,
     rooms: Arc<Rooms>,
+    keeping: watch::Receiver<Keeping>,
 }
 
 impl Store {
     /// A store over a pool that a keeper looks after.
-    pub fn new(pool: Arc<Pool>, tenants: Arc<Tenants>, rooms: Arc<Rooms>) -> Self {
-        Self { pool, tenants, rooms }
+    pub fn new(
+        pool: Arc<Pool>,
+        tenants: Arc<Tenants>,
+        rooms: Arc<Rooms>,
+        keeping: watch::Receiver<Keeping>,
+    ) -> Self {
+        Self {
+            pool,
+            tenants,
+            rooms,
+            keeping,
+        }
+    }
+
+    /// What is done about the past, at this moment.
+    fn keeping(&self) -> Keeping {
+        *self.keeping.borrow()
     }
 
     /// The pool, for metrics.

@@ -4,9 +4,11 @@ use crate::model::entity::{Entity, Kind};
 use crate::model::geometry::Geometry;
 use crate::model::json::Json;
 use crate::model::{stored, terms};
+use crate::store::history::{Keeping, Past};
 use crate::store::{StoreError, TenantId};
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 /// Between the items of a list that travels as one text; it occurs in no IRI and no scope.
 const SEPARATOR: &str = "\u{1f}";
@@ -102,14 +104,26 @@ pub struct Columns {
     pub moved: Vec<String>,
     /// Geometries: id, attribute, EWKB.
     pub places: (Vec<String>, Vec<String>, Vec<Vec<u8>>),
+    /// What is added to the history.
+    pub past: Past,
 }
 
 impl Columns {
+    /// Columns of no entity yet.
+    #[must_use]
+    pub fn new(keeping: Keeping) -> Self {
+        Self {
+            past: Past::new(keeping),
+            ..Self::default()
+        }
+    }
+
     /// Adds an entity that is new.
     pub fn add_new(&mut self, tenant: TenantId, entity: &Entity) -> Result<(), StoreError> {
         self.add(tenant, entity)?;
         self.add_types(entity, &[]);
         self.add_places(entity);
+        self.past.add(None, entity);
         Ok(())
     }
 
@@ -117,7 +131,7 @@ impl Columns {
     pub fn add_changed(
         &mut self,
         tenant: TenantId,
-        before: &Before,
+        before: &Entity,
         entity: &Entity,
     ) -> Result<(), StoreError> {
         self.add(tenant, entity)?;
@@ -126,11 +140,11 @@ impl Columns {
             self.untyped.0.push(gone.clone());
             self.untyped.1.push(entity.id.clone());
         }
-        let places = before.places.iter().map(|(iri, value)| (iri, value));
-        if !places.eq(geometries(entity)) {
+        if !geometries(before).eq(geometries(entity)) {
             self.moved.push(entity.id.clone());
             self.add_places(entity);
         }
+        self.past.add(Some(before), entity);
         Ok(())
     }
 
@@ -169,26 +183,6 @@ impl Columns {
     }
 }
 
-/// What must be known of an entity as it was, to write what it became; not all of it, as it may be large.
-pub struct Before {
-    /// Its types.
-    pub types: Vec<String>,
-    places: Vec<(String, Json)>,
-}
-
-impl Before {
-    /// Of an entity that is going to be changed.
-    #[must_use]
-    pub fn of(entity: &Entity) -> Self {
-        Self {
-            types: entity.types.clone(),
-            places: geometries(entity)
-                .map(|(iri, value)| (iri.clone(), value.clone()))
-                .collect(),
-        }
-    }
-}
-
 fn geometries(entity: &Entity) -> impl Iterator<Item = (&String, &Json)> {
     entity.attributes.iter().flat_map(|(iri, instances)| {
         instances
@@ -210,7 +204,12 @@ pub const INSERT: &str = "with new as ( \
     from unnest($9::text[], $10::text[]) as t(type, id) where t.id in (select id from new) on conflict do nothing), \
   placed as ( \
     insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, mim.searchable(ST_GeomFromEWKB(p.ewkb)) \
-    from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb) where p.id in (select id from new)) \
+    from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb) where p.id in (select id from new)), \
+  kept as ( \
+    insert into mim.history (tenant, entity, attr, instance, recorded, dataset, observed, body) \
+    select $1, h.entity, h.attr, h.instance, h.recorded, h.dataset, h.observed, h.body::jsonb \
+    from unnest($14::text[], $15::text[], $16::uuid[], $17::timestamptz[], $18::text[], $19::timestamptz[], $20::text[]) \
+        as h(entity, attr, instance, recorded, dataset, observed, body) where h.entity in (select id from new)) \
   select id from new";
 
 /// Writes entities that are there and locked.
@@ -224,12 +223,17 @@ pub const UPDATE: &str = "with changed as ( \
     insert into mim.entity_types (tenant, type, id) select $1, t.type, t.id from unnest($9::text[], $10::text[]) as t(type, id) \
     on conflict do nothing), \
   untyped as ( \
-    delete from mim.entity_types t using unnest($14::text[], $15::text[]) as g(type, id) \
+    delete from mim.entity_types t using unnest($21::text[], $22::text[]) as g(type, id) \
     where t.tenant = $1 and t.type = g.type and t.id = g.id), \
-  unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($16::text[])), \
+  unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($23::text[])), \
   placed as ( \
     insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, mim.searchable(ST_GeomFromEWKB(p.ewkb)) \
-    from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb)) \
+    from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb)), \
+  kept as ( \
+    insert into mim.history (tenant, entity, attr, instance, recorded, dataset, observed, body) \
+    select $1, h.entity, h.attr, h.instance, h.recorded, h.dataset, h.observed, h.body::jsonb \
+    from unnest($14::text[], $15::text[], $16::uuid[], $17::timestamptz[], $18::text[], $19::timestamptz[], $20::text[]) \
+        as h(entity, attr, instance, recorded, dataset, observed, body)) \
   select 1 where false";
 
 // Entities are locked in the one order that all writers keep, so that they never wait for each other in a circle.
@@ -297,31 +301,51 @@ pub const LOCK_SOME: &str = "with locked as materialized ( \
     case when sum(octet_length(attrs)) over (order by id) <= $3::bigint then attrs else octet_length(attrs)::text end, \
     created, modified from locked order by id";
 
-/// Locks one entity and reads its types only.
-pub const LOCK_TYPES: &str =
-    "select e.types from mim.entities e where e.tenant = $1 and e.id = $2 for update";
-
-/// Deletes one locked entity.
-pub const DELETE: &str = "with gone as (delete from mim.entities where tenant = $1 and id = $2), \
-  untyped as (delete from mim.entity_types where tenant = $1 and id = $2 and type = any($3::text[])), \
-  unplaced as (delete from mim.entity_geometries where tenant = $1 and id = $2) \
-  select 1 where false";
-
-/// Deletes locked entities: ids, and pairs of type and id.
-pub const DELETE_SOME: &str = "with gone as (delete from mim.entities where tenant = $1 and id = any($2::text[])), \
+/// Deletes locked entities: their ids, then pairs of type and id, then up to which instance each one's past goes with it,
+/// where there may be any.
+pub const DELETE: &str = "with gone as (delete from mim.entities e where e.tenant = $1 and e.id = any($2::text[])), \
   untyped as ( \
     delete from mim.entity_types t using unnest($3::text[], $4::text[]) as g(type, id) \
     where t.tenant = $1 and t.type = g.type and t.id = g.id), \
-  unplaced as (delete from mim.entity_geometries where tenant = $1 and id = any($2::text[])) \
+  unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($2::text[])), \
+  forgotten as ( \
+    insert into mim.forgotten (tenant, entity, before) select $1, f.id, f.before \
+    from unnest($2::text[], $5::uuid[]) as f(id, before) where f.before is not null \
+    on conflict (tenant, entity) do update set before = excluded.before) \
   select 1 where false";
 
-/// The parameters of [`INSERT`] from `$1`, and of [`UPDATE`] with those after `$13`.
+/// Entities as the columns of [`DELETE`].
+#[derive(Default)]
+pub struct Gone {
+    /// Ids.
+    pub ids: Vec<String>,
+    /// Pairs of type and id.
+    pub typed: (Vec<String>, Vec<String>),
+    /// See [`Keeping::forgets`].
+    pub before: Vec<Option<Uuid>>,
+}
+
+impl Gone {
+    /// Adds an entity that is deleted at this time.
+    pub fn add(&mut self, entity: &Entity, at: Timestamp, keeping: Keeping) {
+        self.ids.push(entity.id.clone());
+        for iri in &entity.types {
+            self.typed.0.push(iri.clone());
+            self.typed.1.push(entity.id.clone());
+        }
+        self.before.push(keeping.forgets(entity, at));
+    }
+}
+
+/// The parameters of [`INSERT`] from `$1`, and of [`UPDATE`] with those after `$20`.
 macro_rules! columns {
     ($tenant:expr, $columns:expr $(, $more:expr)*) => {
         &[
             &$tenant.0, &$columns.ids, &$columns.types, &$columns.scopes, &$columns.attrs, &$columns.terms,
             &$columns.created, &$columns.modified, &$columns.typed.0, &$columns.typed.1, &$columns.places.0,
-            &$columns.places.1, &$columns.places.2 $(, $more)*
+            &$columns.places.1, &$columns.places.2, &$columns.past.entities, &$columns.past.attrs,
+            &$columns.past.instances, &$columns.past.recorded, &$columns.past.datasets, &$columns.past.observed,
+            &$columns.past.bodies $(, $more)*
         ]
     };
 }

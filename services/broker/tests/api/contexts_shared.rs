@@ -10,7 +10,9 @@ use mim_broker::context::shelf::{Put, Shelf as _};
 use mim_broker::context::uses::{Part, Used};
 use mim_broker::memory::Rooms;
 use mim_broker::store::contexts::Kind;
+use mim_broker::store::history::Keeping;
 use mim_broker::store::keeper::Keeper;
+use mim_broker::store::partitions::Temporal;
 use mim_broker::store::pool::{Pool, State};
 use mim_broker::store::settings::Places;
 use mim_broker::store::tenants::{Tenants, Wanted};
@@ -43,6 +45,8 @@ async fn store(database: &Database) -> Store {
         },
         configured,
         tenants: Arc::clone(&tenants),
+        temporal: watch::channel(Temporal::default()).1,
+        keeping: watch::channel(Keeping::default()).0,
         state,
         doubt,
     };
@@ -50,7 +54,12 @@ async fn store(database: &Database) -> Store {
         let _names = names;
         keeper.run().await;
     });
-    let store = Store::new(pool, tenants, Arc::new(Rooms::of(256 * 1024 * 1024)));
+    let store = Store::new(
+        pool,
+        tenants,
+        Arc::new(Rooms::of(256 * 1024 * 1024)),
+        watch::channel(Keeping::default()).1,
+    );
     eventually(30, "the store is ready", async || {
         store.pool().trouble().is_none()
     })

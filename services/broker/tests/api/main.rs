@@ -25,6 +25,7 @@ mod contexts_shared;
 mod discovery;
 mod entities;
 mod geometries;
+mod history;
 mod joins;
 mod kept;
 mod merge;

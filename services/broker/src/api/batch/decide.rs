@@ -77,6 +77,10 @@ pub struct Create {
 impl Decide for Create {
     type Reason = Problem;
 
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
     fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
         one_by_one(self.given.get(id), there, |there, fragment| match there {
             None => Step::put(created(id, fragment, self.now)),
@@ -100,6 +104,10 @@ pub struct Upsert {
 
 impl Decide for Upsert {
     type Reason = Problem;
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
 
     fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
         one_by_one(self.given.get(id), there, |there, fragment| {
@@ -131,6 +139,10 @@ pub struct Update {
 
 impl Decide for Update {
     type Reason = Problem;
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
 
     fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
         one_by_one(self.given.get(id), there, |there, fragment| {
@@ -201,6 +213,10 @@ impl Merge<'_> {
 impl Decide for Merge<'_> {
     type Reason = Problem;
 
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
     fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
         let (mut left, mut is_first) = (MAX_REPEATED, true);
         one_by_one(self.given.get(id), there, |there, patch| {
@@ -235,10 +251,16 @@ fn too_often(id: &str) -> Problem {
 pub struct Delete {
     /// How often each is to be deleted.
     pub given: Given<()>,
+    /// When.
+    pub now: Timestamp,
 }
 
 impl Decide for Delete {
     type Reason = Problem;
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
 
     fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
         one_by_one(self.given.get(id), there, |there, ()| match there {

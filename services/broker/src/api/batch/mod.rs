@@ -95,7 +95,8 @@ pub async fn delete(State(app): State<App>, request: Request<Body>) -> Result<Re
     let (items, _) = items::array(&mut call, body).await?;
     let (given, told) = Told::read(&items, |item| Ok((values::id(item)?, ())));
     drop(items);
-    write_all(call, told, &Delete { given }).await
+    let now = Timestamp::now();
+    write_all(call, told, &Delete { given, now }).await
 }
 
 /// Receives and reads entities; what they were read from is dropped.
