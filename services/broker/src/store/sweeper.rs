@@ -12,15 +12,15 @@ const STEP: i64 = 5000;
 /// One step of one entity; replicas take different ones.
 const SWEEP: &str = "with one as materialized ( \
     select f.tenant, f.entity, f.before from mim.forgotten f limit 1 for update skip locked), \
-  some as materialized ( \
+  few as materialized ( \
     select h.tenant, h.entity, h.attr, h.instance from one join mim.history h \
         on h.tenant = one.tenant and h.entity = one.entity and h.instance < one.before limit $1), \
   gone as ( \
-    delete from mim.history h using some s \
+    delete from mim.history h using few s \
     where h.tenant = s.tenant and h.entity = s.entity and h.attr = s.attr and h.instance = s.instance), \
   done as ( \
     delete from mim.forgotten f using one \
-    where f.tenant = one.tenant and f.entity = one.entity and (select count(*) from some) < $1) \
+    where f.tenant = one.tenant and f.entity = one.entity and (select count(*) from few) < $1) \
   select 1 from one";
 
 impl Store {
@@ -29,7 +29,23 @@ impl Store {
         loop {
             tokio::time::sleep(LOOK).await;
             if self.keeping().has_any {
-                while let Ok(true) = self.sweep_some().await {}
+                self.sweep_all().await;
+            }
+        }
+    }
+
+    async fn sweep_all(&self) {
+        loop {
+            match self.sweep_some().await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // Where the database does not serve, the keeper says so.
+                Err(error @ StoreError::Unavailable(_)) => {
+                    return tracing::debug!(%error, "the past of deleted entities goes later");
+                }
+                Err(error) => {
+                    return tracing::warn!(%error, "the past of deleted entities could not be taken away");
+                }
             }
         }
     }
