@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -42,9 +43,11 @@ pub struct Client {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// One GET.
-#[derive(Debug, Clone)]
+/// One request. Its `Debug` tells of the body how long it is: it may hold what is secret.
+#[derive(Clone)]
 pub struct Request {
+    /// What is asked; GET unless a caller says otherwise.
+    pub method: Method,
     /// Where to; http or https, any port, without a user name.
     pub url: Url,
     /// Further headers. `Host`, `Accept-Encoding` and the headers of the connection itself cannot be set.
@@ -53,6 +56,8 @@ pub struct Request {
     pub token: Option<Token>,
     /// Certificates (PEM) to trust instead of the system's.
     pub ca_pem: Option<Vec<u8>>,
+    /// What is sent; empty: no body. Its type is one of `headers`.
+    pub body: Bytes,
     /// From the look-up of the name to the last byte of the body.
     pub timeout: Duration,
     /// Largest body in bytes.
@@ -81,10 +86,12 @@ impl Request {
     #[must_use]
     pub fn new(url: Url) -> Self {
         Self {
+            method: Method::GET,
             url,
             headers: HeaderMap::new(),
             token: None,
             ca_pem: None,
+            body: Bytes::new(),
             timeout: Duration::from_secs(5),
             max_body: 1024 * 1024,
             allow: Allow::PolicyOnly,
@@ -103,6 +110,21 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("url", &self.url.as_str())
+            .field("headers", &self.headers)
+            .field("token", &self.token)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .field("timeout", &self.timeout)
+            .field("max_body", &self.max_body)
+            .field("allow", &self.allow)
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,10 +153,21 @@ impl Client {
         }
     }
 
-    /// Makes one call, within the request's timeout. Any status that is not a redirect is a response, 5xx too.
+    /// [`Self::send`] with GET and without a body, whatever the request says.
+    pub async fn get(&self, request: Request) -> Result<Response, Error> {
+        let request = Request {
+            method: Method::GET,
+            body: Bytes::new(),
+            ..request
+        };
+        self.send(request).await
+    }
+
+    /// Makes one call, within the request's timeout. Any status that is not a redirect is a response, 5xx too. Nothing is sent twice: what
+    /// became of a call without an answer is for the caller to find out.
     ///
     /// Dropping the future ends the call and its connection.
-    pub async fn get(&self, request: Request) -> Result<Response, Error> {
+    pub async fn send(&self, request: Request) -> Result<Response, Error> {
         let target = Target::parse(&request.url, &request.allow)?;
         let head = head(&target, &request)?;
         let timeout = request.timeout;
@@ -152,7 +185,7 @@ impl Client {
     async fn call(
         &self,
         target: &Target,
-        head: http::Request<Empty<Bytes>>,
+        head: http::Request<Full<Bytes>>,
         request: Request,
         deadline: Instant,
     ) -> Result<Response, Error> {
@@ -229,7 +262,7 @@ async fn system_tls() -> Result<Arc<ClientConfig>, tls::NoRoots> {
 }
 
 /// Request line and headers; refuses a credential over plain http and headers that belong to the connection.
-fn head(target: &Target, request: &Request) -> Result<http::Request<Empty<Bytes>>, Error> {
+fn head(target: &Target, request: &Request) -> Result<http::Request<Full<Bytes>>, Error> {
     let place = || target.place.clone();
     let mut headers = request.headers.clone();
     if let Some(name) = OWN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
@@ -251,8 +284,10 @@ fn head(target: &Target, request: &Request) -> Result<http::Request<Empty<Bytes>
     headers.insert(header::HOST, host);
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
-    let mut built = http::Request::get(&target.path_and_query)
-        .body(Empty::new())
+    let mut built = http::Request::builder()
+        .method(&request.method)
+        .uri(&target.path_and_query)
+        .body(Full::new(request.body.clone()))
         .map_err(|_| Error::NoHost)?;
     *built.headers_mut() = headers;
     Ok(built)
@@ -305,7 +340,7 @@ impl Drop for Answer {
     }
 }
 
-async fn send<S>(target: &Target, stream: S, head: http::Request<Empty<Bytes>>) -> Result<Answer, Error>
+async fn send<S>(target: &Target, stream: S, head: http::Request<Full<Bytes>>) -> Result<Answer, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

@@ -1,7 +1,7 @@
 //! The one guard for calls to a URL that a spec or a client has given.
 //!
 //! A URL from outside is a request to let somebody else choose whom this process talks to, from inside the cluster's
-//! network. So every such call goes through [`Client::get`], which guarantees:
+//! network. So every such call goes through [`Client::send`] (or [`Client::get`]), which guarantees:
 //!
 //! * the name is resolved **once**, every address of the answer is judged by the [`Policy`], and the connection goes
 //!   to those addresses and to no other; a name that resolves to anything refused is refused whole;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use mim_egress::{Allow, Client, Error, Policy, Refused, Request, Response, Token};
 use server::{Server, issue};
 use url::Url;
@@ -49,6 +50,53 @@ async fn a_name_is_called_at_the_resolved_address_with_its_own_host_header() {
         "{seen}"
     );
     assert!(!seen.contains("authorization"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_body_is_sent_with_its_method_and_length_and_is_told_to_nobody() {
+    let server = Server::answering("HTTP/1.1 201 Created\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n").await;
+    let mut request = Request {
+        method: Method::POST,
+        body: "secret-body".into(),
+        ..request(&server.http())
+    };
+    let json = "application/json".parse().unwrap();
+    request.headers.insert("content-type", json);
+    assert!(!format!("{request:?}").contains("secret-body"), "{request:?}");
+    let response = client().send(request.clone()).await.unwrap();
+    assert_eq!(
+        (response.status.as_u16(), &response.headers["location"]),
+        (201, &"/x".parse().unwrap())
+    );
+    let seen = server.seen();
+    assert!(seen.starts_with("POST / HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.contains("content-type: application/json\r\n"), "{seen}");
+    assert!(seen.contains("content-length: 11\r\n"), "{seen}");
+    assert!(seen.ends_with("\r\n\r\nsecret-body"), "{seen}");
+    // `get` asks, whatever the request says.
+    let other = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let url = Url::parse(&other.http()).unwrap();
+    client().get(Request { url, ..request }).await.unwrap();
+    let seen = other.seen();
+    assert!(
+        seen.starts_with("GET / HTTP/1.1\r\n") && seen.ends_with("\r\n\r\n"),
+        "{seen}"
+    );
+}
+
+#[tokio::test]
+async fn a_delete_without_a_body_has_none() {
+    let server = Server::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let request = Request {
+        method: Method::DELETE,
+        ..request(&server.http())
+    };
+    assert_eq!(client().send(request).await.unwrap().status, 204);
+    let seen = server.seen();
+    assert!(
+        seen.starts_with("DELETE / HTTP/1.1\r\n") && seen.ends_with("\r\n\r\n"),
+        "{seen}"
+    );
 }
 
 #[tokio::test]

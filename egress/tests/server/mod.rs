@@ -132,6 +132,15 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: Script,
         let Ok(byte) = stream.read_u8().await else { return };
         head.push(byte);
     }
+    let length = String::from_utf8_lossy(&head)
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    if stream.read_exact(&mut body).await.is_err() {
+        return;
+    }
+    head.extend_from_slice(&body);
     seen.lock().unwrap().extend_from_slice(&head);
     let _ = stream.write_all(script.first.as_bytes()).await;
     let _ = stream.flush().await;
