@@ -13,7 +13,6 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -23,6 +22,7 @@ use url::Url;
 use crate::error::Error;
 use crate::policy::Policy;
 use crate::resolve::{Resolve, SystemResolver};
+use crate::stream::Stream;
 use crate::target::{Allow, Target, TargetHost};
 use crate::tls;
 
@@ -189,27 +189,37 @@ impl Client {
         request: Request,
         deadline: Instant,
     ) -> Result<Response, Error> {
+        let stream = self.open(target, request.ca_pem.as_deref(), deadline).await?;
+        let (response, _connection) = send(target, stream, head).await?;
+        receive(target, response, request).await
+    }
+
+    /// Connects to one of the addresses that were checked, with TLS where the target asks for it.
+    pub(crate) async fn open(
+        &self,
+        target: &Target,
+        ca_pem: Option<&[u8]>,
+        deadline: Instant,
+    ) -> Result<Stream, Error> {
         let tls = if target.tls {
-            Some(self.tls(target, request.ca_pem.as_deref()).await?)
+            Some(self.tls(target, ca_pem).await?)
         } else {
             None
         };
         let addresses = self.checked_addresses(target).await?;
         let stream = connect(target, &addresses, deadline).await?;
-        let response = match tls {
-            None => send(target, stream, head).await?,
-            Some(config) => {
-                let stream = TlsConnector::from(config)
-                    .connect(target.server_name()?, stream)
-                    .await;
-                let stream = stream.map_err(|error| Error::Tls {
-                    place: target.place.clone(),
-                    cause: tls_words(&error),
-                })?;
-                send(target, stream, head).await?
-            }
+        let Some(config) = tls else {
+            return Ok(Stream::Plain(stream));
         };
-        receive(target, response, request).await
+        let stream = TlsConnector::from(config)
+            .connect(target.server_name()?, stream)
+            .await;
+        stream
+            .map(|stream| Stream::Tls(Box::new(stream)))
+            .map_err(|error| Error::Tls {
+                place: target.place.clone(),
+                cause: tls_words(&error),
+            })
     }
 
     /// Every address of the host, all of them allowed; an answer with one refused address is refused whole, because
@@ -262,7 +272,7 @@ async fn system_tls() -> Result<Arc<ClientConfig>, tls::NoRoots> {
 }
 
 /// Request line and headers; refuses a credential over plain http and headers that belong to the connection.
-fn head(target: &Target, request: &Request) -> Result<http::Request<Full<Bytes>>, Error> {
+pub(crate) fn head(target: &Target, request: &Request) -> Result<http::Request<Full<Bytes>>, Error> {
     let place = || target.place.clone();
     let mut headers = request.headers.clone();
     if let Some(name) = OWN_HEADERS.iter().find(|name| headers.contains_key(*name)) {
@@ -328,22 +338,20 @@ async fn connect(target: &Target, addresses: &[IpAddr], deadline: Instant) -> Re
     })
 }
 
-/// The response's head, and the connection that its body comes from. The connection ends with this value.
-struct Answer {
-    response: http::Response<Incoming>,
-    connection: tokio::task::JoinHandle<()>,
-}
+/// A connection of one call; it ends with this value.
+struct Connection(tokio::task::AbortHandle);
 
-impl Drop for Answer {
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.connection.abort();
+        self.0.abort();
     }
 }
 
-async fn send<S>(target: &Target, stream: S, head: http::Request<Full<Bytes>>) -> Result<Answer, Error>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn send(
+    target: &Target,
+    stream: Stream,
+    head: http::Request<Full<Bytes>>,
+) -> Result<(http::Response<Incoming>, Connection), Error> {
     let broken = |_| Error::Http {
         place: target.place.clone(),
     };
@@ -352,37 +360,23 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(broken)?;
-    let connection = tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // Its error reaches the caller through the response or the body.
         let _ = connection.await;
     });
-    let abort = connection.abort_handle();
-    let aborts = AbortOnDrop(Some(abort));
+    let connection = Connection(task.abort_handle());
     let response = sender.send_request(head).await.map_err(broken)?;
-    aborts.disarm();
-    Ok(Answer { response, connection })
+    Ok((response, connection))
 }
 
-/// Ends the connection's task where the call is dropped before there is an [`Answer`].
-struct AbortOnDrop(Option<tokio::task::AbortHandle>);
-
-impl AbortOnDrop {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        if let Some(handle) = &self.0 {
-            handle.abort();
-        }
-    }
-}
-
-async fn receive(target: &Target, mut answer: Answer, request: Request) -> Result<Response, Error> {
+/// Reads the body of an answer, which is no redirect, within the request's bound.
+pub(crate) async fn receive(
+    target: &Target,
+    mut response: http::Response<Incoming>,
+    request: Request,
+) -> Result<Response, Error> {
     let place = || target.place.clone();
-    let status = answer.response.status();
+    let status = response.status();
     if matches!(status.as_u16(), 300..=303 | 305..=308) {
         return Err(Error::Redirect {
             place: place(),
@@ -394,7 +388,7 @@ async fn receive(target: &Target, mut answer: Answer, request: Request) -> Resul
         place: place(),
         limit,
     };
-    let body = answer.response.body_mut();
+    let body = response.body_mut();
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
@@ -408,7 +402,7 @@ async fn receive(target: &Target, mut answer: Answer, request: Request) -> Resul
             received.extend_from_slice(data);
         }
     }
-    let headers = std::mem::take(answer.response.headers_mut());
+    let headers = std::mem::take(response.headers_mut());
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

@@ -34,17 +34,22 @@
 //! # }
 //! ```
 //!
-//! The parts: [`policy`] (pure: addresses), [`target`] (pure: URLs), [`resolve`], [`tls`] and [`client`] (the edge).
+//! The parts: [`policy`] (pure: addresses), [`target`] (pure: URLs), [`resolve`], [`tls`], [`stream`] and [`client`] (the edge);
+//! [`keep`] makes many calls over connections that stay open.
 
 pub mod client;
 pub mod error;
+pub mod keep;
 pub mod policy;
 pub mod resolve;
+pub mod stream;
 pub mod target;
 pub mod tls;
 
 pub use client::{Client, Request, Response, Token};
 pub use error::{Error, Place};
+pub use keep::KeepAlive;
 pub use policy::{Policy, Refused, api_server_of_this_pod};
 pub use resolve::{Resolve, SystemResolver};
+pub use stream::Stream;
 pub use target::Allow;

@@ -126,31 +126,34 @@ async fn serve(stream: tokio::net::TcpStream, script: Script, seen: Arc<Mutex<Ve
     }
 }
 
+/// Answers one request after the other, or one without end.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, script: Script, seen: Arc<Mutex<Vec<u8>>>) {
+    while let Some(request) = request(&mut stream).await {
+        seen.lock().unwrap().extend_from_slice(&request);
+        let _ = stream.write_all(script.first.as_bytes()).await;
+        let _ = stream.flush().await;
+        while !script.then.is_empty() {
+            tokio::time::sleep(script.pause).await;
+            if stream.write_all(script.then.as_bytes()).await.is_err() || stream.flush().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
-        head.push(byte);
+        head.push(stream.read_u8().await.ok()?);
     }
     let length = String::from_utf8_lossy(&head)
         .lines()
         .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
         .unwrap_or(0);
     let mut body = vec![0; length];
-    if stream.read_exact(&mut body).await.is_err() {
-        return;
-    }
+    stream.read_exact(&mut body).await.ok()?;
     head.extend_from_slice(&body);
-    seen.lock().unwrap().extend_from_slice(&head);
-    let _ = stream.write_all(script.first.as_bytes()).await;
-    let _ = stream.flush().await;
-    while !script.then.is_empty() {
-        tokio::time::sleep(script.pause).await;
-        if stream.write_all(script.then.as_bytes()).await.is_err() || stream.flush().await.is_err() {
-            return;
-        }
-    }
-    let _ = stream.read_u8().await;
+    Some(head)
 }
 
 /// Makes an authority and a certificate of it for one name.
