@@ -174,6 +174,10 @@ struct Changed;
 impl Decide for Purge<'_> {
     type Reason = Changed;
 
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
     fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Changed> {
         let (Some(mut entity), Some(stamp)) = (there, self.stamps.get(id)) else {
             return Verdict::only(Decision::Leave);
