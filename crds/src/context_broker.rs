@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     DeletionPolicy,
+    context::{Compatibility, PreloadedContext},
     external::External,
     names,
     network::Network,
@@ -128,8 +129,9 @@ fn storage_class_is_immutable() -> Rule {
     .message("external is for engine External only: remove it, or write engine: External")
     .field_path(".external").reason(Reason::FieldValueForbidden))]
 #[x_kube(validation = Rule::new("self.engine != 'External' || !(has(self.release) || has(self.resources) || has(self.podTemplate) \
-    || has(self.storage) || has(self.service) || has(self.tenants) || has(self.network))")
-    .message("engine External deploys nothing: remove release, resources, podTemplate, storage, service, tenants and network")
+    || has(self.storage) || has(self.service) || has(self.tenants) || has(self.network) \
+    || has(self.contexts) || has(self.compatibility))")
+    .message("engine External deploys nothing: remove release, resources, podTemplate, storage, service, tenants, network, contexts and compatibility")
     .field_path(".engine").reason(Reason::FieldValueForbidden))]
 #[x_kube(validation = Rule::new("(has(self.storage) && has(self.storage.external)) == (has(oldSelf.storage) && has(oldSelf.storage.external))")
     .message("storage cannot change between managed and external (absent means managed): make a new ContextBroker and move the data")
@@ -167,6 +169,16 @@ pub struct ContextBrokerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::tenants")]
     pub tenants: Vec<String>,
+    /// JSON-LD contexts that the broker has without fetching them, for cities without a way out. A ConfigMap that comes into the list or leaves it restarts the broker's pods one by one; all other changes reach them without a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["url"])
+    )]
+    pub contexts: Vec<PreloadedContext>,
+    /// What editions of NGSI-LD disagree on, for clients of older ones; absent: as the newest edition says. Changes reach the broker without a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compatibility: Option<Compatibility>,
     /// Who may reach the broker, and where the broker may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,

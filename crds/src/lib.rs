@@ -6,6 +6,7 @@
 pub mod annotation;
 pub mod bound;
 pub mod cases;
+pub mod context;
 pub mod context_broker;
 pub mod external;
 pub mod generate;
@@ -22,11 +23,12 @@ pub mod urban_data_platform;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
+pub use context::{Compatibility, PreloadedContext};
 pub use context_broker::{
     ContextBroker, ContextBrokerSpec, ContextBrokerStatus, Engine, ExternalStatus, ProbeResult, StorageStatus,
 };
 pub use external::External;
-pub use names::{CaSecretReference, SecretReference, TokenSecretReference};
+pub use names::{CaSecretReference, ConfigMapKeyReference, SecretReference, TokenSecretReference};
 pub use network::{EgressRule, Network};
 pub use pod_template::{PodTemplate, Resources, Service};
 pub use reason::{EventReason, Reason};

@@ -1,4 +1,4 @@
-//! Names of objects, and references to Secrets of the same namespace.
+//! Names of objects, and references to Secrets and ConfigMaps of the same namespace.
 
 use kube::{KubeSchema, core::Rule};
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,21 @@ pub struct CaSecretReference {
     pub name: String,
     /// Key of the Secret that holds one or more certificates as PEM.
     #[serde(default = "ca_key")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// A text in a ConfigMap in the namespace of the object.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapKeyReference {
+    /// Name of the ConfigMap, in the namespace of this object.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// Key of the ConfigMap under which the text is.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }

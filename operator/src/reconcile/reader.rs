@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use mim_crds::Reason;
 
 use super::apply::{belongs, belongs_to};
@@ -104,6 +104,34 @@ impl<'a> Reader<'a> {
                 })
             })
             .collect()
+    }
+
+    /// The texts of a ConfigMap of the same namespace. `field` is the path in the spec that names it.
+    ///
+    /// # Errors
+    /// It does not exist; the message names it and says what to do.
+    pub async fn config_map(&self, name: &str, field: &str) -> Result<BTreeMap<String, String>, Missing> {
+        let kind = ChildKind::ConfigMap;
+        let answer = self
+            .cx
+            .requests
+            .get::<ConfigMap>(
+                &kind.api_resource(),
+                &self.owner.namespace,
+                name,
+                Purpose::Dereference,
+            )
+            .await;
+        match answer {
+            Ok(Some(map)) => Ok(map.data.unwrap_or_default()),
+            Ok(None) => Err(Missing {
+                reason: Reason::DependencyNotFound,
+                message: format!(
+                    "{field}: ConfigMap {name} does not exist; make it, and it goes on by itself"
+                ),
+            }),
+            Err(error) => Err(self.away(error, kind, name)),
+        }
     }
 
     /// Whether a child is there that no watch shows, since it lacks the labels by which children are found.

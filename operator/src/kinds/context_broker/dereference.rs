@@ -1,8 +1,12 @@
 //! What a ContextBroker's spec names, as read.
 
+use std::collections::BTreeMap;
+
 use kube::ResourceExt;
-use mim_crds::{ContextBroker, Engine, External, Reason, annotation};
+use mim_crds::{ContextBroker, Engine, External, PreloadedContext, Reason, annotation};
 use mim_egress::Token;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::observe;
 use super::plan::{DATABASE, DATABASE_PORT, Data, IDENTIFIER_ANNOTATION};
@@ -13,6 +17,9 @@ use crate::reconcile::live::Live;
 use crate::reconcile::probes::{SHOWN_FOR, Target};
 use crate::reconcile::reader::{Reader, Unlabelled};
 use crate::reconcile::trouble::Missing;
+
+/// The field that names contexts.
+const CONTEXTS: &str = "spec.contexts";
 
 /// What the spec names.
 #[derive(Clone, Debug)]
@@ -68,6 +75,9 @@ pub async fn read(broker: &ContextBroker, reader: &Reader<'_>) -> Result<Inputs,
         }
         (Engine::Native, ..) => Variant::Managed(data(broker, reader).await?),
     };
+    if broker.spec.engine == Engine::Native {
+        contexts(&broker.spec.contexts, reader).await?;
+    }
     Ok(inputs(reader, variant))
 }
 
@@ -77,6 +87,55 @@ fn inputs(reader: &Reader<'_>, variant: Variant) -> Inputs {
         settings: reader.settings().clone(),
         variant,
     }
+}
+
+/// Sees to it that each context is there, before a broker is told that it has it: one that is missing would be fetched from elsewhere, or not
+/// at all, in a pod that started without it.
+async fn contexts(contexts: &[PreloadedContext], reader: &Reader<'_>) -> Result<(), Missing> {
+    let mut by_map: BTreeMap<&str, Vec<&PreloadedContext>> = BTreeMap::new();
+    for context in contexts {
+        by_map
+            .entry(&context.config_map_ref.name)
+            .or_default()
+            .push(context);
+    }
+    for (name, of_map) in by_map {
+        let texts = reader.config_map(name, CONTEXTS).await?;
+        for context in of_map {
+            let key = &context.config_map_ref.key;
+            is_context(texts.get(key).map(String::as_str), name, key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a document can be a context; the broker says what is wrong with the terms in it.
+fn is_context(text: Option<&str>, name: &str, key: &str) -> Result<(), Missing> {
+    let wrong = |what: &str| {
+        let message = format!("{CONTEXTS}: ConfigMap {name} {what}");
+        Err(Missing {
+            reason: Reason::DependencyInvalid,
+            message,
+        })
+    };
+    let Some(text) = text else {
+        return wrong(&format!("has no text under the key {key}; add the document"));
+    };
+    match serde_json::from_str::<Document>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => wrong(&format!(
+            "has no JSON object with a member @context under the key {key} (line {}, column {}); correct it",
+            error.line(),
+            error.column()
+        )),
+    }
+}
+
+/// What is looked at of a context: that the member is there.
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "@context")]
+    _context: IgnoredAny,
 }
 
 async fn look(external: &External, reader: &Reader<'_>) -> Result<Option<Probe>, Missing> {

@@ -111,6 +111,33 @@ fn a_port_is_a_number_and_the_words_name_secret_and_key() {
 }
 
 #[test]
+fn a_context_is_a_json_object_with_that_member_and_the_words_name_map_and_key() {
+    for text in [
+        r#"{"@context": {}}"#,
+        r#"{"a": [1, {}], "@context": ["https://example.org/c"]}"#,
+    ] {
+        assert_eq!(is_context(Some(text), "models", "a.jsonld"), Ok(()), "{text}");
+    }
+    for text in [
+        None,
+        Some(""),
+        Some("{"),
+        Some("[]"),
+        Some("{}"),
+        Some(r#"{"context": {}}"#),
+        Some("@context: {}"),
+    ] {
+        let missing = is_context(text, "models", "a.jsonld").unwrap_err();
+        assert_eq!(missing.reason, Reason::DependencyInvalid);
+        assert!(
+            missing.message.starts_with("spec.contexts: ConfigMap models")
+                && missing.message.contains("key a.jsonld"),
+            "{missing}"
+        );
+    }
+}
+
+#[test]
 fn looking_again_and_finding_the_same_is_shown_every_ten_minutes() {
     let at = |minutes: i64, message: &str| Probe {
         result: mim_crds::ProbeResult::Answered,

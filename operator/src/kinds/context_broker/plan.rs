@@ -1,7 +1,7 @@
 //! What a ContextBroker asks for: a value that cannot be wrong. Everything after validation works on this.
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
-use mim_crds::{EgressRule, PodTemplate, Resources, Service};
+use mim_crds::{Compatibility, EgressRule, PodTemplate, PreloadedContext, Resources, Service};
 
 use crate::reconcile::child::Owner;
 
@@ -52,6 +52,10 @@ pub struct Native {
     pub service: Service,
     /// Tenants beside the default one, sorted, without duplicates.
     pub tenants: Vec<String>,
+    /// Contexts that the broker has without fetching them, sorted by URL.
+    pub contexts: Vec<PreloadedContext>,
+    /// What editions of NGSI-LD disagree on; `None`: as the newest edition says.
+    pub compatibility: Option<Compatibility>,
     /// Who may come in; `None`: every pod of the namespace.
     pub clients: Option<Vec<NetworkPolicyPeer>>,
     /// Where else the broker may go.

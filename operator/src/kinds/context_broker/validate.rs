@@ -96,6 +96,8 @@ fn native(
     let mut tenants = spec.tenants.clone();
     tenants.sort_unstable();
     tenants.dedup();
+    let mut contexts = spec.contexts.clone();
+    contexts.sort_unstable_by(|a, b| a.url.cmp(&b.url));
     let network = spec.network.clone().unwrap_or_default();
     Native {
         release: if spec.suspend {
@@ -114,6 +116,8 @@ fn native(
         pod_template: spec.pod_template.clone().unwrap_or_default(),
         service: spec.service.clone().unwrap_or_default(),
         tenants,
+        contexts,
+        compatibility: spec.compatibility.clone(),
         clients: Some(network.clients).filter(|clients| !clients.is_empty()),
         egress: network.egress,
         allowed_private_cidrs: settings

@@ -1,5 +1,7 @@
 //! The broker: account, configuration, Service, disruption budget, Deployment.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::pod::{self, Access, Container, Pod};
@@ -99,6 +101,11 @@ fn template(plan: &Plan, native: &Native) -> Value {
         mounts.push(("database-ca", "/etc/mim/database-ca", Access::Read));
         volumes.push(json!({"name": "database-ca", "secret": ca}));
     }
+    let contexts = context_volumes(native);
+    for (name, path, volume) in &contexts {
+        mounts.push((name.as_str(), path.as_str(), Access::Read));
+        volumes.push(volume.clone());
+    }
     let container = Container {
         name: "broker",
         image: &native.image,
@@ -127,6 +134,23 @@ fn template(plan: &Plan, native: &Native) -> Value {
         volumes,
     }
     .template(plan, native)
+}
+
+/// The ConfigMaps of contexts, each whole in a folder of its name, so that no other key and no other text of it changes the template: the kubelet
+/// brings those to the pods that run. One that is deleted later keeps no pod from starting.
+fn context_volumes(native: &Native) -> Vec<(String, String, Value)> {
+    let maps: BTreeSet<&str> = native
+        .contexts
+        .iter()
+        .map(|context| context.config_map_ref.name.as_str())
+        .collect();
+    let of = |map: &str| {
+        // A name of a ConfigMap may be too long for one of a volume.
+        let name = format!("contexts-{}", parts::short(&json!(map)));
+        let volume = json!({"name": name, "configMap": {"name": map, "optional": true}});
+        (name, format!("/etc/mim/contexts/{map}"), volume)
+    };
+    maps.into_iter().map(of).collect()
 }
 
 /// Credentials and authority of the database. Of our own only the certificate of the authority is mounted, never a key.

@@ -1,17 +1,17 @@
 //! What a change of the spec may and may not change in the children.
 
-use mim_crds::{PodTemplate, Resources};
+use mim_crds::{PodTemplate, PreloadedContext, Resources};
 use serde_json::{Value, json};
 
 use super::build;
-use super::fixtures::{body, changed, everything, managed, native, parse};
+use super::fixtures::{body, changed, contexts, everything, managed, native, parse};
 use crate::kinds::context_broker::plan::{Data, PARTS_ANNOTATION, Plan};
 use crate::reconcile::child::ChildKind;
 
 /// A change of the spec, and whether it may change the broker's and the database's pod template.
 type Change = (&'static str, fn(&mut Plan), bool, bool);
 
-const CHANGES: [Change; 17] = [
+const CHANGES: [Change; 19] = [
     ("nothing", |_| {}, false, false),
     ("replicas", |plan| native(plan).replicas = 7, false, false),
     ("stopped", |plan| native(plan).replicas = 0, false, false),
@@ -25,6 +25,18 @@ const CHANGES: [Change; 17] = [
     (
         "tenants",
         |plan| native(plan).tenants = vec!["noise".into()],
+        false,
+        false,
+    ),
+    (
+        "contexts",
+        |plan| native(plan).contexts = native(&mut contexts()).contexts.clone(),
+        true,
+        false,
+    ),
+    (
+        "compatibility",
+        |plan| native(plan).compatibility = native(&mut contexts()).compatibility.clone(),
         false,
         false,
     ),
@@ -101,6 +113,32 @@ fn a_change_of_the_spec_rolls_only_what_it_concerns() {
                 "{what}: {name}"
             );
         }
+    }
+}
+
+/// A change of the list of contexts.
+type OfContexts = fn(&mut Vec<PreloadedContext>);
+
+#[test]
+fn only_a_config_map_that_is_new_or_no_longer_named_rolls_the_broker_for_its_contexts() {
+    let children = |change: OfContexts| {
+        let plan = changed(contexts(), |plan| change(&mut native(plan).contexts));
+        let children = build(&plan);
+        let of = |kind| body(&children, kind, "vienna-broker");
+        let template = of(ChildKind::Deployment)["spec"]["template"].clone();
+        (template, of(ChildKind::ConfigMap)["data"]["broker.yaml"].clone())
+    };
+    let (template, config) = children(|_| {});
+    let changes: [(OfContexts, bool); 4] = [
+        (|contexts| contexts[0].url.push_str("/v2"), false),
+        (|contexts| contexts[2].config_map_ref.key.push_str(".v2"), false),
+        (|contexts| contexts[2].config_map_ref.name.push_str("-v2"), true),
+        (|contexts| drop(contexts.remove(1)), true),
+    ];
+    for (n, (change, rolls)) in changes.into_iter().enumerate() {
+        let (other_template, other_config) = children(change);
+        assert_eq!(template != other_template, rolls, "change {n}");
+        assert_ne!(config, other_config, "change {n}");
     }
 }
 

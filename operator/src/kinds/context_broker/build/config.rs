@@ -1,8 +1,9 @@
 //! The broker's configuration: what reaches a running broker without a restart.
 
+use mim_crds::PreloadedContext;
 use serde_json::{Value, json};
 
-use super::BROKER;
+use super::{BROKER, members, put};
 use crate::kinds::context_broker::plan::{Native, Plan};
 
 /// The ConfigMap. Nothing of it is in the pod template, not even a digest: the broker re-reads the file when it changes.
@@ -27,13 +28,26 @@ fn connections(replicas: i32) -> i32 {
     (DATABASE_CONNECTIONS / pods - 1).clamp(1, MOST_OF_ONE)
 }
 
+/// Each context with its file, below the folder where the broker looks for them.
+fn contexts(native: &Native) -> Vec<Value> {
+    let of = |context: &PreloadedContext| {
+        let from = &context.config_map_ref;
+        json!({"url": context.url, "file": format!("{}/{}", from.name, from.key)})
+    };
+    native.contexts.iter().map(of).collect()
+}
+
 /// `broker.yaml` as `docs/operands.md` has it.
 fn broker_yaml(native: &Native) -> String {
-    let config = json!({
+    let mut config = members(json!({
         "tenants": native.tenants,
         "egress": {"allowedPrivateCidrs": native.allowed_private_cidrs},
         "database": {"connections": connections(native.replicas)},
-    });
+    }));
+    // A broker that was made before these members were known keeps its file byte for byte.
+    put(&mut config, "contexts", contexts(native));
+    put(&mut config, "compatibility", &native.compatibility);
+    let config = Value::Object(config);
     // JSON is YAML too, so there is always something that the broker can read.
     serde_yaml::to_string(&config).unwrap_or_else(|_| config.to_string())
 }

@@ -31,6 +31,8 @@ pub(crate) fn minimal() -> Plan {
             pod_template: mim_crds::PodTemplate::default(),
             service: mim_crds::Service::default(),
             tenants: Vec::new(),
+            contexts: Vec::new(),
+            compatibility: None,
             clients: None,
             egress: Vec::new(),
             allowed_private_cidrs: Vec::new(),
@@ -97,6 +99,20 @@ fn pod_template(of: &str) -> mim_crds::PodTemplate {
     }))
 }
 
+/// Contexts from two ConfigMaps, one of them with a name that no volume can have, and an older edition.
+pub(crate) fn contexts() -> Plan {
+    let mut plan = minimal();
+    let broker = native(&mut plan);
+    let long = "a.very.long.name.of.a.config.map.with.the.models.of.the.city.and.of.its.region";
+    broker.contexts = parse(json!([
+        {"url": "https://example.org/air.jsonld", "configMapRef": {"name": "models", "key": "air.jsonld"}},
+        {"url": "https://example.org/region.jsonld", "configMapRef": {"name": long, "key": "all.jsonld"}},
+        {"url": "https://example.org/water.jsonld", "configMapRef": {"name": "models", "key": "water.jsonld"}},
+    ]));
+    broker.compatibility = parse(json!({"contextNotAvailableStatus": 503}));
+    plan
+}
+
 /// The database is somebody else's.
 pub(crate) fn external_database() -> Plan {
     let mut plan = minimal();
@@ -148,6 +164,7 @@ pub(crate) fn all() -> Vec<(&'static str, Plan)> {
     vec![
         ("minimal", minimal()),
         ("everything", everything()),
+        ("contexts", contexts()),
         ("external-database", external_database()),
         ("external-broker", external_broker()),
         ("stopped", stopped()),

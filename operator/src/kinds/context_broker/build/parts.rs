@@ -68,7 +68,8 @@ fn without_empty_annotations(mut template: Value) -> Value {
     template
 }
 
-fn short(part: &Value) -> String {
+/// A digest of eight characters.
+pub(super) fn short(part: &Value) -> String {
     let digest = digest(part);
     digest
         .rsplit('-')
