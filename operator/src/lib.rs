@@ -10,3 +10,4 @@ pub mod operator;
 pub mod reconcile;
 pub mod release;
 pub mod telemetry;
+pub mod version;

@@ -10,7 +10,7 @@ use kube::Client;
 use mim_crds::{ContextBroker, UrbanDataPlatform};
 use thiserror::Error;
 use tokio::sync::watch::{Receiver, Sender};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::health::Health;
 use crate::metrics::Metrics;
@@ -19,19 +19,20 @@ use crate::reconcile::client::{self, ConnectError, Requests};
 use crate::reconcile::context::{Context, Settings};
 use crate::reconcile::controller;
 use crate::reconcile::kind::Kind;
-use crate::reconcile::lease::{Election, Ended, LEASE_NAME, LeaseClock, Timing};
+use crate::reconcile::lease::{Election, Ended, LEASE_NAME, LeaseClock, RELEASE_LIMIT, Timing};
 use crate::reconcile::probes::{self, Probes};
 use crate::reconcile::request::{Limits, Observer, RequestLayer};
 use crate::reconcile::trigger::Triggers;
 use crate::reconcile::watch::{self, Objects, Progress, Scope, Sinks};
 use crate::release::Releases;
+use crate::version::{self, TooOld};
 
-/// The oldest Kubernetes minor version that this operator runs on: CEL with `quantity()` and server-side apply of
-/// `unhealthyPodEvictionPolicy` are stable from here on.
-pub const MINIMUM_KUBERNETES: u32 = 31;
-
-/// How long passes under way may take after SIGTERM.
+/// How long after SIGTERM the process may take to end: passes under way, and then the lease that is given back.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Of these, how long passes under way may take: what remains is always enough to give the lease back, so that the next operator does not have to wait
+/// until it expires.
+const DRAIN_OF_PASSES: Duration = DRAIN.saturating_sub(RELEASE_LIMIT);
 
 /// A watch ends by its own time limit after less than four minutes; one that is open for longer has lost its other side.
 const WATCH_MOVES: Duration = Duration::from_mins(5);
@@ -86,11 +87,8 @@ pub enum Fatal {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The cluster is too old.
-    #[error("this cluster runs Kubernetes {found}; this operator needs 1.{MINIMUM_KUBERNETES} or newer")]
-    TooOld {
-        /// As the API server says.
-        found: String,
-    },
+    #[error(transparent)]
+    TooOld(#[from] TooOld),
     /// The lease was lost: another operator may be acting.
     #[error("the lease was lost ({0:?}); another operator may be acting, so this one ends")]
     LeaseLost(Ended),
@@ -196,6 +194,15 @@ impl Operator {
         config: kube::Config,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, Fatal> {
+        Self::over(options, observer, |layer| client::connect(config, layer))
+    }
+
+    /// Builds one with another way to the API server.
+    fn over(
+        options: Options,
+        observer: Option<Arc<dyn Observer>>,
+        connect: impl FnOnce(&RequestLayer) -> Result<Client, ConnectError>,
+    ) -> Result<Self, Fatal> {
         let clock = if options.election.is_some() {
             LeaseClock::not_held()
         } else {
@@ -203,7 +210,7 @@ impl Operator {
         };
         let metrics = Metrics::new();
         let layer = RequestLayer::new(metrics.clone(), clock.clone(), Limits::default(), observer);
-        let requests = Requests::new(client::connect(config, &layer)?);
+        let requests = Requests::new(connect(&layer)?);
         let (sender, resync) = tokio::sync::watch::channel(0);
         let health = Health::new();
         health.moving("watches", WATCH_MOVES, {
@@ -233,7 +240,6 @@ impl Operator {
     /// Runs until `stop` resolves or something ends that must not. Stores are warm before the lease is held; passes run only while it is.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), Fatal> {
         let stop = stop.shared();
-        self.check_version().await?;
         let kinds = kinds();
         let names: Vec<_> = kinds.iter().map(|kind| kind.kind()).collect();
         let triggers = Triggers::new(&names);
@@ -255,23 +261,6 @@ impl Operator {
             () = resync => Err(Fatal::TaskEnded("the task that looks again")),
             () = gauges => Err(Fatal::TaskEnded("the task that counts")),
         }
-    }
-
-    async fn check_version(&self) -> Result<(), Fatal> {
-        // A server that does not answer now is waited for by the watches; only a clear answer is a reason to end.
-        let Ok(version) = self.requests.server_version().await else {
-            return Ok(());
-        };
-        let minor: String = version.minor.chars().take_while(char::is_ascii_digit).collect();
-        let too_old =
-            version.major == "1" && minor.parse::<u32>().is_ok_and(|minor| minor < MINIMUM_KUBERNETES);
-        if too_old {
-            return Err(Fatal::TooOld {
-                found: version.git_version,
-            });
-        }
-        info!(kubernetes = version.git_version, "the API server answers");
-        Ok(())
     }
 
     fn probes(&self, triggers: &Arc<Triggers>) -> Arc<Probes> {
@@ -330,7 +319,7 @@ impl Operator {
         watches
     }
 
-    /// Stands for election with warm stores, and runs the controllers while it leads.
+    /// Stands for election with warm stores and in a cluster that is new enough, and runs the controllers while it leads.
     async fn lead(
         &self,
         cx: Arc<Context>,
@@ -338,8 +327,12 @@ impl Operator {
         triggers: &Arc<Triggers>,
         stop: impl Future<Output = ()> + Clone + Send + 'static,
     ) -> Result<(), Fatal> {
+        let warm = async {
+            self.handle.health.filled().await;
+            Ok(())
+        };
         tokio::select! {
-            () = self.handle.health.filled() => {}
+            ready = futures::future::try_join(version::check(&self.requests), warm) => drop(ready?),
             () = stop.clone() => return Ok(()),
         }
         let Some(timing) = self.options.election else {
@@ -376,7 +369,7 @@ impl Operator {
         }
     }
 
-    /// All controllers, until `stop`; what is then under way has five seconds.
+    /// All controllers, until `stop`; what is then under way has [`DRAIN_OF_PASSES`].
     async fn controllers(
         &self,
         cx: Arc<Context>,
@@ -396,8 +389,8 @@ impl Operator {
         let all = futures::future::join_all(all);
         let too_long = async {
             stop.await;
-            tokio::time::sleep(DRAIN).await;
-            warn!("passes under way took more than {DRAIN:?} to end and are given up");
+            tokio::time::sleep(DRAIN_OF_PASSES).await;
+            warn!("passes under way took more than {DRAIN_OF_PASSES:?} to end and are given up");
         };
         tokio::select! {
             _ = all => {}
@@ -454,3 +447,7 @@ impl Progress for Told {
         self.watch.failed(error);
     }
 }
+
+#[cfg(test)]
+#[path = "operator_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use crate::reconcile::request::Purpose;
 pub const LEASE_NAME: &str = "mim-operator";
 
 /// How long giving the lease back may take. Longer, and the next one takes it by expiry.
-const RELEASE_LIMIT: Duration = Duration::from_secs(2);
+pub const RELEASE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long a try that is under way when the process is told to stop may still take. Given up, it could leave a lease that
 /// is held by nobody alive.

@@ -16,7 +16,7 @@ mod elect;
 
 pub use clock::LeaseClock;
 pub use decide::{Decision, JITTER_FACTOR, Seen, Timing, TimingError, next, released};
-pub use elect::{Candidate, Election, Ended, LEASE_NAME, Leader};
+pub use elect::{Candidate, Election, Ended, LEASE_NAME, Leader, RELEASE_LIMIT};
 
 #[cfg(test)]
 mod tests;
