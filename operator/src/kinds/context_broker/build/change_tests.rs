@@ -11,7 +11,7 @@ use crate::reconcile::child::ChildKind;
 /// A change of the spec, and whether it may change the broker's and the database's pod template.
 type Change = (&'static str, fn(&mut Plan), bool, bool);
 
-const CHANGES: [Change; 19] = [
+const CHANGES: [Change; 20] = [
     ("nothing", |_| {}, false, false),
     ("replicas", |plan| native(plan).replicas = 7, false, false),
     ("stopped", |plan| native(plan).replicas = 0, false, false),
@@ -83,6 +83,12 @@ const CHANGES: [Change; 19] = [
         |plan| managed(plan).resources = Some(Resources::default()),
         false,
         true,
+    ),
+    (
+        "template of the broker",
+        |plan| native(plan).pod_template = PodTemplate::default(),
+        true,
+        false,
     ),
     (
         "template of the database",
