@@ -67,9 +67,13 @@ deps-images: deps-build
 	@[ "$$(uname -m)" = x86_64 ] || { echo "make: images are built on amd64 only so far, this is $$(uname -m); see images/README.md"; exit 1; }
 	$(call packages,$(IMAGE_PACKAGES))
 
-.PHONY: deps-lab
-deps-lab: deps-images deps-go
+# Before anything is installed or built, both to start the lab and to end it.
+.PHONY: root
+root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: the lab needs root for bridges, mounts and cgroups: run make as root, or use a cluster of yours with make demo CONTEXT=<kube-context>"; exit 1; }
+
+.PHONY: deps-lab
+deps-lab: root deps-images deps-go
 	$(call packages,$(LAB_PACKAGES))
 
 .PHONY: check
@@ -132,7 +136,7 @@ demo: $(if $(CONTEXT),deps-build,deps-lab) ## One city from sources to answers, 
 	@$(DEMO) --images $(IMAGES)
 
 .PHONY: demo-down
-demo-down: deps-build ## Take away what the demo made: the lab, or with CONTEXT=<kube-context> the city and the operator
+demo-down: $(if $(CONTEXT),,root) deps-build ## Take away what the demo made: the lab, or with CONTEXT=<kube-context> the city and the operator
 	$(CARGO) build --locked -p mim-lab -p mim-tests --bins
 	@$(DEMO) --down
 
@@ -141,7 +145,7 @@ lab-up: deps-lab ## Start the lab: a real single-node Kubernetes on this machine
 	@$(LAB) up
 
 .PHONY: lab-down
-lab-down: deps-build ## End the lab and leave nothing of it
+lab-down: root deps-build ## End the lab and leave nothing of it
 	@$(LAB) down
 
 .PHONY: images

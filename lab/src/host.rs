@@ -32,15 +32,19 @@ pub(crate) struct Host {
     pub cni: PathBuf,
 }
 
+/// An error where this user can neither make nor end a node. `command` is what was asked for: `up` or `down`.
+pub(crate) fn refuse_without_root(command: &str) -> Result<(), Error> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "a node needs root: it makes a bridge, cgroups and mounts. Run `mim-lab {command}` with sudo, or \
+         `mim-lab {command} --control-plane`, which needs no root and has no node"
+    )))
+}
+
 /// Looks for everything that a node needs; installs Debian packages where that is possible, and says so.
 pub(crate) fn prepare(progress: &Progress) -> Result<Host, Error> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Error::Refused(
-            "a node needs root: it makes a bridge, cgroups and mounts. Run `mim-lab up` with sudo, or \
-             `mim-lab up --control-plane`, which needs no root and has no node"
-                .to_owned(),
-        ));
-    }
     let missing = missing_packages();
     if !missing.is_empty() {
         install(&missing, progress)?;

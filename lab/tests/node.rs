@@ -439,36 +439,73 @@ fn a_lab_that_was_killed_half_way_is_replaced() {
 }
 
 #[test]
-fn a_lab_of_another_checkout_is_replaced() {
+fn a_lab_of_another_checkout_or_of_an_older_build_is_replaced() {
     let _turn = turn();
     run(&["up"]);
-    let before = processes();
     let stamp = Path::new(FOLDER).join("stamp.json");
-    let mut content: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(&stamp).unwrap()).unwrap();
-    content["origin"]["checkout"] = "/somewhere/else".into();
-    std::fs::write(&stamp, content.to_string()).unwrap();
-    let told = run(&["up"]).1;
-    assert!(
-        told.contains("it belongs to another checkout, /somewhere/else"),
-        "{told}"
-    );
-    assert!(processes().iter().all(|process| !before.contains(process)));
+    for (what, other, words) in [
+        (
+            "checkout",
+            "/somewhere/else",
+            "it belongs to another checkout, /somewhere/else",
+        ),
+        (
+            "build",
+            "0123456789ab-cdef",
+            "it was made by another build, 0123456789ab-cdef",
+        ),
+    ] {
+        let before = processes();
+        let mut content: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(&stamp).unwrap()).unwrap();
+        assert!(content["origin"][what].is_string(), "{content}");
+        content["origin"][what] = other.into();
+        std::fs::write(&stamp, content.to_string()).unwrap();
+        let told = run(&["up"]).1;
+        assert!(told.contains(words), "{told}");
+        assert!(processes().iter().all(|process| !before.contains(process)));
+        assert!(run(&["status"]).0.contains("node        ready"));
+    }
+}
+
+/// Without root, as a user who forgot sudo.
+#[test]
+fn who_is_not_root_is_told_so_before_anything_is_built_or_touched() {
+    use std::os::unix::process::CommandExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("mim-lab");
+    std::fs::copy(env!("CARGO_BIN_EXE_mim-lab"), &copy).unwrap();
+    for path in [folder.path(), &copy] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).unwrap();
+    }
+    for command in ["up", "down"] {
+        let output = Command::new(&copy)
+            .arg(command)
+            .uid(65534)
+            .gid(65534)
+            .current_dir("/")
+            .env("HOME", folder.path().join("nowhere"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success());
+        let words = format!(
+            "a node needs root: it makes a bridge, cgroups and mounts. Run `mim-lab {command}` with sudo"
+        );
+        assert!(said.contains(&words), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }
 
 #[test]
-fn down_leaves_nothing_and_the_targets_are_met() {
+fn up_keeps_to_its_memory_and_down_leaves_nothing() {
     let _turn = turn();
     run(&["down"]);
     let before = traces();
-    run(&["binaries"]);
-    let start = Instant::now();
+    // It ends by limits of its own; how long it takes is a row of `make bench ONLY=city`.
     run(&["up"]);
-    let took = start.elapsed();
-    assert!(
-        took <= Duration::from_secs(25),
-        "ready after {took:?}; the target is 25 s with a warm cache"
-    );
     let status = run(&["status"]).0;
     let memory = status.lines().find_map(|line| {
         line.strip_prefix("memory")?

@@ -92,6 +92,8 @@ impl Node {
     /// Brings the node up and waits until it and its DNS are ready. Where it is up already, nothing happens but that what
     /// has ended is started again. A node of other sources, or one that was killed half-way, is replaced.
     pub async fn up(&self) -> Result<(), Error> {
+        // Before anything is built: that takes minutes.
+        host::refuse_without_root("up")?;
         let binaries = binaries::binaries(&Self::BINARIES)?;
         let images = system_images::archive(&binaries)?;
         let progress = Progress::new(STEPS);
@@ -157,6 +159,7 @@ impl Node {
 
     /// Ends the node and leaves nothing of it. Fine where there is none.
     pub fn down(&self) -> Result<(), Error> {
+        host::refuse_without_root("down")?;
         let progress = Progress::new(1);
         progress.step("take the lab down");
         let _lock = state::lock(Path::new(LOCK), &progress)?;
