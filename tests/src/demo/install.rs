@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use mim_lab::Node;
 use serde_json::json;
 
 use super::cluster::Cluster;
@@ -51,10 +52,24 @@ impl Images {
             let path = self.folder.join(file);
             std::fs::metadata(&path).map_err(|source| Error::Read { path, source, advice })?;
         }
-        let Some(node) = &cluster.lab else { return Ok(()) };
-        let archives = ARCHIVES.map(|name| self.folder.join(name));
-        let names = node.load(&archives)?;
-        say.line(&format!("loaded {} images into the node", names.len()));
+        if cluster.lab.is_some() {
+            self.load(say).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the archives into the lab's node, one after another.
+    async fn load(&self, say: Say) -> Result<()> {
+        for name in ARCHIVES {
+            let archive = self.folder.join(name);
+            let work = tokio::task::spawn_blocking(move || Node::new().load(&[archive]));
+            let loaded = say
+                .during(&format!("{name} is on its way into the node"), work)
+                .await;
+            let names =
+                loaded.map_err(|problem| Error::Broken(format!("{name} is not loaded: {problem}")))??;
+            say.line(&format!("loaded into the node: {}", names.join(", ")));
+        }
         Ok(())
     }
 
@@ -93,9 +108,9 @@ pub async fn operator(cluster: &Cluster, images: &Images, namespaces: &[&str], s
     let crds = chart("mim-crds");
     // Without --wait, the next helm keeps what the API server lists too early in the cache that kubectl shares, and
     // `kubectl get mim` shows some kinds only, for hours.
-    cluster
-        .helm(&[&install[..], &["mim-crds", &crds, "--wait"]].concat())
-        .await?;
+    let arguments = [&install[..], &["mim-crds", &crds, "--wait"]].concat();
+    let wait = "helm waits until the API server serves the definitions";
+    say.during(wait, cluster.helm(&arguments)).await?;
     say.line("mim-crds is installed");
     let (operator, releases, image) = (
         chart("mim-operator"),
@@ -119,7 +134,9 @@ pub async fn operator(cluster: &Cluster, images: &Images, namespaces: &[&str], s
         "--timeout",
         "3m",
     ];
-    cluster.helm(&[&install[..], &arguments].concat()).await?;
+    let arguments = [&install[..], &arguments].concat();
+    let wait = "helm waits until the operator's pods are ready";
+    say.during(wait, cluster.helm(&arguments)).await?;
     say.line("mim-operator is installed and ready");
     Ok(())
 }
@@ -144,9 +161,9 @@ pub async fn remove(cluster: &Cluster, name: &str, say: Say) -> Result<()> {
         None => {}
     }
     for release in ["mim-operator", "mim-crds"] {
-        cluster
-            .helm(&["uninstall", release, "--namespace", SYSTEM, "--ignore-not-found"])
-            .await?;
+        let arguments = ["uninstall", release, "--namespace", SYSTEM, "--ignore-not-found"];
+        let wait = format!("helm takes {release} away");
+        say.during(&wait, cluster.helm(&arguments)).await?;
         say.line(&format!("{release} is uninstalled"));
     }
     Ok(())

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 /// How often something that takes long is told.
 const REPEAT: Duration = Duration::from_secs(3);
+/// How often it is told that work goes on of which nothing else is known.
+const PULSE: Duration = Duration::from_secs(5);
 
 /// Tells on standard output.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,11 @@ impl Say {
         plain(&format!("{:>4} s  {text}", self.started.elapsed().as_secs()));
     }
 
+    /// Does work that says nothing itself, and tells every five seconds that it goes on.
+    pub async fn during<T>(self, what: &str, work: impl Future<Output = T>) -> T {
+        pulse(PULSE, || self.line(&format!("   {what}")), work).await
+    }
+
     /// Tells what changes while something is waited for, and that it still goes on where nothing does.
     #[must_use]
     pub fn waiting(self) -> Waiting {
@@ -38,6 +45,16 @@ impl Say {
             say: self,
             last: String::new(),
             told: Instant::now(),
+        }
+    }
+}
+
+async fn pulse<T>(every: Duration, mut tell: impl FnMut(), work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(every, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => tell(),
         }
     }
 }
@@ -74,4 +91,25 @@ pub fn plain(text: &str) {
     // Who reads along may have gone away; the work goes on.
     let _ = writeln!(out, "{text}");
     let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_takes_long_is_told_of_again_and_again_and_quick_work_is_not() {
+        let told = std::cell::Cell::new(0);
+        let tell = || told.set(told.get() + 1);
+        let done = pulse(Duration::from_mins(1), tell, async { 7 }).await;
+        assert_eq!((done, told.get()), (7, 0));
+        // It ends when it has been told of three times.
+        let work = async {
+            while told.get() < 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            8
+        };
+        assert_eq!(pulse(Duration::from_millis(2), tell, work).await, 8);
+    }
 }
