@@ -153,8 +153,8 @@ images: deps-images ## Build the images, as any user, as OCI archives, with bill
 	@$(LAB) images --out $(IMAGES)
 
 .PHONY: bench
-bench: deps-build deps-go ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator; ARGS="--objects 100 --idle-minutes 1" for a short one
-	$(CARGO) build --release --locked -p mim-operator
+bench: $(if $(filter-out city,$(ONLY)),deps-build deps-go,deps-lab) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator; ARGS="--objects 100 --idle-minutes 1" for a short one
+	$(CARGO) build --release --locked -p mim-operator -p mim-lab
 	$(CARGO) build --release --locked -p mim-bench
 	@for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
 	  $(CARGO) run --quiet --release --locked -p mim-bench --bin "bench-$$name" -- $(ARGS); done

@@ -10,6 +10,9 @@ pub enum Error {
     /// The control plane does not start or stop.
     #[error("the lab: {0}")]
     Lab(#[from] mim_lab::Error),
+    /// A step of the demo fails.
+    #[error(transparent)]
+    Demo(#[from] mim_tests::demo::error::Error),
     /// The API server cannot be reached, or says no.
     #[error("the API server: {0}")]
     Kube(#[from] kube::Error),

@@ -2,9 +2,10 @@
 //!
 //! What every benchmark shares: rows with goals, printed as a table and written as JSON ([`report`]), a process that is measured
 //! from outside ([`process`]), and a client that does nothing but send ([`bare`]). Each benchmark is a module and a program:
-//! [`operator`] is `bench-operator`.
+//! [`operator`] is `bench-operator`, [`city`] is `bench-city`.
 
 pub mod bare;
+pub mod city;
 mod error;
 pub mod operator;
 pub mod process;
