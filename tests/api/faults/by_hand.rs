@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject};
-use mim_crds::DeletionPolicy;
+use mim_crds::{DeletionPolicy, annotation};
 use mim_tests::cluster::api_of;
 use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
@@ -135,14 +135,15 @@ async fn row_child_edited_by_hand_is_back_within_2_s_and_an_event_says_so() {
     city.apply(&broker("vienna", &json!({}))).await;
     city.broker_says("vienna", "True", "Ready").await;
     city.quiet().await;
-    for (api_version, kind, name, patch) in edits() {
+    for (number, (api_version, kind, name, patch)) in edits().into_iter().enumerate() {
+        asks_anew(&city, &format!("edit-{number}")).await;
         let what = json!({"apiVersion": api_version, "kind": kind});
         let api = api_of(&city.client, &city.namespace, &what);
         let before = fields(
             &serde_json::to_value(api.get(name).await.unwrap()).unwrap(),
             &patch,
         );
-        let took = best_of_three(|| async {
+        let took = median_of_three(|| async {
             city.patch(&what, name, &patch).await;
             let started = Instant::now();
             eventually(&format!("{kind} {name} is put back after {patch}"), || async {
@@ -176,7 +177,7 @@ async fn row_child_edited_by_hand_a_platforms_component_is_put_back_within_2_s_a
     city.platform_says("vienna", "True", "Ready").await;
     city.quiet().await;
     let kind = broker("vienna", &json!({}));
-    let took = best_of_three(|| async {
+    let took = median_of_three(|| async {
         city.patch(
             &kind,
             "vienna",
@@ -226,7 +227,7 @@ async fn row_child_deleted_by_hand_is_back_within_2_s_and_an_event_says_so() {
             &city.namespace,
             &json!({"apiVersion": api_version, "kind": kind}),
         );
-        let took = best_of_three(|| back_after_deletion(&api, kind, name)).await;
+        let took = median_of_three(|| back_after_deletion(&api, kind, name)).await;
         assert!(took <= REPAIR, "{kind} {name}: {took:?}");
         city.event_says("ContextBroker", "vienna", &["Repaired", kind, name])
             .await;
@@ -235,7 +236,7 @@ async fn row_child_deleted_by_hand_is_back_within_2_s_and_an_event_says_so() {
     // The platform does the same for its component, whose data is there again.
     let before = city.claims().get("vienna-database").await.unwrap().uid();
     let api = api_of(&city.client, &city.namespace, &broker("vienna", &json!({})));
-    let took = best_of_three(|| back_after_deletion(&api, "ContextBroker", "vienna")).await;
+    let took = median_of_three(|| back_after_deletion(&api, "ContextBroker", "vienna")).await;
     assert!(took <= REPAIR, "{took:?}");
     city.event_says(
         "UrbanDataPlatform",
@@ -263,14 +264,23 @@ async fn back_after_deletion(api: &Api<DynamicObject>, kind: &str, name: &str) -
     started.elapsed()
 }
 
-/// The bound is the operator's; a machine of two cores that runs a control plane and other tests may be busy for a moment.
-async fn best_of_three<F: Future<Output = Duration>>(mut attempt: impl FnMut() -> F) -> Duration {
-    let mut best = Duration::MAX;
-    for _ in 0..3 {
-        best = best.min(attempt().await);
-        if best <= REPAIR {
-            break;
+/// The middle of three: a machine of two cores that runs a control plane and other tests may be busy for a moment, and one quick try proves nothing.
+async fn median_of_three<F: Future<Output = Duration>>(mut attempt: impl FnMut() -> F) -> Duration {
+    let mut took = [attempt().await, attempt().await, attempt().await];
+    took.sort();
+    took[1]
+}
+
+/// What is asked for anew has all its tries: an object whose children somebody edits again and again is put back at a pace (another row).
+async fn asks_anew(city: &City, request: &str) {
+    city.annotate_broker("vienna", annotation::REQUESTED_AT, request)
+        .await;
+    eventually("the request is answered", || async {
+        let held = city.brokers().get("vienna").await.unwrap().status.unwrap();
+        match held.last_handled_requested_at.as_deref() {
+            Some(answered) if answered == request => Ok(()),
+            other => Err(format!("{other:?}")),
         }
-    }
-    best
+    })
+    .await;
 }
