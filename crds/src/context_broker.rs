@@ -149,7 +149,7 @@ pub struct ContextBrokerSpec {
         regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
     )]
     pub release: Option<String>,
-    /// Number of broker pods. 0 stops the broker and keeps its data: Ready with the reason `Stopped`. Engine External has no pods.
+    /// Number of broker pods. 0 stops the broker and keeps its data: Ready with the reason `Stopped`. It has no effect with engine External, which has no pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 50))]
     pub replicas: Option<i32>,
@@ -185,7 +185,7 @@ pub struct ContextBrokerSpec {
     /// The broker that somebody else runs: required with engine External, refused with any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
-    /// What becomes of the data when this object is deleted: `Retain` keeps volume and credentials, `Delete` removes them once the annotation `mim.city/confirm-deletion` holds this object's name.
+    /// What becomes of the data when this object is deleted: `Retain` keeps volume and credentials, `Delete` removes them once the annotation `mim.city/confirm-deletion` holds this object's name. It has no effect with an external database or engine External.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// True: no child is written; status, certificates and deletion go on, and Ready is kept with the reason `Suspended`.

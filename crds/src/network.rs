@@ -10,7 +10,7 @@ use crate::schema;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
-    /// Who may reach the API; absent: every pod of the same namespace. Given, it replaces that default.
+    /// Who may reach the API; absent: every pod of the same namespace. Given, it replaces that default. The operator is a client too where a ContextBroker with engine External names this broker: then admit its namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::network_peers")]
     pub clients: Vec<NetworkPolicyPeer>,

@@ -16,3 +16,7 @@ fn guard(violations: Vec<mim_crds::Violation>) -> Vec<Refusal> {
     };
     violations.into_iter().map(refusal).collect()
 }
+
+#[cfg(test)]
+#[path = "effect_tests.rs"]
+mod tests;

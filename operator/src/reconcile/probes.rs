@@ -156,6 +156,13 @@ impl Probes {
         None
     }
 
+    /// What is looked at for an owner.
+    #[cfg(test)]
+    pub(crate) fn target(&self, uid: &str) -> Option<Target> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.get(uid).map(|entry| entry.target.clone())
+    }
+
     /// The owner is gone, or no longer names a target.
     pub fn forget(&self, uid: &str) {
         self.entries
@@ -274,11 +281,12 @@ fn of_error(error: &Error) -> ProbeResult {
     }
 }
 
-/// Where nothing answers, a network policy may be in the way, and the nearest one is the operator's own.
+/// Where nothing answers, a network policy may be in the way: the nearest one is the operator's own, and a broker of ours has one too.
 fn words_of(error: &Error) -> String {
     match error {
         Error::NotConnected { .. } | Error::Timeout { .. } => format!(
-            "{error}; the operator's own policy lets it call the ports of networkPolicy.probePorts, a value of its chart"
+            "{error}; a NetworkPolicy may be in the way: the operator's own lets it call the ports of networkPolicy.probePorts (a value of its chart), and \
+             that of a broker of ours lets in who is in its network.clients"
         ),
         _ => error.to_string(),
     }

@@ -1,0 +1,366 @@
+//! No field without effect: every leaf of every spec, set to two values, must make two different things of the object: what is read, what is built, what the
+//! status tells, whether it is suspended, whether its data goes with it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Request, Response};
+use jiff::Timestamp;
+use kube::client::Body;
+use mim_crds::{ContextBroker, UrbanDataPlatform};
+use serde_json::{Map, Value, json};
+use tower::{ServiceBuilder, service_fn};
+
+use crate::metrics::Metrics;
+use crate::reconcile::child::Owner;
+use crate::reconcile::client::Requests;
+use crate::reconcile::context::{Context, Settings};
+use crate::reconcile::kind::Kind;
+use crate::reconcile::lease::LeaseClock;
+use crate::reconcile::live::Live;
+use crate::reconcile::probes::{Probes, Target};
+use crate::reconcile::reader::Reader;
+use crate::reconcile::request::{Limits, RequestLayer};
+use crate::reconcile::trigger::Triggers;
+use crate::release::Releases;
+
+/// Leaves that change nothing, and why they are there all the same.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[];
+
+/// In these variants the fields have no effect although the rules let them in: the schema's defaults put them into every object, so a rule that refused them
+/// would refuse what has been accepted. Their descriptions say so.
+const IN_A_VARIANT: &[(&str, &[&str])] = &[
+    ("external broker", &["spec.replicas", "spec.deletionPolicy"]),
+    ("external database", &["spec.deletionPolicy"]),
+];
+
+/// Two values of a leaf whose schema does not say what a good one is.
+const VALUES: &[(&str, &str, &str)] = &[
+    ("release", "0.1.0", "0.2.0"),
+    ("size", "20Gi", "30Gi"),
+    ("url", "https://a.example", "https://b.example"),
+];
+
+/// A leaf by its path, and two specs (or parts of one) that differ in it alone.
+struct Leaf {
+    path: String,
+    one: Value,
+    other: Value,
+}
+
+/// All leaves below a node of a schema, each in values of that node.
+fn leaves(path: &str, schema: &Value) -> Vec<Leaf> {
+    if let Some(properties) = schema["properties"].as_object() {
+        let inside = |(name, property): (&String, &Value)| {
+            let siblings = required(schema, name);
+            let with = move |value: Value| {
+                let mut object = siblings.clone();
+                object.insert(name.clone(), value);
+                Value::Object(object)
+            };
+            moved(leaves(&format!("{path}.{name}"), property), with)
+        };
+        return properties.iter().flat_map(inside).collect();
+    }
+    if schema["additionalProperties"].is_object() {
+        let inside = leaves(&format!("{path}{{}}"), &schema["additionalProperties"]);
+        return moved(inside, |value| json!({"k": value}));
+    }
+    if schema["items"].is_object() {
+        return moved(leaves(&format!("{path}[]"), &schema["items"]), |value| {
+            json!([value])
+        });
+    }
+    let (one, other) = scalars(path, schema);
+    vec![Leaf {
+        path: path.to_owned(),
+        one,
+        other,
+    }]
+}
+
+fn moved(leaves: Vec<Leaf>, to: impl Fn(Value) -> Value) -> Vec<Leaf> {
+    let moved = leaves.into_iter().map(|leaf| Leaf {
+        one: to(leaf.one),
+        other: to(leaf.other),
+        ..leaf
+    });
+    moved.collect()
+}
+
+/// The members that a leaf's object must have beside it.
+fn required(schema: &Value, but: &str) -> Map<String, Value> {
+    let names = schema["required"].as_array().into_iter().flatten();
+    names
+        .filter_map(Value::as_str)
+        .filter(|name| *name != but)
+        .map(|name| (name.to_owned(), sample(name, &schema["properties"][name])))
+        .collect()
+}
+
+fn sample(path: &str, schema: &Value) -> Value {
+    if schema["properties"].is_object() {
+        return Value::Object(required(schema, ""));
+    }
+    if schema["items"].is_object() {
+        return json!([sample(path, &schema["items"])]);
+    }
+    scalars(path, schema).0
+}
+
+fn scalars(path: &str, schema: &Value) -> (Value, Value) {
+    let name = path.rsplit('.').next().unwrap();
+    if let Some((_, one, other)) = VALUES.iter().find(|(of, ..)| *of == name) {
+        return ((*one).into(), (*other).into());
+    }
+    if let Some(words) = schema["enum"].as_array() {
+        return (words[0].clone(), words.last().unwrap().clone());
+    }
+    match schema["type"].as_str() {
+        Some("boolean") => (false.into(), true.into()),
+        Some("integer") => (7.into(), 8.into()),
+        Some("string") => ("x".into(), "y".into()),
+        _ if schema["x-kubernetes-int-or-string"] == true => ("1".into(), "2".into()),
+        // An empty object of Kubernetes: there or not.
+        Some("object") => (Value::Null, json!({})),
+        other => panic!("{path}: no values of type {other:?}"),
+    }
+}
+
+/// What an object comes to.
+#[derive(Debug, PartialEq)]
+struct Effect {
+    /// What was asked of the API server.
+    read: Vec<String>,
+    looked_at: Option<Target>,
+    suspended: bool,
+    data_goes: bool,
+    /// Children and status, or the words of the refusal.
+    made: Result<(Vec<Value>, Map<String, Value>), String>,
+}
+
+/// An operator's context over an API server that has every Secret.
+fn context() -> (Context, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let log = Arc::clone(&asked);
+    let line = service_fn(move |request: Request<Body>| {
+        let path = request.uri().path().to_owned();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let keys = [
+            "host", "dbname", "username", "password", "token", "ca.crt", "x", "y",
+        ];
+        let mut data: Map<String, Value> = keys
+            .into_iter()
+            .map(|key| (key.to_owned(), encoded(&format!("{name}/{key}"))))
+            .collect();
+        data.insert("port".to_owned(), encoded("5432"));
+        let secret = json!({"metadata": {"name": name}, "data": data});
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+        async move { Ok::<_, tower::BoxError>(Response::new(Body::from(secret.to_string().into_bytes()))) }
+    });
+    let metrics = Metrics::new();
+    let layer = RequestLayer::new(metrics.clone(), LeaseClock::always(), Limits::default(), None);
+    let client = kube::Client::new(ServiceBuilder::new().layer(&layer).service(line), "city");
+    let look = mim_egress::Client::new(mim_egress::Policy::default());
+    let cx = Context {
+        requests: Requests::new(client),
+        index: Arc::default(),
+        memories: Arc::default(),
+        releases: Arc::new(Releases::parse(&catalogue(), None).unwrap()),
+        settings: Settings::default(),
+        probes: Probes::new(look, Triggers::new(&[]), Duration::from_mins(1), Timestamp::now),
+        metrics,
+        now: Timestamp::now,
+        jitter: || 0.0,
+        instance: "test".to_owned(),
+    };
+    (cx, asked)
+}
+
+fn encoded(text: &str) -> Value {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text).into()
+}
+
+fn catalogue() -> String {
+    let release = |name: &str, digit: &str| {
+        let image = format!("{{repository: mim/x, digest: \"sha256:{}\"}}", digit.repeat(64));
+        format!(
+            "- name: \"{name}\"\n  postgresql: 15\n  images:\n    broker: {image}\n    postgis: {image}\n"
+        )
+    };
+    format!("releases:\n{}{}", release("0.1.0", "a"), release("0.2.0", "b"))
+}
+
+async fn effect<K: Kind>(spec: &Value) -> Effect {
+    let metadata = json!({
+        "name": "vienna", "namespace": "city", "uid": "u", "generation": 1,
+        "annotations": {"mim.city/confirm-deletion": "vienna"},
+    });
+    let object: K = serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap();
+    let owner = Owner {
+        kind: K::KIND,
+        api_version: "mim.city/v1alpha1".to_owned(),
+        namespace: "city".to_owned(),
+        name: "vienna".to_owned(),
+        uid: "u".to_owned(),
+    };
+    let (cx, asked) = context();
+    let live = Live::default();
+    let reader = Reader::new(&cx, &owner, live.clone());
+    let inputs = object
+        .dereference(&reader)
+        .await
+        .unwrap_or_else(|missing| panic!("{spec}: {}", missing.message));
+    let plan = object.validate(inputs, &cx.releases);
+    Effect {
+        read: asked.lock().unwrap().clone(),
+        looked_at: cx.probes.target("u"),
+        suspended: object.common().suspend,
+        data_goes: object.data_goes(),
+        made: plan
+            .map(|plan| {
+                let children = K::build(&plan).iter().map(|child| child.body.clone()).collect();
+                (children, K::observe(&plan, &live).status)
+            })
+            .map_err(|refusal| refusal.to_string()),
+    }
+}
+
+async fn effect_of(kind: &str, spec: &Value) -> Effect {
+    match kind {
+        "ContextBroker" => effect::<ContextBroker>(spec).await,
+        "UrbanDataPlatform" => effect::<UrbanDataPlatform>(spec).await,
+        other => panic!("{other} is new: say here how it is looked at"),
+    }
+}
+
+/// Kind, and schema of its spec.
+fn specs() -> Vec<(String, Value)> {
+    let all = mim_crds::all()
+        .into_iter()
+        .map(|crd| serde_json::to_value(crd).unwrap());
+    all.map(|crd| {
+        let kind = crd["spec"]["names"]["kind"].as_str().unwrap().to_owned();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        (kind, schema["properties"]["spec"].clone())
+    })
+    .collect()
+}
+
+/// The spec in which a leaf is set, with what it needs around it.
+fn in_place(kind: &str, path: &str, spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if kind == "ContextBroker" && path.starts_with("spec.external.") {
+        spec["engine"] = "External".into();
+    }
+    // What a platform says for its components.
+    if kind == "UrbanDataPlatform" && spec.get("broker").is_none() {
+        spec["broker"] = json!({});
+    }
+    spec
+}
+
+#[tokio::test]
+async fn every_leaf_of_every_spec_has_an_effect_or_a_reason_to_have_none() {
+    let mut wrong = Vec::new();
+    for (kind, schema) in specs() {
+        let leaves = leaves("spec", &schema);
+        assert!(leaves.len() > 100, "{kind}: only {} leaves", leaves.len());
+        for leaf in leaves {
+            let one = effect_of(&kind, &in_place(&kind, &leaf.path, &leaf.one)).await;
+            let other = effect_of(&kind, &in_place(&kind, &leaf.path, &leaf.other)).await;
+            // A refusal says that both are bad, not what they do. An engine without its section is one.
+            for (value, effect) in [(&leaf.one, &one), (&leaf.other, &other)] {
+                if let Err(refusal) = &effect.made
+                    && leaf.path != "spec.engine"
+                {
+                    wrong.push(format!("{kind} {}: {value} is refused: {refusal}", leaf.path));
+                }
+            }
+            let known = WITHOUT_EFFECT.iter().any(|(path, _)| *path == leaf.path);
+            match (one == other, known) {
+                (true, false) => wrong.push(format!(
+                    "{kind} {} has no effect: {} is as {}",
+                    leaf.path, leaf.one, leaf.other
+                )),
+                (false, true) => wrong.push(format!(
+                    "{kind} {} has an effect by now: it needs no exception",
+                    leaf.path
+                )),
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_field_that_has_no_effect_in_a_variant_is_let_in_there_for_its_default_and_says_so() {
+    let variants = [
+        (
+            "external broker",
+            json!({"engine": "External", "external": {"url": "https://a.example"}}),
+        ),
+        (
+            "external database",
+            json!({"storage": {"external": {"secretRef": {"name": "db"}}}}),
+        ),
+    ];
+    let (kind, schema) = specs()
+        .into_iter()
+        .find(|(kind, _)| kind == "ContextBroker")
+        .unwrap();
+    for (variant, base) in variants {
+        let mut without_effect = Vec::new();
+        for leaf in leaves("spec", &schema) {
+            let [one, other] = [&leaf.one, &leaf.other].map(|value| {
+                let mut spec = base.clone();
+                merge(&mut spec, value);
+                spec
+            });
+            let accepted = |spec: &Value| {
+                let object = json!({"metadata": {"name": "vienna"}, "spec": spec});
+                let object: ContextBroker = serde_json::from_value(object).unwrap();
+                mim_crds::validate(&object, None).is_empty()
+            };
+            // Only what our own rules let in: a deep leaf of Kubernetes is judged where it is used.
+            let is_ours = leaf.path.matches('.').count() == 1;
+            if is_ours
+                && accepted(&one)
+                && accepted(&other)
+                && effect_of(&kind, &one).await == effect_of(&kind, &other).await
+            {
+                without_effect.push(leaf.path);
+            }
+        }
+        let expected = IN_A_VARIANT.iter().find(|(of, _)| *of == variant).unwrap().1;
+        without_effect.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(without_effect, expected, "{variant}");
+        for path in expected {
+            let field = &schema["properties"][path.trim_start_matches("spec.")];
+            let words = field["description"].as_str().unwrap();
+            assert!(
+                words.contains("has no effect with"),
+                "{path} does not say so: {words}"
+            );
+            assert!(
+                field.get("default").is_some(),
+                "{path} has no default: refuse it in a rule instead"
+            );
+        }
+    }
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
