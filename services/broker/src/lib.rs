@@ -1,8 +1,8 @@
 //! The native NGSI-LD context broker: entities in PostgreSQL with PostGIS, several replicas on one database.
 //!
 //! The walls: [`api`] knows HTTP, [`model`] knows entities, [`query`] knows what can be asked, [`context`] knows what
-//! names mean, [`store`] knows PostgreSQL, [`memory`] knows how much of it requests share, [`server`] knows the process.
-//! [`model`] and [`query`] are pure.
+//! names mean, [`subscription`] knows who wants to hear of what, [`store`] knows PostgreSQL, [`memory`] knows how much of it requests share, [`server`] knows the process.
+//! [`model`], [`query`] and [`subscription`] are pure.
 
 pub mod api;
 pub mod context;
@@ -11,3 +11,4 @@ pub mod model;
 pub mod query;
 pub mod server;
 pub mod store;
+pub mod subscription;

@@ -1,6 +1,7 @@
 //! What every operation does first: the tenant, the parameters, the context, the body.
 
 use crate::api::App;
+use crate::api::accept::Media;
 use crate::api::body::{self, Received};
 use crate::api::params::{Known, Params};
 use crate::api::problem::{ErrorType, Problem};
@@ -232,6 +233,24 @@ impl Arrival {
                 context.map_err(|error| self.problem(error))
             }
         }
+    }
+
+    /// Links to the pages before and after this one (clause 6.3.10).
+    #[must_use]
+    pub fn neighbours(&self, limit: usize, offset: u64, more: bool, media: Media) -> Vec<String> {
+        let step = u64::try_from(limit).unwrap_or(u64::MAX);
+        let mut pages = Vec::new();
+        if limit > 0 && more {
+            pages.push(("next", offset.saturating_add(step)));
+        }
+        if limit > 0 && offset > 0 {
+            pages.push(("prev", offset.saturating_sub(step)));
+        }
+        let link = |(relation, offset)| {
+            let (path, query) = (self.head.uri.path(), self.params.page(limit, offset));
+            format!("<{path}?{query}>;rel=\"{relation}\";type=\"{}\"", media.name())
+        };
+        pages.into_iter().map(link).collect()
     }
 
     /// An answer that repeats what the request named. A large one keeps the room of the request until it is sent, so

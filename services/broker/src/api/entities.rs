@@ -104,7 +104,7 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     let entity = change::create(fragment, Timestamp::now());
     let call = arrival.making_tenant().await?;
     if call.app.store.create(call.tenant, &entity).await? {
-        Ok(reply::created(&entity.id))
+        Ok(reply::created("entities", &entity.id))
     } else {
         Err(Problem::new(
             ErrorType::AlreadyExists,

@@ -16,6 +16,7 @@ pub mod problem;
 pub mod purge;
 pub mod query;
 pub mod reply;
+pub mod subscriptions;
 pub mod types;
 
 use crate::api::compatibility::Compatibility;
@@ -99,6 +100,16 @@ pub fn router(app: App) -> Router {
         .route("/ngsi-ld/v1/entityOperations/delete", post(batch::delete))
         .route("/ngsi-ld/v1/entityOperations/query", post(query::query_by_body))
         .route(
+            "/ngsi-ld/v1/subscriptions",
+            get(subscriptions::list).post(subscriptions::create),
+        )
+        .route(
+            "/ngsi-ld/v1/subscriptions/{id}",
+            get(subscriptions::retrieve)
+                .patch(subscriptions::update)
+                .delete(subscriptions::delete),
+        )
+        .route(
             "/ngsi-ld/v1/jsonldContexts",
             get(contexts::list).post(contexts::add),
         )
@@ -111,7 +122,6 @@ pub fn router(app: App) -> Router {
         .route("/ngsi-ld/v1/attributes", get(types::list_attributes))
         .route("/ngsi-ld/v1/attributes/{attr}", get(types::one_attribute));
     for collection in [
-        "subscriptions",
         "csourceRegistrations",
         "csourceSubscriptions",
         "temporal/entities",

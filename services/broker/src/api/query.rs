@@ -262,16 +262,10 @@ async fn answer(call: Call, query: Query) -> Result<Response, Problem> {
             count.to_string(),
         );
     }
-    for (relation, offset) in neighbours(&page, limit, offset) {
-        reply::append(headers, LINK, page_link(&call, media, relation, limit, offset));
+    for link in call.neighbours(limit, offset, page.more, media) {
+        reply::append(headers, LINK, link);
     }
     Ok(response)
-}
-
-fn page_link(call: &Call, media: Media, relation: &str, limit: usize, offset: u64) -> String {
-    let query = call.params.page(limit, offset);
-    let path = call.head.uri.path();
-    format!("<{path}?{query}>;rel=\"{relation}\";type=\"{}\"", media.name())
 }
 
 async fn read(
@@ -331,15 +325,3 @@ pub fn too_slow(error: StoreError) -> Problem {
     }
 }
 
-/// Which pages are before and after this one, with their offsets.
-fn neighbours(page: &Page, limit: usize, offset: u64) -> Vec<(&'static str, u64)> {
-    let step = u64::try_from(limit).unwrap_or(u64::MAX);
-    let mut found = Vec::new();
-    if limit > 0 && page.more {
-        found.push(("next", offset + step));
-    }
-    if limit > 0 && offset > 0 {
-        found.push(("prev", offset.saturating_sub(step)));
-    }
-    found
-}

@@ -28,11 +28,11 @@ pub fn no_content() -> Response {
     response
 }
 
-/// An entity was created.
+/// Something of this collection was created.
 #[must_use]
-pub fn created(id: &str) -> Response {
+pub fn created(collection: &str, id: &str) -> Response {
     created_at(format!(
-        "/ngsi-ld/v1/entities/{}",
+        "/ngsi-ld/v1/{collection}/{}",
         utf8_percent_encode(id, SEGMENT)
     ))
 }

@@ -19,6 +19,7 @@ mod prefixes;
 pub mod preloaded;
 pub mod shelf;
 pub mod uses;
+pub mod terms;
 
 use crate::context::prefixes::Prefixes;
 use crate::context::uses::Part;
@@ -188,6 +189,12 @@ impl Context {
     #[must_use]
     pub fn link(&self) -> &str {
         self.link.as_deref().unwrap_or(core::CORE_URL)
+    }
+
+    /// The URL of the context that the client gave; `None`: none, or one without a URL.
+    #[must_use]
+    pub fn given_link(&self) -> Option<&str> {
+        self.link.as_deref()
     }
 
     /// The IRI of a name of a type, an attribute or a member of a value.

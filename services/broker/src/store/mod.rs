@@ -8,7 +8,7 @@
 //! * [`tenants`]: whose data there is;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
 //! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes;
-//! * [`entities`], [`batch`], [`search`], [`types`], [`names`], [`contexts`]: the operations. One round trip per read, one transaction per write;
+//! * [`entities`], [`batch`], [`search`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
 
 pub mod batch;
@@ -25,6 +25,7 @@ pub mod rows;
 pub mod search;
 pub mod settings;
 pub mod statistics;
+pub mod subscriptions;
 pub mod sweeper;
 pub mod tenants;
 pub mod trouble;

@@ -1,0 +1,170 @@
+//! `/subscriptions` and `/subscriptions/{id}` (clauses 5.8.1 to 5.8.5).
+
+use crate::api::App;
+use crate::api::accept::{Media, OFFERED, negotiate};
+use crate::api::call::Call;
+use crate::api::entities::checked_id;
+use crate::api::params::Known;
+use crate::api::problem::{ErrorType, Problem};
+use crate::api::reply;
+use crate::context::Context;
+use crate::model::json::Json;
+use crate::store::subscriptions::{Kept, Made};
+use crate::subscription::Subscription;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::Request;
+use http::header::{HeaderName, LINK};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+const WRITE: Known = Known {
+    names: &["local"],
+    later: &[],
+    options: &[],
+};
+const READ: Known = Known {
+    names: &["options", "local"],
+    later: &[],
+    options: &["sysAttrs"],
+};
+const LIST: Known = Known {
+    names: &["limit", "offset", "count", "options", "local"],
+    later: &[],
+    options: &["sysAttrs"],
+};
+
+fn no_subscription(id: &str) -> Problem {
+    Problem::not_found(format!("there is no subscription {id}"))
+}
+
+/// Create (5.8.1).
+pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let (mut call, body) = Call::begin(app, request, &WRITE)?;
+    let (json, context) = call.json_and_context(body).await?;
+    let new_id = format!("urn:ngsi-ld:Subscription:{}", Uuid::from_u128(rand::random()));
+    let now = Timestamp::now();
+    let subscription = Subscription::read(&json, &context, &new_id, now)?;
+    has_its_context(&call, &subscription).await?;
+    let made = call
+        .app
+        .store
+        .create_subscription(call.tenant, &subscription, now)
+        .await?;
+    match made {
+        Made::Created => Ok(reply::created("subscriptions", &subscription.id)),
+        Made::Exists => Err(Problem::new(
+            ErrorType::AlreadyExists,
+            format!("there is a subscription {}", subscription.id),
+        )),
+        Made::TooMany => Err(Problem::new(
+            ErrorType::TooManyResults,
+            "the tenant has as many subscriptions as it may have; delete some",
+        )),
+    }
+}
+
+/// A context in which nobody could tell the notifications is refused when it is named, not when the first one is due.
+async fn has_its_context(call: &Call, subscription: &Subscription) -> Result<(), Problem> {
+    if let Some(url) = &subscription.jsonld_context {
+        call.app.contexts.of_link(Some(url)).await?;
+    }
+    Ok(())
+}
+
+/// Retrieve (5.8.3).
+pub async fn retrieve(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let (call, _) = Call::begin(app, request, &READ)?;
+    checked_id(&id)?;
+    let context = call.link_context().await?;
+    let media = negotiate(&call.head.headers, &OFFERED)?;
+    let kept = call.app.store.subscription(call.tenant, &id).await?;
+    let kept = kept.ok_or_else(|| no_subscription(&id))?;
+    let shown = shown(&call, &kept, media, &context);
+    let body = reply::roomed(shown.to_text(), &call.app.rooms.answers).await?;
+    Ok(reply::read(media, body, &context, media == Media::Json))
+}
+
+/// Query (5.8.4).
+pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
+    let (call, _) = Call::begin(app, request, &LIST)?;
+    let context = call.link_context().await?;
+    let media = negotiate(&call.head.headers, &OFFERED)?;
+    let counted = call.params.flag("count")?;
+    let (limit, offset) = (call.params.limit(counted)?, call.params.offset()?);
+    // One more tells whether there is a page after this one.
+    let most = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
+    let skipped = i64::try_from(offset).unwrap_or(i64::MAX);
+    let found = call.app.store.subscriptions(call.tenant, most, skipped).await?;
+    let page = found
+        .iter()
+        .take(limit)
+        .map(|kept| shown(&call, kept, media, &context));
+    let body = Json::Array(page.collect()).to_text();
+    let body = reply::roomed(body, &call.app.rooms.answers).await?;
+    let mut response = reply::read(media, body, &context, media == Media::Json);
+    if counted {
+        let count = call.app.store.count_subscriptions(call.tenant).await?;
+        let name = HeaderName::from_static("ngsild-results-count");
+        reply::append(response.headers_mut(), name, count.to_string());
+    }
+    for link in call.neighbours(limit, offset, found.len() > limit, media) {
+        reply::append(response.headers_mut(), LINK, link);
+    }
+    Ok(response)
+}
+
+fn shown(call: &Call, kept: &Kept, media: Media, context: &Context) -> Json {
+    let sys_attrs = call.params.option("sysAttrs");
+    let mut shown = kept
+        .subscription
+        .shown(context, &kept.outcome, sys_attrs, Timestamp::now());
+    if let (Media::LdJson, Json::Object(members)) = (media, &mut shown) {
+        members.push(("@context".to_owned(), Json::string(context.link())));
+    }
+    shown
+}
+
+/// Update (5.8.2).
+pub async fn update(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let (mut call, body) = Call::begin(app, request, &WRITE)?;
+    checked_id(&id)?;
+    let (json, context) = call.json_and_context(body).await?;
+    if let Some(url) = json.get("jsonldContext").and_then(Json::as_str) {
+        call.app.contexts.of_link(Some(url)).await?;
+    }
+    let now = Timestamp::now();
+    let changed = call
+        .app
+        .store
+        .change_subscription(call.tenant, &id, now, |before| {
+            before.updated(&json, &context, now)
+        })
+        .await?;
+    changed.ok_or_else(|| no_subscription(&id))??;
+    Ok(reply::no_content())
+}
+
+/// Delete (5.8.5).
+pub async fn delete(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let (call, _) = Call::begin(app, request, &WRITE)?;
+    checked_id(&id)?;
+    if call.app.store.delete_subscription(call.tenant, &id).await? {
+        Ok(reply::no_content())
+    } else {
+        Err(no_subscription(&id))
+    }
+}

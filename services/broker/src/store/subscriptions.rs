@@ -1,0 +1,203 @@
+//! Subscriptions as they are kept: made, read, changed and deleted, each time with a new epoch of the tenant, in one
+//! transaction. Whoever was answered by any of these can rely on the next write to know of it, at every replica.
+
+use crate::store::{Store, StoreError, TenantId};
+use crate::subscription::Subscription;
+use crate::subscription::show::Outcome;
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+/// How many subscriptions one tenant may have.
+const MAX: i64 = 100_000;
+
+macro_rules! columns {
+    () => {
+        "s.number, s.body::text, s.created, s.modified, s.times_sent, s.times_failed, s.last_notification, \
+         s.last_success, s.last_failure"
+    };
+}
+
+/// A new epoch first: writers of subscriptions of one tenant wait for each other at its row.
+const CREATE: &str = "with epoch as ( \
+    update mim.tenants set subscriptions = subscriptions + 1 where id = $1 returning 1) \
+  insert into mim.subscriptions (tenant, id, body, created, modified, due) \
+  select $1, $2, $3::text::jsonb, $4, $4, $5 from epoch \
+  where (select count(*) from mim.subscriptions where tenant = $1) < $6 on conflict do nothing returning number";
+const LOCK: &str = concat!(
+    "select ",
+    columns!(),
+    " from mim.subscriptions s where s.tenant = $1 and s.id = $2 for update"
+);
+const UPDATE: &str = "with epoch as ( \
+    update mim.tenants set subscriptions = subscriptions + 1 where id = $1) \
+  update mim.subscriptions set body = $3::text::jsonb, modified = $4, due = $5, quiet_until = null \
+  where tenant = $1 and id = $2";
+const DELETE: &str = "with gone as (delete from mim.subscriptions where tenant = $1 and id = $2 returning number), \
+  undelivered as (delete from mim.deliveries d using gone where d.subscription = gone.number), \
+  unheld as (delete from mim.lanes l using gone where l.subscription = gone.number), \
+  epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id = $1 and exists (select from gone)) \
+  select number from gone";
+const ONE: &str = concat!(
+    "select ",
+    columns!(),
+    " from mim.subscriptions s where s.tenant = $1 and s.id = $2"
+);
+const PAGE: &str = concat!(
+    "select ",
+    columns!(),
+    " from mim.subscriptions s where s.tenant = $1 order by s.id limit $2 offset $3"
+);
+const COUNT: &str = "select count(*) from mim.subscriptions where tenant = $1";
+const EPOCH_AND_ALL: &str = concat!(
+    "select t.subscriptions, ",
+    columns!(),
+    " from mim.tenants t left join mim.subscriptions s on s.tenant = t.id where t.id = $1"
+);
+
+/// A subscription with its number and what came of it.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The number by which other tables know it.
+    pub number: i64,
+    /// What is wanted.
+    pub subscription: Subscription,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of making one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It is there.
+    Created,
+    /// The id is in use.
+    Exists,
+    /// The tenant has as many as it may have.
+    TooMany,
+}
+
+/// Reads the columns of a subscription that begin at one.
+fn kept(row: &Row, first: usize) -> Result<Kept, StoreError> {
+    let damaged =
+        |e: serde_json::Error| StoreError::Internal(format!("a stored subscription cannot be read: {e}"));
+    Ok(Kept {
+        number: row.get(first),
+        subscription: serde_json::from_str(row.get(first + 1)).map_err(damaged)?,
+        outcome: Outcome {
+            created: row.get(first + 2),
+            modified: row.get(first + 3),
+            times_sent: row.get(first + 4),
+            times_failed: row.get(first + 5),
+            last_notification: row.get(first + 6),
+            last_success: row.get(first + 7),
+            last_failure: row.get(first + 8),
+        },
+    })
+}
+
+fn body(subscription: &Subscription) -> Result<String, StoreError> {
+    serde_json::to_string(subscription).map_err(|e| StoreError::Internal(e.to_string()))
+}
+
+/// When the first notification of an interval is due: at once.
+fn due(subscription: &Subscription, now: Timestamp) -> Option<Timestamp> {
+    subscription.time_interval.as_ref().map(|_| now)
+}
+
+impl Store {
+    /// Keeps a new subscription.
+    pub async fn create_subscription(
+        &self,
+        tenant: TenantId,
+        subscription: &Subscription,
+        now: Timestamp,
+    ) -> Result<Made, StoreError> {
+        let (body, due) = (body(subscription)?, due(subscription, now));
+        let mut lease = self.pool.lease().await?;
+        let made = lease
+            .query(CREATE, &[&tenant.0, &subscription.id, &body, &now, &due, &MAX])
+            .await?;
+        if !made.is_empty() {
+            return Ok(Made::Created);
+        }
+        let there = lease.query(ONE, &[&tenant.0, &subscription.id]).await?;
+        Ok(if there.is_empty() {
+            Made::TooMany
+        } else {
+            Made::Exists
+        })
+    }
+
+    /// One subscription.
+    pub async fn subscription(&self, tenant: TenantId, id: &str) -> Result<Option<Kept>, StoreError> {
+        let rows = self.pool.lease().await?.query(ONE, &[&tenant.0, &id]).await?;
+        rows.first().map(|row| kept(row, 0)).transpose()
+    }
+
+    /// A page of them, by id.
+    pub async fn subscriptions(
+        &self,
+        tenant: TenantId,
+        limit: i64,
+        offset: i64,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let rows = self
+            .pool
+            .lease()
+            .await?
+            .query(PAGE, &[&tenant.0, &limit, &offset])
+            .await?;
+        rows.iter().map(|row| kept(row, 0)).collect()
+    }
+
+    /// How many there are.
+    pub async fn count_subscriptions(&self, tenant: TenantId) -> Result<i64, StoreError> {
+        let rows = self.pool.lease().await?.query(COUNT, &[&tenant.0]).await?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
+    /// Changes one, as `change` says when it sees it; `None`: there is none. A refusal keeps it as it is.
+    pub async fn change_subscription<E>(
+        &self,
+        tenant: TenantId,
+        id: &str,
+        now: Timestamp,
+        change: impl FnOnce(&Subscription) -> Result<Subscription, E> + Send,
+    ) -> Result<Option<Result<(), E>>, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        let rows = lease.begin(LOCK, &[&tenant.0, &id]).await?;
+        let Some(before) = rows.first().map(|row| kept(row, 0)).transpose()? else {
+            lease.rollback().await;
+            return Ok(None);
+        };
+        let after = match change(&before.subscription) {
+            Ok(after) => after,
+            Err(refused) => {
+                lease.rollback().await;
+                return Ok(Some(Err(refused)));
+            }
+        };
+        let (body, due) = (body(&after)?, due(&after, now));
+        lease.commit(UPDATE, &[&tenant.0, &id, &body, &now, &due]).await?;
+        Ok(Some(Ok(())))
+    }
+
+    /// Deletes one, and what was not delivered yet; false when there is none.
+    pub async fn delete_subscription(&self, tenant: TenantId, id: &str) -> Result<bool, StoreError> {
+        let gone = self.pool.lease().await?.query(DELETE, &[&tenant.0, &id]).await?;
+        Ok(!gone.is_empty())
+    }
+
+    /// All of a tenant, with the epoch in which these are all.
+    pub async fn all_subscriptions(&self, tenant: TenantId) -> Result<(i64, Vec<Kept>), StoreError> {
+        let rows = self
+            .pool
+            .lease()
+            .await?
+            .query(EPOCH_AND_ALL, &[&tenant.0])
+            .await?;
+        let epoch = rows.first().map_or(0, |row| row.get(0));
+        let there = rows.iter().filter(|row| row.get::<_, Option<i64>>(1).is_some());
+        Ok((epoch, there.map(|row| kept(row, 1)).collect::<Result<_, _>>()?))
+    }
+}
