@@ -1,13 +1,14 @@
 //! The native NGSI-LD context broker: entities in PostgreSQL with PostGIS, several replicas on one database.
 //!
 //! The walls: [`api`] knows HTTP, [`model`] knows entities, [`query`] knows what can be asked, [`context`] knows what
-//! names mean, [`subscription`] knows who wants to hear of what, [`store`] knows PostgreSQL, [`memory`] knows how much of it requests share, [`server`] knows the process.
+//! names mean, [`subscription`] knows who wants to hear of what, [`notify`] tells them, [`store`] knows PostgreSQL, [`memory`] knows how much of it requests share, [`server`] knows the process.
 //! [`model`], [`query`] and [`subscription`] are pure.
 
 pub mod api;
 pub mod context;
 pub mod memory;
 pub mod model;
+pub mod notify;
 pub mod query;
 pub mod server;
 pub mod store;

@@ -57,6 +57,9 @@ struct RunArguments {
     /// Seconds in which new connections are still served after SIGTERM.
     #[arg(long, env = "MIM_DRAIN_DELAY", default_value = "3")]
     drain_delay: u64,
+    /// Calls to URLs of clients may reach this machine: for tests with servers on it.
+    #[arg(long, hide = true)]
+    loopback_for_tests: bool,
     /// How logs are written.
     #[arg(long, env = "MIM_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -124,5 +127,6 @@ fn settings(arguments: RunArguments) -> Settings {
         },
         connections: usize::from(arguments.database_connections.get()),
         drain_delay: Duration::from_secs(arguments.drain_delay),
+        loopback_for_tests: arguments.loopback_for_tests,
     }
 }

@@ -6,7 +6,7 @@ use crate::api::body::{self, Received};
 use crate::api::params::{Known, Params};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply::{Roomed, UNCOUNTED};
-use crate::context::Context;
+use crate::context::{Context, RELATION};
 use crate::memory::room::Held;
 use crate::model::expansion::{MAX_EXPANDED, expanded_size};
 use crate::model::json::Json;
@@ -27,8 +27,6 @@ const WEIGHT_OF_BYTE: usize = 8;
 const WEIGHT_OF_VALUE: usize = 160;
 /// How many times an expanded name its copies take.
 const WEIGHT_OF_NAME: usize = 3;
-/// What a link to a context is called.
-pub const CONTEXT_RELATION: &str = "http://www.w3.org/ns/json-ld#context";
 /// The header that names a tenant.
 pub const TENANT: &str = "ngsild-tenant";
 
@@ -370,7 +368,7 @@ pub fn context_link(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             .to_str()
             .map_err(|_| Problem::bad_data("a Link header is not text"))?;
         for (url, relation) in links(text)? {
-            if relation == CONTEXT_RELATION && found.replace(url.to_owned()).is_some() {
+            if relation == RELATION && found.replace(url.to_owned()).is_some() {
                 return Err(Problem::bad_data(
                     "more than one Link header has a JSON-LD context",
                 ));

@@ -1,7 +1,6 @@
 //! How answers look: media type, Link header, @context (clauses 6.3.4 to 6.3.6).
 
 use crate::api::accept::Media;
-use crate::api::call::CONTEXT_RELATION;
 use crate::api::problem::Problem;
 use crate::context::Context;
 use crate::memory::room::{Held, Room};
@@ -97,11 +96,7 @@ pub fn read(media: Media, body: impl Into<Body>, context: &Context, link: bool) 
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.name()));
     if link {
-        let text = format!(
-            "<{}>; rel=\"{CONTEXT_RELATION}\"; type=\"application/ld+json\"",
-            context.link()
-        );
-        append(headers, LINK, text);
+        append(headers, LINK, context.link_header());
     }
     response
 }

@@ -63,6 +63,9 @@ static CORE: LazyLock<Core> = LazyLock::new(|| Core {
     terms: core::terms().map(|(term, iri)| (iri, term)).collect(),
 });
 
+/// What a link to a context is called.
+pub const RELATION: &str = "http://www.w3.org/ns/json-ld#context";
+
 /// The meaning of a core term.
 pub fn core_iri(term: &str) -> Option<&'static str> {
     CORE.iris.get(term).map(String::as_str)
@@ -189,6 +192,12 @@ impl Context {
     #[must_use]
     pub fn link(&self) -> &str {
         self.link.as_deref().unwrap_or(core::CORE_URL)
+    }
+
+    /// The Link header that tells which context names are told in (clause 6.3.6).
+    #[must_use]
+    pub fn link_header(&self) -> String {
+        format!("<{}>; rel=\"{RELATION}\"; type=\"application/ld+json\"", self.link())
     }
 
     /// The URL of the context that the client gave; `None`: none, or one without a URL.

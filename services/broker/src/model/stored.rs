@@ -13,6 +13,13 @@ use crate::model::json::{Json, digits_written_out, write_string};
 #[error("the stored entity cannot be read: {0}")]
 pub struct Damaged(String);
 
+impl Damaged {
+    /// With these words.
+    pub fn of(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+}
+
 /// The most that is kept of one entity: bytes of its text as the database writes it, and JSON values in it. An entity
 /// grows by many requests, and whoever reads it, or a page with it, holds it in memory whole.
 pub const MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -29,13 +36,18 @@ pub struct TooLarge;
 /// Writes attributes; what it writes, [`read`] reads.
 pub fn write(attributes: &Attributes) -> Result<String, TooLarge> {
     let mut out = String::with_capacity(256);
-    write_attributes(&mut out, attributes, "{");
-    out.push('}');
+    write_into(&mut out, attributes);
     let size = Size::of(attributes);
     if size.values > MAX_VALUES || out.len() + size.values + size.digits > MAX_BYTES {
         return Err(TooLarge);
     }
     Ok(out)
+}
+
+/// Appends attributes that are stored already, so that their size is known to be one that is kept.
+pub fn write_into(out: &mut String, attributes: &Attributes) {
+    write_attributes(out, attributes, "{");
+    out.push('}');
 }
 
 /// What the text does not show of the size of what is stored.
@@ -135,7 +147,11 @@ fn write_instance(out: &mut String, instance: &Instance) {
 
 /// Reads what [`write`] wrote, or what PostgreSQL made of it.
 pub fn read(text: &str) -> Result<Attributes, Damaged> {
-    let json = Json::parse_stored(text).map_err(|e| Damaged(e.to_string()))?;
+    of_json(Json::parse_stored(text).map_err(|e| Damaged(e.to_string()))?)
+}
+
+/// The same, of text that was parsed.
+pub fn of_json(json: Json) -> Result<Attributes, Damaged> {
     match json {
         Json::Object(members) => members
             .into_iter()

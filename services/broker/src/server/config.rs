@@ -3,6 +3,7 @@
 use crate::api::call::is_tenant_name;
 use crate::api::compatibility::Compatibility;
 use crate::context::preloaded::Entry;
+use crate::store::outbox::Outbox;
 use crate::store::partitions::Temporal;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -33,6 +34,16 @@ pub struct Config {
     pub compatibility: Compatibility,
     /// What is kept of the past.
     pub temporal: Temporal,
+    /// What is told subscribers.
+    pub notifications: Notifications,
+}
+
+/// What is told subscribers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Notifications {
+    /// What is kept for receivers that take nothing.
+    pub outbox: Outbox,
 }
 
 /// Who makes tenants.
@@ -59,6 +70,8 @@ pub struct Database {
 pub struct Egress {
     /// Private ranges that may be reached.
     pub allowed_private_cidrs: Vec<IpNet>,
+    /// The namespace whose Services notifications may reach by their cluster names; absent: none.
+    pub services_of: Option<String>,
 }
 
 impl Egress {
@@ -173,6 +186,9 @@ mod tests {
             .temporal;
         assert_eq!(temporal.mode, Mode::Enabled);
         assert!(parse("temporal: {retention: soon}").is_err());
+        let outbox = parse("notifications: {outbox: {limit: 5, overflow: Pause}}").unwrap();
+        assert_eq!(outbox.notifications.outbox.limit.get(), 5);
+        assert!(parse("notifications: {outbox: {limit: 0}}").is_err());
         assert_eq!(parse("").unwrap(), Config::default());
         assert_eq!(Config::default().temporal.mode, Mode::Disabled);
         assert!(parse("tenants: [\"a b\"]").is_err());

@@ -29,6 +29,16 @@ struct ConnectionState {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
 /// The metrics of this process.
 pub struct Metrics {
     registry: Registry,
@@ -37,6 +47,8 @@ pub struct Metrics {
     database_up: Gauge,
     pool: Family<ConnectionState, Gauge>,
     clients: Gauge,
+    notifications: Family<Outcome, Counter>,
+    dropped: Family<Cause, Counter>,
 }
 
 impl Default for Metrics {
@@ -77,7 +89,21 @@ impl Default for Metrics {
             "Open connections of clients",
             clients.clone(),
         );
+        let notifications = Family::default();
+        registry.register(
+            "notifications",
+            "Notifications that were sent, by what came of them",
+            notifications.clone(),
+        );
+        let dropped = Family::default();
+        registry.register(
+            "notifications_dropped",
+            "Notifications that were not sent and will not be, by cause",
+            dropped.clone(),
+        );
         Self {
+            notifications,
+            dropped,
             registry,
             answered,
             duration,
@@ -89,6 +115,17 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Counts a notification that was sent.
+    pub fn notified(&self, outcome: &'static str) {
+        self.notifications.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts notifications that were given up.
+    pub fn notifications_dropped(&self, cause: &'static str, number: i64) {
+        let number = u64::try_from(number).unwrap_or_default();
+        self.dropped.get_or_create(&Cause { cause }).inc_by(number);
+    }
+
     /// Counts an answer. The route is a template.
     pub fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
         // Methods that nobody serves would be labels a client can choose.

@@ -1,7 +1,6 @@
 //! `mim-broker run`: puts the parts together and runs them until SIGTERM.
 
 use crate::api::App;
-use crate::api::compatibility::Compatibility;
 use crate::api::front::Front;
 use crate::context::cache::{self, Contexts};
 use crate::context::preloaded::Preloaded;
@@ -17,15 +16,20 @@ use crate::store::pool::{Pool, State};
 use crate::store::settings::Places;
 use crate::store::tenants::{Tenants, Wanted};
 use crate::store::trouble::Trouble;
-use mim_egress::{Client, Policy, api_server_of_this_pod};
+use crate::notify::dispatch::Dispatch;
+use crate::notify::lane::Post;
+use crate::notify::send::Sender;
+use crate::store::told::Place;
+use mim_egress::{Allow, Client, Policy, api_server_of_this_pod};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use uuid::Uuid;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -44,7 +48,12 @@ pub struct Settings {
     pub connections: usize,
     /// How long new connections are still taken after SIGTERM.
     pub drain_delay: Duration,
+    /// Whether calls may reach this machine: for tests with receivers on it, never in a cluster.
+    pub loopback_for_tests: bool,
 }
+
+/// How many words of writes about notifications may wait to be heard.
+const WAITING: usize = 10_000;
 
 /// Runs until SIGTERM or SIGINT. An error means that it could not start.
 pub async fn run(settings: Settings) -> Result<(), String> {
@@ -56,16 +65,31 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let first = config::read(&settings.config).await.map_err(|e| e.to_string())?;
     let (config_tx, config) = watch::channel(first);
     tokio::spawn(config::follow(settings.config.clone(), config_tx));
+    let loopback = settings.loopback_for_tests;
     let rooms = Arc::new(Rooms::of(limit::of_this_process()));
-    let store = store(&settings, config.clone(), Arc::clone(&rooms));
+    let (store, waiting) = store(&settings, config.clone(), Arc::clone(&rooms));
     let contexts = contexts(&settings, &config, &store, &rooms).await;
     let metrics = Arc::new(Metrics::default());
+    let post = Post {
+        store: store.clone(),
+        contexts: Arc::clone(&contexts),
+        sender: followed(
+            config.clone(),
+            |config| config.egress.clone(),
+            move |config| sender(config, loopback),
+        ),
+        outbox: part_of(config.clone(), |config| config.notifications.outbox),
+        metrics: Arc::clone(&metrics),
+        holder: Uuid::from_u128(rand::random()),
+        failing: Mutex::default(),
+    };
+    tokio::spawn(Dispatch::new(post).run(waiting));
     let app = App::new(
         store,
         Arc::clone(&contexts),
         rooms,
         Arc::clone(&metrics),
-        compatibility(config),
+        part_of(config, |config| config.compatibility),
     );
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
@@ -109,7 +133,7 @@ async fn contexts(
 ) -> Arc<Contexts> {
     let first = config.borrow().clone();
     let contexts = Arc::new(Contexts::new(
-        Arc::new(egress(&first)),
+        Arc::new(egress(&first, settings.loopback_for_tests)),
         &first.egress.guard(),
         Arc::new(store.clone()),
         Arc::clone(rooms),
@@ -117,7 +141,8 @@ async fn contexts(
     let mut preloaded = preloaded(settings, &first);
     preloaded.look().await;
     contexts.preload(preloaded.clone());
-    tokio::spawn(follow_egress(Arc::clone(&contexts), config.clone()));
+    let loopback = settings.loopback_for_tests;
+    tokio::spawn(follow_egress(Arc::clone(&contexts), config.clone(), loopback));
     tokio::spawn(follow_preloaded(
         Arc::clone(&contexts),
         settings.clone(),
@@ -180,16 +205,6 @@ async fn write_uses(contexts: Arc<Contexts>) {
 }
 
 /// What editions disagree on, alone.
-fn compatibility(mut config: watch::Receiver<Config>) -> watch::Receiver<Compatibility> {
-    let (sender, receiver) = watch::channel(config.borrow_and_update().compatibility);
-    tokio::spawn(async move {
-        while config.changed().await.is_ok() {
-            sender.send_replace(config.borrow_and_update().compatibility);
-        }
-    });
-    receiver
-}
-
 async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     let listener = TcpListener::bind(address)
         .await
@@ -199,19 +214,29 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     Ok(listener)
 }
 
-fn egress(config: &Config) -> Client {
-    Client::new(Policy::new(
+fn egress(config: &Config, loopback: bool) -> Client {
+    let policy = Policy::new(
         config.egress.allowed_private_cidrs.clone(),
         api_server_of_this_pod(),
-    ))
+    );
+    Client::new(if loopback {
+        policy.with_loopback_for_tests()
+    } else {
+        policy
+    })
 }
 
-async fn follow_egress(contexts: Arc<Contexts>, mut config: watch::Receiver<Config>) {
+fn sender(config: &Config, loopback: bool) -> Sender {
+    let services = config.egress.services_of.clone();
+    Sender::new(egress(config, loopback), services.map_or(Allow::PolicyOnly, Allow::ServicesOf))
+}
+
+async fn follow_egress(contexts: Arc<Contexts>, mut config: watch::Receiver<Config>, loopback: bool) {
     let mut current = config.borrow_and_update().egress.clone();
     while config.changed().await.is_ok() {
         let new = config.borrow_and_update().clone();
         if new.egress != current {
-            contexts.fetch_with(Arc::new(egress(&new)), &new.egress.guard());
+            contexts.fetch_with(Arc::new(egress(&new, loopback)), &new.egress.guard());
             current = new.egress;
         }
     }
@@ -248,7 +273,11 @@ fn tenants(config: &Config) -> Wanted {
 }
 
 /// The store, with its keeper running.
-fn store(settings: &Settings, config: watch::Receiver<Config>, rooms: Arc<Rooms>) -> Store {
+fn store(
+    settings: &Settings,
+    config: watch::Receiver<Config>,
+    rooms: Arc<Rooms>,
+) -> (Store, mpsc::Receiver<Place>) {
     let (state, seen) = watch::channel(State::Down(Trouble::Starting));
     let size = connections(settings, &config.borrow());
     let sizes = config.clone();
@@ -269,25 +298,36 @@ fn store(settings: &Settings, config: watch::Receiver<Config>, rooms: Arc<Rooms>
         doubt,
     };
     tokio::spawn(keeper.run());
-    let store = Store::new(pool, tenants, rooms, keeping);
+    let (waiting_tx, waiting) = mpsc::channel(WAITING);
+    let store = Store::new(pool, tenants, rooms, keeping, waiting_tx);
     tokio::spawn(store.clone().sweep());
-    store
+    (store, waiting)
 }
 
 /// One part of the configuration, followed: told of only when it changes.
-fn part_of<T: PartialEq + Send + Sync + 'static>(
-    mut config: watch::Receiver<Config>,
-    part: impl Fn(&Config) -> T + Send + 'static,
+fn part_of<T: PartialEq + Clone + Send + Sync + 'static>(
+    config: watch::Receiver<Config>,
+    part: impl Fn(&Config) -> T + Clone + Send + 'static,
 ) -> watch::Receiver<T> {
-    let (sender, receiver) = watch::channel(part(&config.borrow_and_update()));
+    followed(config, part.clone(), part)
+}
+
+/// What is made of a part of the configuration, anew whenever that part changes.
+fn followed<P: PartialEq + Send + 'static, T: Send + Sync + 'static>(
+    mut config: watch::Receiver<Config>,
+    part: impl Fn(&Config) -> P + Send + 'static,
+    make: impl Fn(&Config) -> T + Send + 'static,
+) -> watch::Receiver<T> {
+    let first = config.borrow_and_update().clone();
+    let mut current = part(&first);
+    let (sender, receiver) = watch::channel(make(&first));
     tokio::spawn(async move {
         while config.changed().await.is_ok() {
-            let new = part(&config.borrow_and_update());
-            sender.send_if_modified(|current| {
-                let changed = *current != new;
-                *current = new;
-                changed
-            });
+            let new = config.borrow_and_update().clone();
+            if part(&new) != current {
+                current = part(&new);
+                sender.send_replace(make(&new));
+            }
         }
     });
     receiver

@@ -6,11 +6,10 @@
 //! only wait for greater ids. A row that appears between the two steps (another batch was faster) is not locked late,
 //! which would break the order: the whole transaction starts again.
 
-use crate::memory::room::{Held, Room};
+use crate::memory::room::Held;
 use crate::model::entity::Entity;
-use crate::store::history::Keeping;
 use crate::store::pool::Lease;
-use crate::store::rows::{self, Columns, Found, Gone, columns};
+use crate::store::rows::{self, Beside, Columns, Found, Gone, columns, gone};
 use crate::store::{Store, StoreError, TenantId, weight};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
@@ -118,7 +117,7 @@ struct Part {
 enum Attempt<R> {
     /// It is on disk; these were left out, with their sizes, as they are larger together than the part may be.
     Done(Box<BatchOutcome<R>>, Vec<(String, usize)>),
-    /// Somebody else created one of the entities meanwhile.
+    /// Somebody else created one of the entities meanwhile, or subscribed.
     Overtaken,
     /// It needs so much room, and must not wait for it with locks.
     NeedsRoom(usize),
@@ -176,18 +175,7 @@ impl Store {
         };
         for _ in 0..ATTEMPTS {
             let mut lease = self.pool.lease().await?;
-            let entities = &self.rooms.entities;
-            match attempt(
-                &mut lease,
-                tenant,
-                part,
-                decide,
-                self.keeping(),
-                entities,
-                &mut room,
-            )
-            .await?
-            {
+            match self.attempt(&mut lease, tenant, part, decide, &mut room).await? {
                 Attempt::Done(outcome, left) => return Ok((*outcome, left)),
                 Attempt::Overtaken => {}
                 Attempt::NeedsRoom(bytes) => {
@@ -200,6 +188,77 @@ impl Store {
         Err(StoreError::Unavailable(
             "the entities of this batch are being created and deleted by others".to_owned(),
         ))
+    }
+
+    /// One transaction.
+    async fn attempt<D: Decide>(
+        &self,
+        lease: &mut Lease,
+        tenant: TenantId,
+        part: &Part,
+        decide: &D,
+        room: &mut Held,
+    ) -> Result<Attempt<D::Reason>, StoreError> {
+        let size = i64::try_from(part.size).unwrap_or(i64::MAX);
+        let rows = lease
+            .begin(rows::LOCK_SOME, &[&tenant.0, &part.ids, &size])
+            .await?;
+        let texts = rows.iter().filter_map(|row| row.get::<_, Option<&str>>(3));
+        let needed: usize = texts.map(weight::of_text).sum();
+        if needed > UNCOUNTED && self.rooms.entities.try_grow(room, needed).is_err() {
+            lease.rollback().await;
+            return Ok(Attempt::NeedsRoom(needed));
+        }
+        let epoch = rows.first().map_or(0, |row| row.get(rows::EPOCH));
+        let (mut there, mut left) = (BTreeMap::new(), BTreeMap::new());
+        for row in rows.iter().filter(|row| row.get::<_, Option<&str>>(0).is_some()) {
+            match rows::found(row)? {
+                Found::Entity(entity) => drop(there.insert(entity.id.clone(), entity)),
+                Found::Large(size) => drop(left.insert(row.get::<_, String>(0), size)),
+            }
+        }
+        drop(rows);
+        let known = self.known_in(lease, tenant, epoch).await?;
+        let epoch = known.epoch;
+        let ids = part.ids.iter().filter(|id| !left.contains_key(*id));
+        let Decided {
+            new,
+            changed,
+            gone,
+            outcome,
+        } = match decided(tenant, ids, there, decide, &self.beside(known)) {
+            Ok(decided) => decided,
+            Err(error) => {
+                lease.rollback().await;
+                return Err(error);
+            }
+        };
+        if !new.ids.is_empty() {
+            let rows = lease.within(rows::INSERT, columns!(tenant, new, &epoch)).await?;
+            if rows::inserted(&rows).1.len() < new.ids.len() {
+                lease.rollback().await;
+                return Ok(Attempt::Overtaken);
+            }
+        }
+        if !gone.ids.is_empty() {
+            lease.within(rows::DELETE, gone!(tenant, gone)).await?;
+        }
+        lease
+            .commit(
+                rows::UPDATE,
+                columns!(
+                    tenant,
+                    changed,
+                    &changed.untyped.0,
+                    &changed.untyped.1,
+                    &changed.moved
+                ),
+            )
+            .await?;
+        for told in [&new.told, &changed.told, &gone.told] {
+            self.tell(told);
+        }
+        Ok(Attempt::Done(Box::new(outcome), left.into_iter().collect()))
     }
 }
 
@@ -222,76 +281,6 @@ fn in_parts(left: Vec<(String, usize)>) -> Vec<Part> {
     parts
 }
 
-/// One transaction.
-async fn attempt<D: Decide>(
-    lease: &mut Lease,
-    tenant: TenantId,
-    part: &Part,
-    decide: &D,
-    keeping: Keeping,
-    entities: &Room,
-    room: &mut Held,
-) -> Result<Attempt<D::Reason>, StoreError> {
-    let size = i64::try_from(part.size).unwrap_or(i64::MAX);
-    let rows = lease
-        .begin(rows::LOCK_SOME, &[&tenant.0, &part.ids, &size])
-        .await?;
-    let needed: usize = rows.iter().map(|row| weight::of_text(row.get(3))).sum();
-    if needed > UNCOUNTED && entities.try_grow(room, needed).is_err() {
-        lease.rollback().await;
-        return Ok(Attempt::NeedsRoom(needed));
-    }
-    let (mut there, mut left) = (BTreeMap::new(), BTreeMap::new());
-    for row in &rows {
-        match rows::found(row)? {
-            Found::Entity(entity) => drop(there.insert(entity.id.clone(), entity)),
-            Found::Large(size) => drop(left.insert(row.get::<_, String>(0), size)),
-        }
-    }
-    drop(rows);
-    let ids = part.ids.iter().filter(|id| !left.contains_key(*id));
-    let Decided {
-        new,
-        changed,
-        gone,
-        outcome,
-    } = match decided(tenant, ids, there, decide, keeping) {
-        Ok(decided) => decided,
-        Err(error) => {
-            lease.rollback().await;
-            return Err(error);
-        }
-    };
-    if !new.ids.is_empty() {
-        let inserted = lease.within(rows::INSERT, columns!(tenant, new)).await?;
-        if inserted.len() < new.ids.len() {
-            lease.rollback().await;
-            return Ok(Attempt::Overtaken);
-        }
-    }
-    if !gone.ids.is_empty() {
-        lease
-            .within(
-                rows::DELETE,
-                &[&tenant.0, &gone.ids, &gone.typed.0, &gone.typed.1, &gone.before],
-            )
-            .await?;
-    }
-    lease
-        .commit(
-            rows::UPDATE,
-            columns!(
-                tenant,
-                changed,
-                &changed.untyped.0,
-                &changed.untyped.1,
-                &changed.moved
-            ),
-        )
-        .await?;
-    Ok(Attempt::Done(Box::new(outcome), left.into_iter().collect()))
-}
-
 /// What is to be written, and what is then told of it.
 struct Decided<R> {
     new: Columns,
@@ -305,10 +294,10 @@ fn decided<'i, D: Decide>(
     ids: impl Iterator<Item = &'i String>,
     mut there: BTreeMap<String, Entity>,
     decide: &D,
-    keeping: Keeping,
+    beside: &Beside,
 ) -> Result<Decided<D::Reason>, StoreError> {
-    let (mut new, mut changed) = (Columns::new(keeping), Columns::new(keeping));
-    let mut gone = Gone::default();
+    let (mut new, mut changed) = (Columns::new(beside), Columns::new(beside));
+    let mut gone = Gone::new(beside);
     let mut outcome = BatchOutcome::default();
     for id in ids {
         let found = there.remove(id);
@@ -324,7 +313,7 @@ fn decided<'i, D: Decide>(
                 outcome.existed.insert(id.clone());
             }
             (Decision::Delete, Some(before)) => {
-                gone.add(&before, decide.now(), keeping);
+                gone.add(&before, decide.now());
                 outcome.deleted.insert(id.clone());
             }
             (Decision::Leave, _) | (Decision::Delete, None) => {}

@@ -3,9 +3,10 @@
 use crate::memory::room::Held;
 use crate::model::entity::Entity;
 use crate::store::pool::Lease;
-use crate::store::rows::{self, Columns, Found, Gone, Sizes, columns};
+use crate::store::rows::{self, Beside, Columns, Found, Gone, Sizes, columns, gone};
 use crate::store::{Store, StoreError, TenantId, weight};
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// What came of changing an entity.
 pub enum Changed<T, E> {
@@ -21,6 +22,7 @@ pub enum Changed<T, E> {
 struct Locked {
     lease: Lease,
     entity: Entity,
+    beside: Beside,
     room: Held,
 }
 
@@ -64,11 +66,24 @@ impl Store {
 
     /// Keeps a new entity; false when its id is in use.
     pub async fn create(&self, tenant: TenantId, entity: &Entity) -> Result<bool, StoreError> {
-        let mut new = Columns::new(self.keeping());
-        new.add_new(tenant, entity)?;
-        let mut lease = self.pool.lease().await?;
-        let inserted = lease.query(rows::INSERT, columns!(tenant, new)).await?;
-        Ok(!inserted.is_empty())
+        let mut known = self.known(tenant).await?;
+        loop {
+            let beside = self.beside(Arc::clone(&known));
+            let mut new = Columns::new(&beside);
+            new.add_new(tenant, entity)?;
+            let mut lease = self.pool.lease().await?;
+            let rows = lease
+                .query(rows::INSERT, columns!(tenant, new, &known.epoch))
+                .await?;
+            drop(lease);
+            let (epoch, inserted) = rows::inserted(&rows);
+            if epoch == known.epoch {
+                self.tell(&new.told);
+                return Ok(!inserted.is_empty());
+            }
+            // Somebody has subscribed since this process last looked.
+            known = self.learn(tenant).await?;
+        }
     }
 
     /// Reads an entity, lets `change` change it, and writes it, in one transaction in which nobody else writes it.
@@ -81,6 +96,7 @@ impl Store {
         let Some(Locked {
             mut lease,
             mut entity,
+            beside,
             room: _room,
         }) = self.lock(tenant, id).await?
         else {
@@ -94,7 +110,7 @@ impl Store {
                 return Ok(Changed::Refused(refused));
             }
         };
-        let mut changed = Columns::new(self.keeping());
+        let mut changed = Columns::new(&beside);
         if let Err(error) = changed.add_changed(tenant, &before, &entity) {
             lease.rollback().await;
             return Err(error);
@@ -112,6 +128,7 @@ impl Store {
                 ),
             )
             .await?;
+        self.tell(&changed.told);
         Ok(Changed::Done(done))
     }
 
@@ -126,7 +143,17 @@ impl Store {
                 .begin(rows::lock(sizes), &[&tenant.0, &ids.as_slice()])
                 .await?;
             match locked.first().map(rows::found).transpose()? {
-                Some(Found::Entity(entity)) => return Ok(Some(Locked { lease, entity, room })),
+                Some(Found::Entity(entity)) => {
+                    let epoch = locked.first().map_or(0, |row| row.get(rows::EPOCH));
+                    let known = self.known_in(&mut lease, tenant, epoch).await?;
+                    let beside = self.beside(known);
+                    return Ok(Some(Locked {
+                        lease,
+                        entity,
+                        beside,
+                        room,
+                    }));
+                }
                 None => {
                     lease.rollback().await;
                     return Ok(None);
@@ -152,6 +179,7 @@ impl Store {
         let Some(Locked {
             mut lease,
             entity,
+            beside,
             room: _room,
         }) = self.lock(tenant, id).await?
         else {
@@ -161,14 +189,10 @@ impl Store {
             lease.rollback().await;
             return Ok(Changed::Refused(refused));
         }
-        let mut gone = Gone::default();
-        gone.add(&entity, now, self.keeping());
-        lease
-            .commit(
-                rows::DELETE,
-                &[&tenant.0, &gone.ids, &gone.typed.0, &gone.typed.1, &gone.before],
-            )
-            .await?;
+        let mut gone = Gone::new(&beside);
+        gone.add(&entity, now);
+        lease.commit(rows::DELETE, gone!(tenant, gone)).await?;
+        self.tell(&gone.told);
         Ok(Changed::Done(()))
     }
 }

@@ -8,6 +8,7 @@
 //! * [`tenants`]: whose data there is;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
 //! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes;
+//! * [`told`]: what each write tells subscribers, [`outbox`]: how that waits;
 //! * [`entities`], [`batch`], [`search`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
 
@@ -19,6 +20,7 @@ pub mod history;
 pub mod keeper;
 pub mod migrate;
 pub mod names;
+pub mod outbox;
 pub mod partitions;
 pub mod pool;
 pub mod rows;
@@ -28,16 +30,20 @@ pub mod statistics;
 pub mod subscriptions;
 pub mod sweeper;
 pub mod tenants;
+pub mod told;
 pub mod trouble;
 pub mod types;
 pub mod weight;
 
 use crate::memory::Rooms;
+use crate::notify::matcher::{Known, Matcher};
 use crate::store::history::Keeping;
 use crate::store::pool::Pool;
+use crate::store::rows::Beside;
 use crate::store::tenants::Tenants;
+use crate::store::told::{Place, Told};
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_postgres::error::SqlState;
 
 /// A tenant's number in the database.
@@ -148,6 +154,8 @@ pub struct Store {
     tenants: Arc<Tenants>,
     rooms: Arc<Rooms>,
     keeping: watch::Receiver<Keeping>,
+    matcher: Arc<Matcher>,
+    waiting: mpsc::Sender<Place>,
 }
 
 impl Store {
@@ -157,18 +165,41 @@ impl Store {
         tenants: Arc<Tenants>,
         rooms: Arc<Rooms>,
         keeping: watch::Receiver<Keeping>,
+        waiting: mpsc::Sender<Place>,
     ) -> Self {
         Self {
             pool,
             tenants,
             rooms,
             keeping,
+            matcher: Arc::default(),
+            waiting,
+        }
+    }
+
+    fn beside(&self, known: Arc<Known>) -> Beside {
+        Beside {
+            keeping: self.keeping(),
+            known,
+        }
+    }
+
+    /// Says where notifications wait, once they are committed. Lost words do no harm: somebody looks from time to time.
+    fn tell(&self, told: &Told) {
+        for place in told.places() {
+            let _ = self.waiting.try_send(place);
         }
     }
 
     /// What is done about the past, at this moment.
     fn keeping(&self) -> Keeping {
         *self.keeping.borrow()
+    }
+
+    /// The name of a tenant; empty for the default one. `None`: none that is configured.
+    #[must_use]
+    pub fn tenant_name(&self, tenant: TenantId) -> Option<String> {
+        self.tenants.name(tenant)
     }
 
     /// The pool, for metrics.

@@ -4,10 +4,13 @@ use crate::model::entity::{Entity, Kind};
 use crate::model::geometry::Geometry;
 use crate::model::json::Json;
 use crate::model::{stored, terms};
+use crate::notify::matcher::Known;
 use crate::store::history::{Keeping, Past};
+use crate::store::told::Told;
 use crate::store::{StoreError, TenantId};
 use jiff::Timestamp;
 use tokio_postgres::Row;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Between the items of a list that travels as one text; it occurs in no IRI and no scope.
@@ -106,14 +109,26 @@ pub struct Columns {
     pub places: (Vec<String>, Vec<String>, Vec<Vec<u8>>),
     /// What is added to the history.
     pub past: Past,
+    /// What is told subscribers.
+    pub told: Told,
+}
+
+/// What is written beside entities, as of the moment at which a write began.
+#[derive(Clone)]
+pub struct Beside {
+    /// What is done about the past.
+    pub keeping: Keeping,
+    /// Who wants to hear of it.
+    pub known: Arc<Known>,
 }
 
 impl Columns {
     /// Columns of no entity yet.
     #[must_use]
-    pub fn new(keeping: Keeping) -> Self {
+    pub fn new(beside: &Beside) -> Self {
         Self {
-            past: Past::new(keeping),
+            past: Past::new(beside.keeping),
+            told: Told::new(Arc::clone(&beside.known)),
             ..Self::default()
         }
     }
@@ -124,6 +139,7 @@ impl Columns {
         self.add_types(entity, &[]);
         self.add_places(entity);
         self.past.add(None, entity);
+        self.told.add(None, Some(entity), entity.modified);
         Ok(())
     }
 
@@ -145,6 +161,7 @@ impl Columns {
             self.add_places(entity);
         }
         self.past.add(Some(before), entity);
+        self.told.add(Some(before), Some(entity), entity.modified);
         Ok(())
     }
 
@@ -192,12 +209,14 @@ fn geometries(entity: &Entity) -> impl Iterator<Item = (&String, &Json)> {
     })
 }
 
-/// Inserts entities that are not there; returns the ids of those that it inserted.
+/// Inserts entities that are not there, if the subscribers are those of the epoch `$26`; returns the epoch, and the ids of
+/// those that it inserted.
 pub const INSERT: &str = "with new as ( \
     insert into mim.entities (tenant, id, types, scope, attrs, terms, created, modified) \
     select $1, u.id, string_to_array(u.types, E'\\x1f'), string_to_array(u.scope, E'\\x1f'), u.attrs::jsonb, u.terms::bigint[], u.created, u.modified \
     from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[]) \
         as u(id, types, scope, attrs, terms, created, modified) \
+    where (select t.subscriptions from mim.tenants t where t.id = $1) = $26 \
     order by u.id on conflict do nothing returning id), \
   typed as ( \
     insert into mim.entity_types (tenant, type, id) select $1, t.type, t.id \
@@ -209,8 +228,20 @@ pub const INSERT: &str = "with new as ( \
     insert into mim.history (tenant, entity, attr, instance, recorded, dataset, observed, body) \
     select $1, h.entity, h.attr, h.instance, h.recorded, h.dataset, h.observed, h.body::jsonb \
     from unnest($14::text[], $15::text[], $16::uuid[], $17::timestamptz[], $18::text[], $19::timestamptz[], $20::text[]) \
-        as h(entity, attr, instance, recorded, dataset, observed, body) where h.entity in (select id from new)) \
-  select id from new";
+        as h(entity, attr, instance, recorded, dataset, observed, body) where h.entity in (select id from new)), \
+  told as ( \
+    insert into mim.changes (tenant, entity, body) select $1, c.entity, c.body \
+    from unnest($21::text[], $22::text[]) as c(entity, body) where c.entity in (select id from new) returning number, entity), \
+  due as ( \
+    insert into mim.deliveries (subscription, lane, change) select d.subscription, d.lane, told.number \
+    from unnest($23::bigint[], $24::smallint[], $25::text[]) as d(subscription, lane, entity) join told using (entity)) \
+  select (select t.subscriptions from mim.tenants t where t.id = $1), array(select id from new)";
+
+/// What [`INSERT`] returns.
+#[must_use]
+pub fn inserted(rows: &[Row]) -> (i64, Vec<String>) {
+    rows.first().map_or((0, Vec::new()), |row| (row.get(0), row.get(1)))
+}
 
 /// Writes entities that are there and locked.
 pub const UPDATE: &str = "with changed as ( \
@@ -223,9 +254,9 @@ pub const UPDATE: &str = "with changed as ( \
     insert into mim.entity_types (tenant, type, id) select $1, t.type, t.id from unnest($9::text[], $10::text[]) as t(type, id) \
     on conflict do nothing), \
   untyped as ( \
-    delete from mim.entity_types t using unnest($21::text[], $22::text[]) as g(type, id) \
+    delete from mim.entity_types t using unnest($26::text[], $27::text[]) as g(type, id) \
     where t.tenant = $1 and t.type = g.type and t.id = g.id), \
-  unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($23::text[])), \
+  unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($28::text[])), \
   placed as ( \
     insert into mim.entity_geometries (tenant, id, attr, geom) select $1, p.id, p.attr, mim.searchable(ST_GeomFromEWKB(p.ewkb)) \
     from unnest($11::text[], $12::text[], $13::bytea[]) as p(id, attr, ewkb)), \
@@ -233,7 +264,13 @@ pub const UPDATE: &str = "with changed as ( \
     insert into mim.history (tenant, entity, attr, instance, recorded, dataset, observed, body) \
     select $1, h.entity, h.attr, h.instance, h.recorded, h.dataset, h.observed, h.body::jsonb \
     from unnest($14::text[], $15::text[], $16::uuid[], $17::timestamptz[], $18::text[], $19::timestamptz[], $20::text[]) \
-        as h(entity, attr, instance, recorded, dataset, observed, body)) \
+        as h(entity, attr, instance, recorded, dataset, observed, body)), \
+  told as ( \
+    insert into mim.changes (tenant, entity, body) select $1, c.entity, c.body \
+    from unnest($21::text[], $22::text[]) as c(entity, body) returning number, entity), \
+  due as ( \
+    insert into mim.deliveries (subscription, lane, change) select d.subscription, d.lane, told.number \
+    from unnest($23::bigint[], $24::smallint[], $25::text[]) as d(subscription, lane, entity) join told using (entity)) \
   select 1 where false";
 
 // Entities are locked in the one order that all writers keep, so that they never wait for each other in a circle.
@@ -242,7 +279,8 @@ macro_rules! lock {
         concat!(
             "select ",
             $columns,
-            " from mim.entities e where e.tenant = $1 and e.id = any($2::text[]) order by e.id for update"
+            ", (select t.subscriptions from mim.tenants t where t.id = $1) \
+             from mim.entities e where e.tenant = $1 and e.id = any($2::text[]) order by e.id for update"
         )
     };
 }
@@ -293,13 +331,17 @@ pub fn read_some(sizes: Sizes) -> &'static str {
 }
 
 /// Reads and locks as many of the entities, by id, as have at most `$3` bytes of attributes together; of those after
-/// them comes their size.
+/// them comes their size. Every row ends with the epoch of the subscriptions; where no entity is there it is the only one.
 pub const LOCK_SOME: &str = "with locked as materialized ( \
     select e.id, e.types, e.scope, e.attrs::text as attrs, e.created, e.modified from mim.entities e \
     where e.tenant = $1 and e.id = any($2::text[]) order by e.id for update) \
-  select id, types, scope, \
-    case when sum(octet_length(attrs)) over (order by id) <= $3::bigint then attrs else octet_length(attrs)::text end, \
-    created, modified from locked order by id";
+  select l.id, l.types, l.scope, \
+    case when sum(octet_length(l.attrs)) over (order by l.id) <= $3::bigint then l.attrs else octet_length(l.attrs)::text end, \
+    l.created, l.modified, t.subscriptions \
+  from mim.tenants t left join locked l on true where t.id = $1 order by l.id";
+
+/// Which column of what is locked has the epoch of the subscriptions.
+pub const EPOCH: usize = 6;
 
 /// Deletes locked entities: their ids, then pairs of type and id, then up to which instance each one's past goes with it,
 /// where there may be any.
@@ -311,7 +353,13 @@ pub const DELETE: &str = "with gone as (delete from mim.entities e where e.tenan
   forgotten as ( \
     insert into mim.forgotten (tenant, entity, before) select $1, f.id, f.before \
     from unnest($2::text[], $5::uuid[]) as f(id, before) where f.before is not null \
-    on conflict (tenant, entity) do update set before = excluded.before) \
+    on conflict (tenant, entity) do update set before = excluded.before), \
+  told as ( \
+    insert into mim.changes (tenant, entity, body) select $1, c.entity, c.body \
+    from unnest($6::text[], $7::text[]) as c(entity, body) returning number, entity), \
+  due as ( \
+    insert into mim.deliveries (subscription, lane, change) select d.subscription, d.lane, told.number \
+    from unnest($8::bigint[], $9::smallint[], $10::text[]) as d(subscription, lane, entity) join told using (entity)) \
   select 1 where false";
 
 /// Entities as the columns of [`DELETE`].
@@ -323,21 +371,35 @@ pub struct Gone {
     pub typed: (Vec<String>, Vec<String>),
     /// See [`Keeping::forgets`].
     pub before: Vec<Option<Uuid>>,
+    /// What is told subscribers.
+    pub told: Told,
+    keeping: Keeping,
 }
 
 impl Gone {
+    /// Columns of no entity yet.
+    #[must_use]
+    pub fn new(beside: &Beside) -> Self {
+        Self {
+            told: Told::new(Arc::clone(&beside.known)),
+            keeping: beside.keeping,
+            ..Self::default()
+        }
+    }
+
     /// Adds an entity that is deleted at this time.
-    pub fn add(&mut self, entity: &Entity, at: Timestamp, keeping: Keeping) {
+    pub fn add(&mut self, entity: &Entity, at: Timestamp) {
         self.ids.push(entity.id.clone());
         for iri in &entity.types {
             self.typed.0.push(iri.clone());
             self.typed.1.push(entity.id.clone());
         }
-        self.before.push(keeping.forgets(entity, at));
+        self.before.push(self.keeping.forgets(entity, at));
+        self.told.add(Some(entity), None, at);
     }
 }
 
-/// The parameters of [`INSERT`] from `$1`, and of [`UPDATE`] with those after `$20`.
+/// The parameters of [`INSERT`] and [`UPDATE`] up to `$25`.
 macro_rules! columns {
     ($tenant:expr, $columns:expr $(, $more:expr)*) => {
         &[
@@ -345,8 +407,19 @@ macro_rules! columns {
             &$columns.created, &$columns.modified, &$columns.typed.0, &$columns.typed.1, &$columns.places.0,
             &$columns.places.1, &$columns.places.2, &$columns.past.entities, &$columns.past.attrs,
             &$columns.past.instances, &$columns.past.recorded, &$columns.past.datasets, &$columns.past.observed,
-            &$columns.past.bodies $(, $more)*
+            &$columns.past.bodies, &$columns.told.entities, &$columns.told.bodies, &$columns.told.subscriptions,
+            &$columns.told.lanes, &$columns.told.of $(, $more)*
         ]
     };
 }
-pub(super) use columns;
+
+/// The parameters of [`DELETE`].
+macro_rules! gone {
+    ($tenant:expr, $gone:expr) => {
+        &[
+            &$tenant.0, &$gone.ids, &$gone.typed.0, &$gone.typed.1, &$gone.before, &$gone.told.entities,
+            &$gone.told.bodies, &$gone.told.subscriptions, &$gone.told.lanes, &$gone.told.of,
+        ]
+    };
+}
+pub(super) use {columns, gone};

@@ -1,10 +1,13 @@
 //! Subscriptions as they are kept: made, read, changed and deleted, each time with a new epoch of the tenant, in one
 //! transaction. Whoever was answered by any of these can rely on the next write to know of it, at every replica.
 
+use crate::notify::matcher::Known;
+use crate::store::pool::Lease;
 use crate::store::{Store, StoreError, TenantId};
 use crate::subscription::Subscription;
 use crate::subscription::show::Outcome;
 use jiff::Timestamp;
+use std::sync::Arc;
 use tokio_postgres::Row;
 
 /// How many subscriptions one tenant may have.
@@ -76,13 +79,17 @@ pub enum Made {
     TooMany,
 }
 
+/// Reads a subscription as it is kept.
+pub fn read(text: &str) -> Result<Subscription, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|e| StoreError::Internal(format!("a stored subscription cannot be read: {e}")))
+}
+
 /// Reads the columns of a subscription that begin at one.
 fn kept(row: &Row, first: usize) -> Result<Kept, StoreError> {
-    let damaged =
-        |e: serde_json::Error| StoreError::Internal(format!("a stored subscription cannot be read: {e}"));
     Ok(Kept {
         number: row.get(first),
-        subscription: serde_json::from_str(row.get(first + 1)).map_err(damaged)?,
+        subscription: read(row.get(first + 1))?,
         outcome: Outcome {
             created: row.get(first + 2),
             modified: row.get(first + 3),
@@ -188,16 +195,52 @@ impl Store {
         Ok(!gone.is_empty())
     }
 
-    /// All of a tenant, with the epoch in which these are all.
-    pub async fn all_subscriptions(&self, tenant: TenantId) -> Result<(i64, Vec<Kept>), StoreError> {
+    /// The subscribers of a tenant, as far as this process knows; asks for them the first time.
+    pub(super) async fn known(&self, tenant: TenantId) -> Result<Arc<Known>, StoreError> {
+        match self.matcher.known(tenant) {
+            Some(known) => Ok(known),
+            None => self.learn(tenant).await,
+        }
+    }
+
+    /// The subscribers of a tenant as they are now.
+    pub(super) async fn learn(&self, tenant: TenantId) -> Result<Arc<Known>, StoreError> {
         let rows = self
             .pool
             .lease()
             .await?
             .query(EPOCH_AND_ALL, &[&tenant.0])
             .await?;
-        let epoch = rows.first().map_or(0, |row| row.get(0));
-        let there = rows.iter().filter(|row| row.get::<_, Option<i64>>(1).is_some());
-        Ok((epoch, there.map(|row| kept(row, 1)).collect::<Result<_, _>>()?))
+        Ok(self.matcher.learn(tenant, all(&rows)?))
     }
+
+    /// The subscribers of a tenant in this epoch, or a later one.
+    pub async fn known_since(&self, tenant: TenantId, epoch: i64) -> Result<Arc<Known>, StoreError> {
+        match self.matcher.known(tenant).filter(|known| known.epoch >= epoch) {
+            Some(known) => Ok(known),
+            None => self.learn(tenant).await,
+        }
+    }
+
+    /// The subscribers of a tenant in an epoch that a transaction has read, or a later one.
+    pub(super) async fn known_in(
+        &self,
+        lease: &mut Lease,
+        tenant: TenantId,
+        epoch: i64,
+    ) -> Result<Arc<Known>, StoreError> {
+        if let Some(known) = self.matcher.known(tenant).filter(|known| known.epoch >= epoch) {
+            return Ok(known);
+        }
+        let rows = lease.within(EPOCH_AND_ALL, &[&tenant.0]).await?;
+        Ok(self.matcher.learn(tenant, all(&rows)?))
+    }
+}
+
+/// All of a tenant, with the epoch in which these are all.
+fn all(rows: &[Row]) -> Result<Known, StoreError> {
+    let epoch = rows.first().map_or(0, |row| row.get(0));
+    let there = rows.iter().filter(|row| row.get::<_, Option<i64>>(1).is_some());
+    let all = there.map(|row| kept(row, 1)).collect::<Result<_, _>>()?;
+    Ok(Known::new(epoch, all))
 }

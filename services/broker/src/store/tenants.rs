@@ -46,6 +46,13 @@ impl Tenants {
         known.numbers.get(name).copied()
     }
 
+    /// The name of a tenant; `None`: none that is known.
+    pub fn name(&self, tenant: TenantId) -> Option<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut names = known.numbers.iter();
+        names.find(|(_, number)| **number == tenant).map(|(name, _)| name.clone())
+    }
+
     /// Whether the first write to a tenant makes it.
     pub fn on_first_write(&self) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

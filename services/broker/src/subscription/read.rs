@@ -6,7 +6,8 @@ use crate::model::json::Json;
 use crate::model::names::{instant, is_uri};
 use crate::model::read::expanded_name;
 use crate::model::{Refusal, refuse};
-use crate::query::{geo, pattern, q, types};
+use crate::query::pattern::Pattern;
+use crate::query::{geo, q, scope, types};
 use crate::subscription::endpoint::Endpoint;
 use crate::subscription::trigger::Trigger;
 use crate::subscription::{EntitySelector, Format, GeoQ, Join, Notification, Seconds, Subscription};
@@ -373,7 +374,7 @@ fn selector(value: &Json, context: &Context) -> Result<EntitySelector, Refusal> 
     }
     let id_pattern = sent.text("idPattern", MAX_TEXT)?;
     if let Some(text) = &id_pattern {
-        pattern::check(text).map_err(|Refusal(why)| Refusal(format!("entities[].idPattern: {why}")))?;
+        Pattern::new(text).map_err(|Refusal(why)| Refusal(format!("entities[].idPattern: {why}")))?;
     }
     Ok(EntitySelector {
         types: Expression::new(&types, context),
@@ -399,6 +400,14 @@ fn geo_q(value: &Json, context: &Context) -> Result<GeoQ, Refusal> {
             .map(|name| expanded_name(context, &name))
             .transpose()?,
     })
+}
+
+impl EntitySelector {
+    /// The pattern of ids, where no id wins over it.
+    fn pattern(&self) -> Result<Option<Pattern>, Refusal> {
+        let text = self.id_pattern.as_deref().filter(|_| self.id.is_none());
+        text.map(Pattern::new).transpose()
+    }
 }
 
 impl GeoQ {
@@ -492,7 +501,9 @@ impl Subscription {
             Some(geo) => geo.parsed()?,
             None => None,
         };
+        let scope = self.scope_q.as_deref().map(scope::parse).transpose()?;
         let shared = crate::query::Selection {
+            scope,
             q,
             geo,
             ..Default::default()
@@ -507,7 +518,7 @@ impl Subscription {
                 Ok(crate::query::Selection {
                     types: Some(types),
                     ids: selector.id.iter().cloned().collect(),
-                    id_pattern: selector.id_pattern.clone().filter(|_| selector.id.is_none()),
+                    id_pattern: selector.pattern()?,
                     ..shared.clone()
                 })
             })

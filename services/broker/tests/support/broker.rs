@@ -48,6 +48,7 @@ impl Broker {
                 "127.0.0.1:0",
                 "--drain-delay",
                 "1",
+                "--loopback-for-tests",
             ])
             .arg("--config")
             .arg(config.path().join("broker.yaml"))

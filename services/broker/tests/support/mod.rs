@@ -3,10 +3,12 @@
 pub mod broker;
 pub mod client;
 pub mod postgres;
+pub mod receiver;
 
 pub use broker::Broker;
 pub use client::Answer;
 pub use postgres::{Database, Postgres};
+pub use receiver::Receiver;
 
 /// Waits until a condition holds, at most so many seconds.
 pub async fn eventually<F: Future<Output = bool>>(seconds: u64, what: &str, mut holds: impl FnMut() -> F) {

@@ -1,0 +1,93 @@
+//! Which lanes are emptied now. A write says where something waits; a look from time to time finds what nobody said: the
+//! lanes of a replica that has died, and those that rest after a failure of another one's.
+
+use crate::notify::interval;
+use crate::notify::lane::Post;
+use crate::store::told::Place;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+
+/// How many lanes are emptied at once. A receiver that answers slowly keeps its own lanes, and no others.
+const AT_ONCE: usize = 512;
+/// How often to look for lanes that nobody empties.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The lanes that this process empties.
+pub struct Dispatch {
+    post: Arc<Post>,
+    /// Lanes that are being emptied, and whether more has come to them since.
+    running: Mutex<HashMap<Place, bool>>,
+    places: Arc<Semaphore>,
+}
+
+impl Dispatch {
+    /// Empties no lane yet.
+    #[must_use]
+    pub fn new(post: Post) -> Arc<Self> {
+        Arc::new(Self {
+            post: Arc::new(post),
+            running: Mutex::default(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+        })
+    }
+
+    /// Runs for ever.
+    pub async fn run(self: Arc<Self>, mut waiting: mpsc::Receiver<Place>) {
+        tokio::spawn(interval::run(Arc::clone(&self.post)));
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(place) = waiting.recv() => self.wake(place),
+                _ = look.tick() => {
+                    // While the database is away there is nothing to see.
+                    for place in self.post.store.forgotten_lanes().await.unwrap_or_default() {
+                        self.wake(place);
+                    }
+                    let _ = self.post.store.sweep_changes().await;
+                }
+            }
+        }
+    }
+
+    /// Sees to it that a lane is emptied from now on.
+    fn wake(self: &Arc<Self>, place: Place) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match running.entry(place) {
+            Entry::Occupied(mut more) => *more.get_mut() = true,
+            Entry::Vacant(free) => {
+                free.insert(false);
+                tokio::spawn(Arc::clone(self).empty(place));
+            }
+        }
+    }
+
+    async fn empty(self: Arc<Self>, place: Place) {
+        loop {
+            let again = {
+                let Ok(_permit) = self.places.acquire().await else {
+                    return;
+                };
+                self.post.empty(place).await
+            };
+            if let Some(after) = again {
+                let dispatch = Arc::clone(&self);
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    dispatch.wake(place);
+                });
+            }
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            match running.get_mut(&place) {
+                Some(more @ true) => *more = false,
+                _ => {
+                    running.remove(&place);
+                    return;
+                }
+            }
+        }
+    }
+}

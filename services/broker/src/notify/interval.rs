@@ -1,0 +1,82 @@
+//! Notifications that wait for no change: every so many seconds all entities that a subscription is about, in one
+//! notification; none where there are none. When the next one is due stands in the database, so replicas send one.
+
+use crate::notify::lane::Post;
+use crate::notify::message::Telling;
+use crate::query::{Selection, sql};
+use crate::store::StoreError;
+use crate::store::outbox::Due;
+use crate::store::rows::Sizes;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait at most before looking again: others may have subscribed at another replica.
+const LOOK: Duration = Duration::from_secs(1);
+/// How many entities one notification has, and how many bytes of them.
+const MAX_ENTITIES: usize = 1000;
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Runs for ever.
+pub async fn run(post: Arc<Post>) {
+    loop {
+        // While the database is away there is nothing to see.
+        for due in post.store.take_due().await.unwrap_or_default() {
+            let post = Arc::clone(&post);
+            tokio::spawn(async move {
+                if let Err(error) = send(&post, &due).await {
+                    tracing::warn!(subscription = due.subscription.id, %error, "a notification of an interval was not sent");
+                }
+            });
+        }
+        let next = post.store.next_due().await.ok().flatten();
+        let wait = next.map_or(LOOK, |seconds| {
+            Duration::try_from_secs_f64(seconds).unwrap_or_default()
+        });
+        tokio::time::sleep(wait.clamp(Duration::from_millis(20), LOOK)).await;
+    }
+}
+
+async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
+    let subscription = &due.subscription;
+    if subscription.status(Timestamp::now()) != "active" {
+        return Ok(());
+    }
+    let criteria = subscription
+        .criteria()
+        .map_err(|why| StoreError::Internal(why.0))?;
+    let context = post.context(subscription).await;
+    let mut telling = Telling::new(subscription, &context);
+    for selection in &criteria {
+        add(post, due, selection, &mut telling).await?;
+    }
+    if telling.size() == 0 {
+        return Ok(());
+    }
+    let message = post.finished(telling, due.tenant);
+    let sender = post.sender.borrow().clone();
+    let sent = sender.send(&subscription.notification.endpoint, &message).await;
+    post.metrics
+        .notified(sent.as_ref().map_or_else(|failed| failed.kind(), |()| "ok"));
+    if let Err(failed) = &sent {
+        tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
+    }
+    post.store.note(due.number, sent.is_ok(), Timestamp::now()).await
+}
+
+/// Adds the entities that one entry of a subscription is about. One that another entry has brought comes again: entries are
+/// few, and entities that two of them mean fewer. Very large entities are left out.
+async fn add(
+    post: &Post,
+    due: &Due,
+    selection: &Selection,
+    telling: &mut Telling<'_>,
+) -> Result<(), StoreError> {
+    let page = sql::page(due.tenant, selection, MAX_ENTITIES, 0, Sizes::Small);
+    let take = |entity: &crate::model::entity::Entity| {
+        telling.entity(entity);
+        telling.size() <= MAX_BYTES
+    };
+    post.store.search(&page, MAX_ENTITIES, None, take).await?;
+    Ok(())
+}

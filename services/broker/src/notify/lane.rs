@@ -1,0 +1,265 @@
+//! How a lane is emptied: change by change, in order, each one sent before the next.
+
+use crate::api::call::TENANT;
+use crate::context::Context;
+use crate::context::cache::Contexts;
+use crate::notify::message::{Message, Telling};
+use crate::notify::record;
+use crate::notify::send::{Failed, Sender};
+use crate::server::metrics::Metrics;
+use crate::store::outbox::{Done, Hold, Outbox, Waiting};
+use crate::store::told::Place;
+use crate::store::{Store, TenantId};
+use crate::subscription::Subscription;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How long a lane is held: longer than the longest call and what comes with it.
+const HOLD: i32 = 120_000;
+/// After how long what was sent is noted, and the lane held anew.
+const NOTE: Duration = Duration::from_secs(10);
+/// How long to wait for the database.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest rest after failures.
+const LONGEST_REST: Duration = Duration::from_mins(5);
+/// How often a notification is tried that the receiver refuses: it will hardly take it the next time.
+const TRIES: u32 = 3;
+
+/// What it takes to empty lanes.
+pub struct Post {
+    /// Where notifications wait.
+    pub store: Store,
+    /// What names mean.
+    pub contexts: Arc<Contexts>,
+    /// What sends.
+    pub sender: watch::Receiver<Sender>,
+    /// What is kept for receivers that take nothing.
+    pub outbox: watch::Receiver<Outbox>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// This process.
+    pub holder: Uuid,
+    /// Lanes whose first change was not taken, and how often it was tried.
+    pub failing: Mutex<HashMap<Place, (i64, u32)>>,
+}
+
+impl Post {
+    /// Empties a lane until there is nothing in it, somebody else has it, or the receiver fails; then tells after how long
+    /// to try again.
+    pub async fn empty(&self, place: Place) -> Option<Duration> {
+        let hold = Hold {
+            place,
+            holder: self.holder,
+            millis: HOLD,
+        };
+        let Ok(mut waiting) = self.store.take_lane(hold).await else {
+            return Some(PAUSE);
+        };
+        while !waiting.is_empty() {
+            let done = self.send_all(place, &waiting).await;
+            let Ok(next) = self.store.go_on_with_lane(hold, &done).await else {
+                // What was sent and is not noted is sent again: better than not at all.
+                return Some(PAUSE);
+            };
+            if let Some(again) = done.again {
+                self.bound(place.0).await;
+                return Duration::try_from(again.duration_since(Timestamp::now())).ok();
+            }
+            waiting = next;
+        }
+        None
+    }
+
+    /// Gives up what waits beyond the limit.
+    async fn bound(&self, subscription: i64) {
+        let outbox = *self.outbox.borrow();
+        if let Ok(dropped @ 1..) = self.store.bound_outbox(subscription, outbox).await {
+            tracing::warn!(
+                subscription,
+                dropped,
+                "notifications were given up: their receiver takes none"
+            );
+            self.metrics.notifications_dropped("overflow", dropped);
+        }
+    }
+
+    async fn send_all(&self, place: Place, waiting: &[Waiting]) -> Done {
+        let started = Instant::now();
+        let mut done = Done::default();
+        for change in waiting {
+            if started.elapsed() > NOTE {
+                break;
+            }
+            match self.send_one(place, change, &mut done).await {
+                Next::Go => done.changes.push(change.change),
+                Next::Rest(rest) => {
+                    done.again = Timestamp::now().checked_add(rest).ok();
+                    break;
+                }
+            }
+        }
+        done
+    }
+
+    async fn send_one(&self, place: Place, change: &Waiting, done: &mut Done) -> Next {
+        let Ok(subscription) = self.subscription(place.0, change).await else {
+            return Next::Rest(PAUSE);
+        };
+        // Deleted, paused or expired since.
+        let Some(subscription) = subscription else {
+            return Next::Go;
+        };
+        match self.may_send(place.0, &subscription).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.metrics.notifications_dropped("throttling", 1);
+                return Next::Go;
+            }
+            Err(rest) => return Next::Rest(rest),
+        }
+        let message = match self.message(&subscription, change).await {
+            Ok(message) => message,
+            Err(why) => {
+                tracing::error!(subscription = subscription.id, why, "a change cannot be told");
+                return Next::Go;
+            }
+        };
+        let sender = self.sender.borrow().clone();
+        let sent = sender.send(&subscription.notification.endpoint, &message).await;
+        done.sent += 1;
+        let now = Timestamp::now();
+        self.metrics
+            .notified(sent.as_ref().map_or_else(Failed::kind, |()| "ok"));
+        match sent {
+            Ok(()) => {
+                done.success = Some(now);
+                self.forget(place);
+                Next::Go
+            }
+            Err(failed) => {
+                done.failed += 1;
+                done.failure = Some(now);
+                tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
+                self.after_failure(place, change.change, &subscription, &failed)
+                    .await
+            }
+        }
+    }
+
+    async fn after_failure(
+        &self,
+        place: Place,
+        change: i64,
+        subscription: &Subscription,
+        failed: &Failed,
+    ) -> Next {
+        if let Some(cooldown) = subscription.notification.endpoint.cooldown {
+            let seconds = Duration::from_millis(cooldown).as_secs_f64();
+            let _ = self.store.claim_quiet(place.0, seconds).await;
+            return Next::Go;
+        }
+        let tries = {
+            let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+            let entry = failing.entry(place).or_insert((change, 0));
+            if entry.0 != change {
+                *entry = (change, 0);
+            }
+            entry.1 += 1;
+            entry.1
+        };
+        if failed.is_refusal() && tries >= TRIES {
+            self.forget(place);
+            self.metrics.notifications_dropped("refused", 1);
+            return Next::Go;
+        }
+        Next::Rest(rest(tries))
+    }
+
+    fn forget(&self, place: Place) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.remove(&place);
+    }
+
+    /// The subscription as it is in the epoch of the change's look, or later.
+    async fn subscription(&self, number: i64, change: &Waiting) -> Result<Option<Arc<Subscription>>, ()> {
+        let known = self
+            .store
+            .known_since(change.tenant, change.epoch)
+            .await
+            .map_err(|_| ())?;
+        let ready = known.get(number).map(|ready| Arc::clone(&ready.subscription));
+        Ok(ready.filter(|subscription| subscription.status(Timestamp::now()) == "active"))
+    }
+
+    /// Whether neither throttling nor a cooldown holds; of several that ask at once one may.
+    async fn may_send(&self, number: i64, subscription: &Subscription) -> Result<bool, Duration> {
+        if let Some(throttling) = &subscription.throttling {
+            return self
+                .store
+                .claim_quiet(number, throttling.get())
+                .await
+                .map_err(|_| PAUSE);
+        }
+        if subscription.notification.endpoint.cooldown.is_some() {
+            return self
+                .store
+                .is_quiet(number)
+                .await
+                .map(|quiet| !quiet)
+                .map_err(|_| PAUSE);
+        }
+        Ok(true)
+    }
+
+    async fn message(&self, subscription: &Subscription, change: &Waiting) -> Result<Message, String> {
+        let recorded = record::read(&change.entity, &change.body).map_err(|e| e.to_string())?;
+        let context = self.context(subscription).await;
+        let mut telling = Telling::new(subscription, &context);
+        telling.change(&recorded);
+        Ok(self.finished(telling, change.tenant))
+    }
+
+    /// A notification with an id of its own, from this tenant.
+    pub fn finished(&self, telling: Telling<'_>, tenant: TenantId) -> Message {
+        let id = format!("urn:ngsi-ld:Notification:{}", Uuid::from_u128(rand::random()));
+        let mut message = telling.finish(&id, Timestamp::now());
+        if let Some(name) = self.store.tenant_name(tenant).filter(|name| !name.is_empty()) {
+            message.headers.push((TENANT.to_owned(), name));
+        }
+        message
+    }
+
+    /// The context in which notifications are told. One that cannot be had is no reason to tell nothing: names are then
+    /// told in full, which any reader of JSON-LD understands.
+    pub async fn context(&self, subscription: &Subscription) -> Arc<Context> {
+        let url = subscription
+            .jsonld_context
+            .as_ref()
+            .or(subscription.context.as_ref());
+        match self.contexts.of_link(url.map(String::as_str)).await {
+            Ok(context) => context,
+            Err(error) => {
+                tracing::warn!(subscription = subscription.id, %error, "a notification is told without its context");
+                Context::core()
+            }
+        }
+    }
+}
+
+/// What to do after a change.
+enum Next {
+    /// It is done.
+    Go,
+    /// It is not; try it again after so long.
+    Rest(Duration),
+}
+
+/// How long to rest after so many failures: twice as long each time, and not all lanes at the same moment.
+fn rest(tries: u32) -> Duration {
+    let base = Duration::from_secs(1).saturating_mul(1 << tries.saturating_sub(1).min(16));
+    base.min(LONGEST_REST).mul_f64(rand::random_range(0.75..1.25))
+}

@@ -1,0 +1,279 @@
+//! Notifications that wait: taken lane by lane, and taken away once they were sent.
+
+use crate::store::told::Place;
+use crate::store::{Store, StoreError, TenantId, subscriptions};
+use crate::subscription::Subscription;
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::num::NonZeroU32;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+/// How many changes, and how many bytes of them, a lane gives at once. One larger change comes alone.
+const MOST: i32 = 50;
+const BYTES: i64 = 1024 * 1024;
+
+/// A change that waits in a lane.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its number.
+    pub change: i64,
+    /// Whose.
+    pub tenant: TenantId,
+    /// The epoch of the tenant's subscriptions when this was read.
+    pub epoch: i64,
+    /// The entity.
+    pub entity: String,
+    /// What happened to it.
+    pub body: String,
+}
+
+impl Waiting {
+    fn of(row: &Row) -> Self {
+        Self {
+            change: row.get(0),
+            tenant: TenantId(row.get(1)),
+            epoch: row.get(2),
+            entity: row.get(3),
+            body: row.get(4),
+        }
+    }
+}
+
+/// A lane, and who holds it for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold {
+    /// The lane.
+    pub place: Place,
+    /// This process.
+    pub holder: Uuid,
+    /// Milliseconds; longer than the longest call.
+    pub millis: i32,
+}
+
+/// What came of what a lane gave.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// Changes that are not to be sent any more.
+    pub changes: Vec<i64>,
+    /// Notifications that were sent.
+    pub sent: i64,
+    /// Of these, such that the receiver did not take.
+    pub failed: i64,
+    /// When it last took one.
+    pub success: Option<Timestamp>,
+    /// When it last did not.
+    pub failure: Option<Timestamp>,
+    /// When to try again what is left; `None`: go on.
+    pub again: Option<Timestamp>,
+}
+
+/// What happens to notifications of a receiver that takes none, beyond what is kept for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Outbox {
+    /// How many changes wait for one subscription, at most.
+    pub limit: NonZeroU32,
+    /// What happens to the others.
+    pub overflow: Overflow,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            limit: NonZeroU32::MIN.saturating_add(9_999),
+            overflow: Overflow::default(),
+        }
+    }
+}
+
+/// What is given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Overflow {
+    /// All but the latest change of each entity; then as [`Self::DropOldest`].
+    #[default]
+    CoalesceLatest,
+    /// The oldest changes.
+    DropOldest,
+    /// All, and the subscription is paused.
+    Pause,
+}
+
+const TAKE: &str = "select * from mim.take_lane($1, $2, $3, $4, $5, $6)";
+const GO_ON: &str = "select * from mim.go_on_with_lane($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+/// Claims the next notification of a subscription that is throttled: whoever is first.
+const CLAIM: &str = "update mim.subscriptions set quiet_until = clock_timestamp() + $2 * interval '1 second' \
+    where number = $1 and (quiet_until is null or quiet_until <= clock_timestamp()) returning 1";
+const IS_QUIET: &str =
+    "select 1 from mim.subscriptions where number = $1 and quiet_until > clock_timestamp()";
+/// Lanes that nobody empties: read off the key, lane by lane, however many changes wait in each.
+const FORGOTTEN: &str = "with recursive waiting as ( \
+    (select d.subscription, d.lane from mim.deliveries d order by 1, 2 limit 1) \
+    union all \
+    select n.subscription, n.lane from waiting w cross join lateral ( \
+      select d.subscription, d.lane from mim.deliveries d where (d.subscription, d.lane) > (w.subscription, w.lane) \
+      order by 1, 2 limit 1) n) \
+  select w.subscription, w.lane from waiting w left join mim.lanes l using (subscription, lane) \
+  where (l.held_until is null or l.held_until <= clock_timestamp()) \
+    and (l.retry_at is null or l.retry_at <= clock_timestamp()) limit 1000";
+/// Two lanes that end a change at the same moment may each leave it to the other.
+const ORPHANS: &str = "delete from mim.changes c where c.number in ( \
+    select o.number from mim.changes o where not exists (select from mim.deliveries d where d.change = o.number) \
+    order by o.number limit 1000) and c.number < (select coalesce(max(m.number), 0) - 10000 from mim.changes m)";
+const COUNT: &str = "select count(*) from (select from mim.deliveries where subscription = $1 limit $2) d";
+const COALESCE: &str = "delete from mim.deliveries d using ( \
+    select c.number, row_number() over (partition by c.tenant, c.entity order by c.number desc) as nth \
+    from mim.deliveries i join mim.changes c on c.number = i.change where i.subscription = $1) o \
+  where d.subscription = $1 and d.change = o.number and o.nth > 1";
+const DROP_OLDEST: &str = "delete from mim.deliveries d using ( \
+    select i.lane, i.change from mim.deliveries i where i.subscription = $1 order by i.change desc offset $2) o \
+  where d.subscription = $1 and d.lane = o.lane and d.change = o.change";
+const PAUSE: &str = "with paused as ( \
+    update mim.subscriptions set body = body || '{\"isActive\": false}' where number = $1 returning tenant), \
+  epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id in (select tenant from paused)) \
+  delete from mim.deliveries where subscription = $1";
+
+/// A subscription whose interval is over.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its number.
+    pub number: i64,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What is wanted.
+    pub subscription: Subscription,
+}
+
+/// Takes some whose interval is over; each is due again after the next one. Replicas take different ones, and none twice.
+const TAKE_DUE: &str = "update mim.subscriptions s \
+    set due = greatest(s.due, clock_timestamp() - i.every) + i.every \
+  from (select d.number, (d.body ->> 'timeInterval')::float8 * interval '1 second' as every from mim.subscriptions d \
+    where d.due <= clock_timestamp() order by d.due limit 20 for update skip locked) i \
+  where s.number = i.number returning s.number, s.tenant, s.body::text";
+/// How many seconds it is until the next one is over.
+const NEXT_DUE: &str = "select extract(epoch from min(due) - clock_timestamp())::float8 from mim.subscriptions where due is not null";
+const NOTE: &str = "update mim.subscriptions s set times_sent = times_sent + 1, \
+    times_failed = times_failed + (case when $2 then 0 else 1 end), last_notification = $3, \
+    last_success = case when $2 then $3 else last_success end, last_failure = case when $2 then last_failure else $3 end \
+  where s.number = $1";
+
+impl Store {
+    /// Some subscriptions whose interval is over.
+    pub async fn take_due(&self) -> Result<Vec<Due>, StoreError> {
+        let rows = self.pool.lease().await?.query(TAKE_DUE, &[]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Due {
+                    number: row.get(0),
+                    tenant: TenantId(row.get(1)),
+                    subscription: subscriptions::read(row.get(2))?,
+                })
+            })
+            .collect()
+    }
+
+    /// How many seconds it is until the next interval is over; `None`: there is none.
+    pub async fn next_due(&self) -> Result<Option<f64>, StoreError> {
+        let rows = self.pool.lease().await?.query(NEXT_DUE, &[]).await?;
+        Ok(rows.first().and_then(|row| row.get(0)))
+    }
+
+    /// Notes what came of a notification that waited in no lane.
+    pub async fn note(&self, number: i64, taken: bool, at: Timestamp) -> Result<(), StoreError> {
+        self.pool
+            .lease()
+            .await?
+            .query(NOTE, &[&number, &taken, &at])
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a lane; what is first in it. Empty: there is nothing, somebody else has it, or it rests.
+    pub async fn take_lane(&self, hold: Hold) -> Result<Vec<Waiting>, StoreError> {
+        let (subscription, lane) = hold.place;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+            [&subscription, &lane, &hold.holder, &hold.millis, &MOST, &BYTES];
+        let rows = self.pool.lease().await?.query(TAKE, &params).await?;
+        Ok(rows.iter().map(Waiting::of).collect())
+    }
+
+    /// Takes away what is done and gives what is next. Empty: the lane was left.
+    pub async fn go_on_with_lane(&self, hold: Hold, done: &Done) -> Result<Vec<Waiting>, StoreError> {
+        let (subscription, lane) = hold.place;
+        let rows = self
+            .pool
+            .lease()
+            .await?
+            .query(
+                GO_ON,
+                &[
+                    &subscription,
+                    &lane,
+                    &hold.holder,
+                    &hold.millis,
+                    &MOST,
+                    &BYTES,
+                    &done.changes,
+                    &done.sent,
+                    &done.failed,
+                    &done.success,
+                    &done.failure,
+                    &done.again,
+                ],
+            )
+            .await?;
+        Ok(rows.iter().map(Waiting::of).collect())
+    }
+
+    /// Whether this is the one notification of a throttled subscription that may be sent now.
+    pub async fn claim_quiet(&self, subscription: i64, seconds: f64) -> Result<bool, StoreError> {
+        let rows = self
+            .pool
+            .lease()
+            .await?
+            .query(CLAIM, &[&subscription, &seconds])
+            .await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Whether a subscription is quiet after a failure.
+    pub async fn is_quiet(&self, subscription: i64) -> Result<bool, StoreError> {
+        let rows = self.pool.lease().await?.query(IS_QUIET, &[&subscription]).await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Lanes with something in them that nobody empties.
+    pub async fn forgotten_lanes(&self) -> Result<Vec<Place>, StoreError> {
+        let rows = self.pool.lease().await?.query(FORGOTTEN, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// Takes away changes that nobody waits for.
+    pub async fn sweep_changes(&self) -> Result<(), StoreError> {
+        self.pool.lease().await?.query(ORPHANS, &[]).await?;
+        Ok(())
+    }
+
+    /// Gives up what waits beyond the limit; how many notifications were given up.
+    pub async fn bound_outbox(&self, subscription: i64, outbox: Outbox) -> Result<i64, StoreError> {
+        let limit = i64::from(outbox.limit.get());
+        // A count that ends soon after the limit tells enough, unless something is given up.
+        let (slightly, all) = (limit + 1, i64::MAX);
+        let mut lease = self.pool.lease().await?;
+        let count = |rows: Vec<Row>| rows.first().map_or(0_i64, |row| row.get(0));
+        if count(lease.query(COUNT, &[&subscription, &slightly]).await?) <= limit {
+            return Ok(0);
+        }
+        let before = count(lease.query(COUNT, &[&subscription, &all]).await?);
+        match outbox.overflow {
+            Overflow::Pause => drop(lease.query(PAUSE, &[&subscription]).await?),
+            Overflow::DropOldest => drop(lease.query(DROP_OLDEST, &[&subscription, &limit]).await?),
+            Overflow::CoalesceLatest => {
+                lease.query(COALESCE, &[&subscription]).await?;
+                lease.query(DROP_OLDEST, &[&subscription, &limit]).await?;
+            }
+        }
+        let after = count(lease.query(COUNT, &[&subscription, &all]).await?);
+        Ok((before - after).max(0))
+    }
+}

@@ -1,0 +1,427 @@
+//! What subscribers are told, and when.
+
+use crate::support::{Broker, Receiver, eventually};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Subscribes; `more` is merged into the subscription, one level deep.
+async fn subscribe(broker: &Broker, receiver: &Receiver, id: &str, more: Value) {
+    let mut body = json!({
+        "id": id, "type": "Subscription", "entities": [{"type": "T"}],
+        "notification": {"endpoint": {"uri": receiver.url()}}
+    });
+    for (name, value) in more.as_object().unwrap() {
+        match (body.get_mut(name), value) {
+            (Some(Value::Object(there)), Value::Object(more)) => there.extend(more.clone()),
+            _ => body[name] = value.clone(),
+        }
+    }
+    let answer = broker.post("/subscriptions", &body.to_string()).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+async fn send(broker: &Broker, method: &str, path: &str, body: Option<&str>) {
+    let answer = broker.send(method, path, &[], body).await;
+    assert!(
+        (200..300).contains(&answer.status),
+        "{method} {path}: {}",
+        answer.text()
+    );
+}
+
+fn entity(n: u32, value: i32) -> String {
+    json!({"id": format!("urn:x:{n}"), "type": "T", "n": value}).to_string()
+}
+
+#[tokio::test]
+async fn a_write_that_concerns_a_subscriber_is_told_in_the_form_it_asked_for() {
+    let broker = Broker::ready().await;
+    let (normalized, simplified, linked) = (
+        Receiver::start().await,
+        Receiver::start().await,
+        Receiver::start().await,
+    );
+    subscribe(&broker, &normalized, "urn:s:1", json!({})).await;
+    subscribe(
+        &broker,
+        &simplified,
+        "urn:s:2",
+        json!({"notification": {"endpoint": {"uri": simplified.url(), "receiverInfo": [{"key": "X-City", "value": "v"}]}, "format": "keyValues", "attributes": ["n"]}}),
+    )
+    .await;
+    subscribe(
+        &broker,
+        &linked,
+        "urn:s:3",
+        json!({"notification": {"endpoint": {"uri": linked.url(), "accept": "application/ld+json"}, "sysAttrs": true}}),
+    )
+    .await;
+    broker.create(r#"{"id":"urn:x:1","type":"T","n":5,"m":6}"#).await;
+    assert_eq!(
+        normalized.until(1).await,
+        [
+            json!({"id": "urn:x:1", "type": "T", "n": {"type": "Property", "value": 5}, "m": {"type": "Property", "value": 6}})
+        ]
+    );
+    let first = normalized.all().remove(0);
+    assert_eq!(first.body["type"], "Notification");
+    assert_eq!(first.body["subscriptionId"], "urn:s:1");
+    assert!(first.body["id"].as_str().unwrap().starts_with("urn:") && first.body["notifiedAt"].is_string());
+    assert_eq!(first.headers["content-type"], "application/json");
+    assert!(
+        first.headers["link"]
+            .to_str()
+            .unwrap()
+            .contains("ngsi-ld-core-context")
+    );
+    assert!(!first.headers.contains_key("ngsild-tenant"));
+
+    assert_eq!(
+        simplified.until(1).await,
+        [json!({"id": "urn:x:1", "type": "T", "n": 5})]
+    );
+    assert_eq!(simplified.all()[0].headers["x-city"], "v");
+    let told = linked.until(1).await.remove(0);
+    assert!(
+        told["@context"].is_string() && told["createdAt"].is_string(),
+        "{told}"
+    );
+    assert!(!linked.all()[0].headers.contains_key("link"));
+    let status = broker.get("/subscriptions/urn:s:1").await.json();
+    eventually(10, "it is counted", async || {
+        let shown = broker.get("/subscriptions/urn:s:1").await.json();
+        shown["notification"]["timesSent"] == 1 && shown["notification"]["status"] == "ok"
+    })
+    .await;
+    assert!(status["notification"]["endpoint"].is_object());
+}
+
+#[tokio::test]
+async fn only_what_was_asked_for_is_told() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(
+        &broker,
+        &receiver,
+        "urn:s:1",
+        json!({"entities": [{"type": "T", "idPattern": ":[12]$"}, {"type": "U", "id": "urn:u:1"}], "watchedAttributes": ["n"], "q": "n>5"}),
+    )
+    .await;
+    broker.create(&entity(1, 3)).await;
+    broker.create(&entity(3, 9)).await;
+    broker.create(r#"{"id":"urn:u:2","type":"U","n":9}"#).await;
+    broker.create(r#"{"id":"urn:x:2","type":"T","m":9}"#).await;
+    // The same value again, another attribute, and one that is gone.
+    send(&broker, "PATCH", "/entities/urn:x:1/attrs", Some(r#"{"n":3}"#)).await;
+    send(&broker, "PATCH", "/entities/urn:x:1/attrs", Some(r#"{"m":7}"#)).await;
+    send(&broker, "DELETE", "/entities/urn:x:3/attrs/n", None).await;
+    // Now what concerns.
+    send(&broker, "PATCH", "/entities/urn:x:1/attrs", Some(r#"{"n":8}"#)).await;
+    broker.create(r#"{"id":"urn:u:1","type":"U","n":9}"#).await;
+    let batch = json!([{"id": "urn:x:2", "type": "T", "n": 6}, {"id": "urn:x:4", "type": "T", "n": 6}]);
+    send(
+        &broker,
+        "POST",
+        "/entityOperations/upsert?options=update",
+        Some(&batch.to_string()),
+    )
+    .await;
+    let mut told: Vec<_> = receiver
+        .until(3)
+        .await
+        .iter()
+        .map(|e| e["id"].as_str().unwrap().to_owned())
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, ["urn:u:1", "urn:x:1", "urn:x:2"]);
+    assert_eq!(broker.database.psql("select count(*) from mim.deliveries"), "0");
+    eventually(10, "no change is left", async || {
+        broker.database.psql("select count(*) from mim.changes") == "0"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_gone_is_told_as_null_and_an_entity_by_the_time_of_its_end() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(
+        &broker,
+        &receiver,
+        "urn:s:1",
+        json!({"notificationTrigger": ["attributeDeleted", "entityDeleted"]}),
+    )
+    .await;
+    broker
+        .create(r#"{"id":"urn:x:1","type":"T","n":1,"r":{"type":"Relationship","object":"urn:y:1"},"l":{"type":"LanguageProperty","languageMap":{"en":"a"}}}"#)
+        .await;
+    for name in ["n", "r", "l"] {
+        send(
+            &broker,
+            "DELETE",
+            &format!("/entities/urn:x:1/attrs/{name}"),
+            None,
+        )
+        .await;
+    }
+    send(&broker, "DELETE", "/entities/urn:x:1", None).await;
+    let told = receiver.until(4).await;
+    assert_eq!(
+        told[0]["n"],
+        json!({"type": "Property", "value": "urn:ngsi-ld:null"})
+    );
+    assert_eq!(
+        told[1]["r"],
+        json!({"type": "Relationship", "object": "urn:ngsi-ld:null"})
+    );
+    assert_eq!(
+        told[2]["l"],
+        json!({"type": "LanguageProperty", "languageMap": {"@none": "urn:ngsi-ld:null"}})
+    );
+    let end = told[3].as_object().unwrap();
+    assert_eq!(end.keys().collect::<Vec<_>>(), ["deletedAt", "id", "type"]);
+}
+
+#[tokio::test]
+async fn a_subscription_that_was_answered_counts_for_the_next_write_at_every_replica() {
+    let first = Broker::ready().await;
+    let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
+    second.until_ready().await;
+    let receiver = Receiver::start().await;
+    // Both know the tenant's subscriptions from before: there are none.
+    first.create(&entity(1000, 0)).await;
+    second.create(&entity(1001, 0)).await;
+    for n in 0..20 {
+        let (here, there) = if n % 2 == 0 {
+            (&first, &second)
+        } else {
+            (&second, &first)
+        };
+        let id = format!("urn:s:{n}");
+        subscribe(
+            here,
+            &receiver,
+            &id,
+            json!({"entities": [{"type": "T", "id": format!("urn:x:{n}")}]}),
+        )
+        .await;
+        match n % 3 {
+            0 => there.create(&entity(n, 1)).await,
+            1 => {
+                let batch = format!("[{}]", entity(n, 1));
+                send(there, "POST", "/entityOperations/upsert", Some(&batch)).await;
+            }
+            _ => {
+                there
+                    .create(&json!({"id": format!("urn:x:{n}"), "type": "Other"}).to_string())
+                    .await;
+                let patch = json!({"type": "T", "n": 1}).to_string();
+                send(there, "POST", &format!("/entities/urn:x:{n}/attrs"), Some(&patch)).await;
+            }
+        }
+        assert_eq!(receiver.until(n as usize + 1).await.len(), n as usize + 1);
+    }
+    send(
+        &first,
+        "PATCH",
+        "/subscriptions/urn:s:0",
+        Some("{\"isActive\":false}"),
+    )
+    .await;
+    send(&second, "PATCH", "/entities/urn:x:0/attrs", Some("{\"n\":2}")).await;
+    send(&second, "DELETE", "/subscriptions/urn:s:1", None).await;
+    send(&first, "PATCH", "/entities/urn:x:1/attrs", Some("{\"n\":2}")).await;
+    send(&first, "PATCH", "/entities/urn:x:2/attrs", Some("{\"n\":2}")).await;
+    assert_eq!(receiver.until(21).await[20]["id"], "urn:x:2");
+}
+
+#[tokio::test]
+async fn changes_of_one_entity_are_told_in_order_whichever_replica_wrote_them() {
+    let first = Broker::ready().await;
+    let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
+    second.until_ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(
+        &first,
+        &receiver,
+        "urn:s:1",
+        json!({"notification": {"format": "keyValues", "endpoint": {"uri": receiver.url()}}}),
+    )
+    .await;
+    first.create(&entity(1, 0)).await;
+    for n in 1..60 {
+        let broker = if n % 2 == 0 { &first } else { &second };
+        send(
+            broker,
+            "PATCH",
+            "/entities/urn:x:1/attrs",
+            Some(&format!("{{\"n\":{n}}}")),
+        )
+        .await;
+    }
+    let told: Vec<_> = receiver
+        .until(60)
+        .await
+        .iter()
+        .map(|e| e["n"].as_i64().unwrap())
+        .collect();
+    assert_eq!(told, (0..60).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_is_tried_again_and_loses_nothing() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(
+        &broker,
+        &receiver,
+        "urn:s:1",
+        json!({"notification": {"format": "keyValues", "endpoint": {"uri": receiver.url(), "timeout": 500}}}),
+    )
+    .await;
+    for status in [500, 302, 0] {
+        receiver.answers(status);
+        let before = receiver.taken().len();
+        broker.create(&entity(u32::from(status), 1)).await;
+        eventually(10, "it was tried", async || {
+            receiver
+                .all()
+                .iter()
+                .any(|r| r.status == status && r.body["data"][0]["id"] == format!("urn:x:{status}"))
+        })
+        .await;
+        eventually(10, "the failure is shown", async || {
+            broker.get("/subscriptions/urn:s:1").await.json()["notification"]["status"] == "failed"
+        })
+        .await;
+        receiver.answers(204);
+        assert_eq!(receiver.until(before + 1).await.len(), before + 1);
+    }
+    eventually(10, "success is shown", async || {
+        let shown = broker.get("/subscriptions/urn:s:1").await.json();
+        shown["notification"]["status"] == "ok" && shown["notification"]["timesFailed"].as_u64().unwrap() >= 3
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn throttling_and_cooldown_drop_what_comes_too_soon() {
+    let broker = Broker::ready().await;
+    let (throttled, cooling) = (Receiver::start().await, Receiver::start().await);
+    subscribe(&broker, &throttled, "urn:s:1", json!({"throttling": 600})).await;
+    subscribe(
+        &broker,
+        &cooling,
+        "urn:s:2",
+        json!({"notification": {"endpoint": {"uri": cooling.url(), "cooldown": 600_000}}}),
+    )
+    .await;
+    cooling.answers(500);
+    broker.create(&entity(1, 0)).await;
+    throttled.until(1).await;
+    eventually(10, "the other one has failed", async || !cooling.all().is_empty()).await;
+    eventually(10, "both are done", async || {
+        broker.database.psql("select count(*) from mim.deliveries") == "0"
+    })
+    .await;
+    cooling.answers(204);
+    for n in 2..6 {
+        broker.create(&entity(n, 0)).await;
+    }
+    eventually(10, "all are dropped", async || {
+        broker.database.psql("select count(*) from mim.deliveries") == "0"
+    })
+    .await;
+    assert_eq!((throttled.taken().len(), cooling.all().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn tenants_are_told_apart_and_named() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    let body = json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}], "notification": {"endpoint": {"uri": receiver.url()}}});
+    let one = [("NGSILD-Tenant", "one")];
+    assert_eq!(
+        broker
+            .send("POST", "/subscriptions", &one, Some(&body.to_string()))
+            .await
+            .status,
+        201
+    );
+    broker.create(&entity(1, 0)).await;
+    let other = broker.send("POST", "/entities", &one, Some(&entity(2, 0))).await;
+    assert_eq!(other.status, 201);
+    assert_eq!(receiver.until(1).await[0]["id"], "urn:x:2");
+    assert_eq!(receiver.all()[0].headers["ngsild-tenant"], "one");
+}
+
+#[tokio::test]
+async fn an_interval_tells_all_that_match_once_however_many_replicas_there_are() {
+    let first = Broker::ready().await;
+    let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
+    second.until_ready().await;
+    let receiver = Receiver::start().await;
+    first.create(&entity(1, 1)).await;
+    first.create(&entity(2, 9)).await;
+    first.create(&entity(3, 9)).await;
+    let started = std::time::Instant::now();
+    subscribe(
+        &first,
+        &receiver,
+        "urn:s:1",
+        json!({"timeInterval": 0.5, "q": "n>5"}),
+    )
+    .await;
+    receiver.until(8).await;
+    let (sent, elapsed) = (receiver.all(), started.elapsed().as_secs_f64());
+    for one in &sent {
+        let ids: Vec<_> = one.body["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["id"].clone())
+            .collect();
+        assert_eq!(ids, ["urn:x:2", "urn:x:3"]);
+    }
+    assert!(
+        sent.len() as f64 <= elapsed / 0.5 + 1.0,
+        "{} in {elapsed} s",
+        sent.len()
+    );
+    send(
+        &second,
+        "PATCH",
+        "/subscriptions/urn:s:1",
+        Some("{\"isActive\":false}"),
+    )
+    .await;
+    eventually(10, "it is counted", async || {
+        let shown = first.get("/subscriptions/urn:s:1").await.json();
+        shown["notification"]["timesSent"].as_u64() == Some(receiver.all().len() as u64)
+    })
+    .await;
+    // Nothing matches: nothing is sent.
+    let none = Receiver::start().await;
+    subscribe(
+        &first,
+        &none,
+        "urn:s:2",
+        json!({"timeInterval": 0.2, "q": "n>50"}),
+    )
+    .await;
+    subscribe(
+        &first,
+        &receiver,
+        "urn:s:3",
+        json!({"timeInterval": 0.2, "q": "n<5"}),
+    )
+    .await;
+    eventually(10, "others go on", async || {
+        receiver
+            .all()
+            .iter()
+            .any(|r| r.body["subscriptionId"] == "urn:s:3")
+    })
+    .await;
+    assert!(none.all().is_empty());
+}

@@ -1,0 +1,187 @@
+//! Subscriptions as objects: made, shown, changed, deleted.
+
+use crate::support::Broker;
+use serde_json::{Value, json};
+
+fn subscription(id: &str, more: &Value) -> Value {
+    let mut body = json!({
+        "id": id, "type": "Subscription", "entities": [{"type": "T"}],
+        "notification": {"endpoint": {"uri": "http://receiver.example.org/"}}
+    });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    body
+}
+
+#[tokio::test]
+async fn a_subscription_lives_from_its_creation_to_its_deletion() {
+    let broker = Broker::ready().await;
+    let sent = subscription(
+        "urn:s:1",
+        &json!({"watchedAttributes": ["n"], "q": "n>5", "description": "d"}),
+    );
+    let created = broker.post("/subscriptions", &sent.to_string()).await;
+    assert_eq!(
+        (created.status, created.header("location")),
+        (201, "/ngsi-ld/v1/subscriptions/urn:s:1")
+    );
+    assert_eq!(
+        broker.post("/subscriptions", &sent.to_string()).await.error(),
+        "AlreadyExists"
+    );
+
+    let mut expected = sent.clone();
+    expected["status"] = json!("active");
+    expected["notificationTrigger"] = json!(["attributeCreated", "attributeUpdated"]);
+    let shown = broker.get("/subscriptions/urn:s:1").await;
+    assert_eq!(shown.json(), expected);
+    assert!(shown.header("link").contains("ngsi-ld-core-context"));
+    assert_eq!(broker.get("/subscriptions").await.json(), json!([expected]));
+    assert!(broker.get("/subscriptions/urn:s:1?options=sysAttrs").await.json()["createdAt"].is_string());
+
+    let patch = json!({"isActive": false, "description": null});
+    let changed = broker
+        .send("PATCH", "/subscriptions/urn:s:1", &[], Some(&patch.to_string()))
+        .await;
+    assert_eq!(changed.status, 204, "{}", changed.text());
+    let shown = broker.get("/subscriptions/urn:s:1").await.json();
+    assert_eq!(
+        (&shown["status"], &shown["description"]),
+        (&json!("paused"), &Value::Null)
+    );
+
+    assert_eq!(
+        broker
+            .send("DELETE", "/subscriptions/urn:s:1", &[], None)
+            .await
+            .status,
+        204
+    );
+    for method in ["GET", "DELETE"] {
+        assert_eq!(
+            broker
+                .send(method, "/subscriptions/urn:s:1", &[], None)
+                .await
+                .error(),
+            "ResourceNotFound"
+        );
+    }
+    let gone = broker
+        .send(
+            "PATCH",
+            "/subscriptions/urn:s:1",
+            &[],
+            Some("{\"isActive\":true}"),
+        )
+        .await;
+    assert_eq!(gone.error(), "ResourceNotFound");
+}
+
+#[tokio::test]
+async fn lists_are_paged_counted_and_of_one_tenant() {
+    let broker = Broker::ready().await;
+    for n in 1..=5 {
+        let body = subscription(&format!("urn:s:{n}"), &json!({}));
+        assert_eq!(broker.post("/subscriptions", &body.to_string()).await.status, 201);
+    }
+    let page = broker.get("/subscriptions?limit=2&offset=2&count=true").await;
+    let ids: Vec<_> = page
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["id"].clone())
+        .collect();
+    assert_eq!(ids, ["urn:s:3", "urn:s:4"]);
+    assert_eq!(page.header("ngsild-results-count"), "5");
+    let links: Vec<_> = page
+        .headers
+        .get_all("link")
+        .iter()
+        .map(|l| l.to_str().unwrap())
+        .collect();
+    assert!(
+        links
+            .iter()
+            .any(|l| l.contains("limit=2&offset=4") && l.contains("rel=\"next\"")),
+        "{links:?}"
+    );
+    assert!(
+        links
+            .iter()
+            .any(|l| l.contains("limit=2&offset=0") && l.contains("rel=\"prev\"")),
+        "{links:?}"
+    );
+    let other = broker
+        .send("GET", "/subscriptions", &[("NGSILD-Tenant", "one")], None)
+        .await;
+    assert_eq!(other.json(), json!([]));
+    let other = broker
+        .send("GET", "/subscriptions/urn:s:1", &[("NGSILD-Tenant", "one")], None)
+        .await;
+    assert_eq!(other.status, 404);
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_and_nothing_is_kept() {
+    let broker = Broker::ready().await;
+    for (body, error) in [
+        ("", "InvalidRequest"),
+        ("{", "InvalidRequest"),
+        ("{}", "BadRequestData"),
+        ("[]", "BadRequestData"),
+        (
+            r#"{"type":"Subscription","notification":{"endpoint":{"uri":"http://x/"}}}"#,
+            "BadRequestData",
+        ),
+    ] {
+        assert_eq!(broker.post("/subscriptions", body).await.error(), error, "{body}");
+    }
+    let unavailable = subscription(
+        "urn:s:1",
+        &json!({"jsonldContext": "http://127.0.0.1:1/context.jsonld"}),
+    );
+    assert_eq!(
+        broker
+            .post("/subscriptions", &unavailable.to_string())
+            .await
+            .error(),
+        "LdContextNotAvailable"
+    );
+    assert_eq!(broker.get("/subscriptions").await.json(), json!([]));
+    for (method, path, status) in [
+        ("DELETE", "/subscriptions/", 405),
+        ("PATCH", "/subscriptions/", 405),
+        ("PUT", "/subscriptions/urn:s:1", 405),
+        ("GET", "/subscriptions/not-a-uri", 400),
+        ("GET", "/subscriptions?limit=-1", 400),
+        ("GET", "/subscriptions?other=1", 400),
+    ] {
+        let body = (method != "GET" && method != "DELETE").then_some("{\"description\":\"d\"}");
+        assert_eq!(
+            broker.send(method, path, &[], body).await.status,
+            status,
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn names_are_shown_in_the_context_of_the_reader() {
+    let broker = Broker::ready().await;
+    let mut body = subscription("urn:s:1", &json!({"watchedAttributes": ["n"]}));
+    body["@context"] = json!({"T": "https://a.example/T", "n": "https://a.example/n"});
+    let created = broker
+        .send(
+            "POST",
+            "/subscriptions",
+            &[("Content-Type", "application/ld+json")],
+            Some(&body.to_string()),
+        )
+        .await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    let shown = broker.get("/subscriptions/urn:s:1").await.json();
+    assert_eq!(shown["entities"], json!([{"type": "https://a.example/T"}]));
+    assert_eq!(shown["watchedAttributes"], json!(["https://a.example/n"]));
+}

@@ -1,0 +1,112 @@
+//! A receiver of notifications that says yes, no, or nothing.
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+
+/// Answers every POST with one status; 0 is no answer at all.
+pub struct Receiver {
+    pub address: SocketAddr,
+    status: Arc<AtomicU16>,
+    received: Arc<Mutex<Vec<Received>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// One POST, taken or not.
+#[derive(Clone, Debug)]
+pub struct Received {
+    pub status: u16,
+    pub headers: http::HeaderMap,
+    pub body: Value,
+}
+
+impl Receiver {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (status, received) = (Arc::new(AtomicU16::new(204)), Arc::new(Mutex::new(Vec::new())));
+        let (answer, log) = (Arc::clone(&status), Arc::clone(&received));
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                    let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+                        let status = answer.load(Ordering::SeqCst);
+                        log.lock().unwrap().push(Received {
+                            status,
+                            headers: head.headers,
+                            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+                        });
+                        if status == 0 {
+                            std::future::pending::<()>().await;
+                        }
+                        let mut response = http::Response::new(Full::<bytes::Bytes>::default());
+                        *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+                        if response.status().is_redirection() {
+                            response
+                                .headers_mut()
+                                .insert("location", "http://127.0.0.1/".parse().unwrap());
+                        }
+                        Ok::<_, Infallible>(response)
+                    }
+                });
+                tokio::spawn(async move {
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self {
+            address,
+            status,
+            received,
+            task,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/notify", self.address)
+    }
+
+    /// What is answered from now on.
+    pub fn answers(&self, status: u16) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+
+    /// Everything that came, taken or not.
+    pub fn all(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+
+    /// The entities of what was taken, in order.
+    pub fn taken(&self) -> Vec<Value> {
+        let all = self.all().into_iter().filter(|r| (200..300).contains(&r.status));
+        all.flat_map(|r| r.body["data"].as_array().cloned().unwrap_or_default())
+            .collect()
+    }
+
+    /// Waits until so many entities were taken, and returns them.
+    pub async fn until(&self, count: usize) -> Vec<Value> {
+        super::eventually(30, &format!("{count} notifications were taken"), async || {
+            self.taken().len() >= count
+        })
+        .await;
+        self.taken()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
