@@ -4,6 +4,7 @@
 //!
 //! * [`json`]: a JSON value that keeps numbers as sent, with limits that hold before memory is spent;
 //! * [`names`]: what may be a URI, a name, a point in time;
+//! * [`number`], [`moment`]: numbers and times as texts, compared as what they mean;
 //! * [`entity`]: the entity with its attributes expanded to IRIs;
 //! * [`values`]: what may stand as a value;
 //! * [`read`]: from the three representations a client sends to an entity;
@@ -28,7 +29,9 @@ pub mod instance_id;
 pub mod json;
 pub mod linked;
 pub mod merge;
+pub mod moment;
 pub mod names;
+pub mod number;
 pub mod read;
 pub mod render;
 pub mod stored;

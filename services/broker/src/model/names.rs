@@ -1,5 +1,6 @@
 //! What may be a URI, a name, a scope, a point in time. ETSI GS CIM 009, clauses 4.6.2, 4.6.3 and 4.18.
 
+use crate::model::moment::Moment;
 use jiff::Timestamp;
 
 /// The value that deletes where deletion by value is allowed (clause 4.5.0).
@@ -78,23 +79,10 @@ pub fn instant(text: &str) -> Option<Timestamp> {
 /// The database has a function of the same name and rule (`mim.instant_key`).
 #[must_use]
 pub fn instant_key(text: &str) -> Option<String> {
-    let bare = text.strip_suffix('Z')?;
-    let (whole, fraction) = match bare.split_once(['.', ',']) {
-        Some((whole, fraction)) => (whole, fraction),
-        None => (bare, "0"),
-    };
-    let shape = whole.len() == 19
-        && whole.bytes().enumerate().all(|(n, b)| match n {
-            4 | 7 => b == b'-',
-            10 => b == b'T',
-            13 | 16 => b == b':',
-            _ => b.is_ascii_digit(),
-        });
-    let fraction_good = (1..=6).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
-    if !shape || !fraction_good || format!("{whole}Z").parse::<Timestamp>().is_err() {
-        return None;
-    }
-    Some(format!("{whole}.{fraction:0<6}"))
+    let moment = Moment::of_date_time(text)?;
+    let whole = text.get(..19)?;
+    format!("{whole}Z").parse::<Timestamp>().ok()?;
+    Some(moment.key())
 }
 
 /// Whether the text is a Date: `2024-02-29`.
@@ -103,13 +91,11 @@ pub fn is_date(text: &str) -> bool {
     text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
 }
 
-/// Whether the text is a Time: `12:30:00`, fraction and `Z` allowed.
+/// Whether the text is a Time: `12:30:00`, fraction of 1 to 6 digits and `Z` allowed.
 #[must_use]
 pub fn is_time(text: &str) -> bool {
-    let bare = text.strip_suffix('Z').unwrap_or(text);
-    bare.len() >= 8
-        && bare.as_bytes().get(2) == Some(&b':')
-        && bare.replace(',', ".").parse::<jiff::civil::Time>().is_ok()
+    let whole = text.get(..8);
+    Moment::of_time(text).is_some() && whole.is_some_and(|w| w.parse::<jiff::civil::Time>().is_ok())
 }
 
 /// A system time as clients see it: UTC with six digits of fraction.

@@ -3,7 +3,8 @@
 
 use crate::notify::lane::Post;
 use crate::notify::message::Telling;
-use crate::query::{Selection, sql};
+use crate::query::Selection;
+use crate::query::sql::{self, Window};
 use crate::store::StoreError;
 use crate::store::outbox::Due;
 use crate::store::rows::Sizes;
@@ -47,9 +48,7 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
         .map_err(|why| StoreError::Internal(why.0))?;
     let context = post.context(subscription).await;
     let mut telling = Telling::new(subscription, &context);
-    for selection in &criteria {
-        add(post, due, selection, &mut telling).await?;
-    }
+    add(post, due, &criteria, &mut telling).await?;
     if telling.size() == 0 {
         return Ok(());
     }
@@ -64,15 +63,18 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
     post.store.note(due.number, sent.is_ok(), Timestamp::now()).await
 }
 
-/// Adds the entities that one entry of a subscription is about. One that another entry has brought comes again: entries are
-/// few, and entities that two of them mean fewer. Very large entities are left out.
+/// Adds the entities that a subscription is about. Very large ones are left out.
 async fn add(
     post: &Post,
     due: &Due,
     selection: &Selection,
     telling: &mut Telling<'_>,
 ) -> Result<(), StoreError> {
-    let page = sql::page(due.tenant, selection, MAX_ENTITIES, 0, Sizes::Small);
+    let window = Window {
+        limit: MAX_ENTITIES,
+        offset: 0,
+    };
+    let page = sql::page(due.tenant, selection, None, window, Sizes::Small);
     let take = |entity: &crate::model::entity::Entity| {
         telling.entity(entity);
         telling.size() <= MAX_BYTES

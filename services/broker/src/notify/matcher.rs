@@ -29,7 +29,7 @@ pub struct Ready {
     /// What is wanted.
     pub subscription: Arc<Subscription>,
     triggers: Triggers,
-    criteria: Vec<Prepared>,
+    criteria: Prepared,
     expires: Option<Timestamp>,
     wants_before: bool,
 }
@@ -41,9 +41,7 @@ impl Ready {
             return None;
         }
         // What was kept was checked; one that a newer version wrote, and this one cannot read, waits for that version.
-        let criteria: Result<Vec<_>, _> = subscription
-            .criteria()
-            .and_then(|all| all.iter().map(Prepared::of).collect());
+        let criteria = subscription.criteria().and_then(|selection| Prepared::of(&selection));
         let criteria = match criteria {
             Ok(criteria) => criteria,
             Err(why) => {
@@ -70,7 +68,7 @@ impl Ready {
     fn is_concerned(&self, change: &Change<'_>, subject: &mut Subject<'_>, now: Timestamp) -> bool {
         self.expires.is_none_or(|at| at > now)
             && self.triggers.count(change)
-            && self.criteria.iter().any(|one| one.selects(subject))
+            && self.criteria.selects(subject)
     }
 }
 

@@ -7,8 +7,10 @@
 //! * [`scope`]: the scope query language of clause 4.19;
 //! * [`pattern`]: regular expressions that both PostgreSQL and the broker understand alike;
 //! * [`sought`]: what a client searches as it wrote it, in a URL or in JSON;
-//! * [`sql`]: from all of these to statements.
+//! * [`sql`]: from all of these to statements;
+//! * [`evaluate`]: the same asked of an entity in memory.
 
+pub mod evaluate;
 pub mod geo;
 pub mod order;
 pub mod pattern;
@@ -19,6 +21,7 @@ pub mod sql;
 pub mod types;
 
 use crate::query::geo::GeoQuery;
+use crate::query::pattern::Pattern;
 use crate::query::q::Query;
 use crate::query::scope::ScopeQuery;
 use crate::query::types::TypeSelection;
@@ -39,14 +42,14 @@ pub struct Selection {
 }
 
 /// Some entities (clause 5.2.33).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EntitySelector {
     /// Which types.
     pub types: Option<TypeSelection>,
     /// One of these ids; empty: any.
     pub ids: Vec<String>,
     /// Ids that contain a match of this pattern.
-    pub id_pattern: Option<String>,
+    pub id_pattern: Option<Pattern>,
 }
 
 impl Selection {

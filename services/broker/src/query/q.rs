@@ -6,7 +6,7 @@ use crate::model::names::{is_date, is_date_time, is_name, is_time, is_uri};
 use crate::model::read::expanded_name;
 use crate::model::view::join::MAX_LEVELS;
 use crate::model::{Refusal, refuse};
-use crate::query::pattern;
+use crate::query::pattern::Pattern;
 use std::collections::BTreeSet;
 
 /// The longest query, in bytes.
@@ -136,8 +136,8 @@ pub enum Test {
     Matches {
         /// Whether the test is negated.
         not: bool,
-        /// The checked pattern.
-        pattern: String,
+        /// The pattern.
+        pattern: Pattern,
     },
 }
 
@@ -170,12 +170,14 @@ pub enum Value {
     Number(String),
     /// A truth value.
     Bool(bool),
-    /// A text in quotes, or a URI.
+    /// A text in quotes, or a URI; no point in time.
     Text(String),
-    /// A point in time.
+    /// A point in time, in quotes or not.
     DateTime(String),
-    /// A day, or a time of day; texts of one shape compare as what they mean.
-    DateOrTime(String),
+    /// A day.
+    Date(String),
+    /// A time of day.
+    Time(String),
 }
 
 /// How names and values of a query are understood.
@@ -517,7 +519,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn pattern(&mut self) -> Result<String, Refusal> {
+    fn pattern(&mut self) -> Result<Pattern, Refusal> {
         let text = if self.rest.starts_with('"') {
             self.quoted()?
         } else {
@@ -526,8 +528,7 @@ impl<'a> Parser<'a> {
         if text.is_empty() {
             return refuse("q: an empty pattern");
         }
-        pattern::check(&text).map_err(|Refusal(why)| Refusal(format!("q: {why}")))?;
-        Ok(text)
+        Pattern::new(&text).map_err(|Refusal(why)| Refusal(format!("q: {why}")))
     }
 
     fn operands(&mut self) -> Result<Vec<Operand>, Refusal> {
@@ -550,17 +551,20 @@ impl<'a> Parser<'a> {
 
     fn value(&mut self) -> Result<Value, Refusal> {
         if self.rest.starts_with('"') {
-            return self.quoted().map(|text| Value::Text(self.meant(text)));
+            let text = self.quoted()?;
+            return Ok(if is_date_time(&text) && !self.values_are_names {
+                Value::DateTime(text)
+            } else {
+                Value::Text(self.meant(text))
+            });
         }
-        let whole = self.rest.find([';', '|', ')', ',']).unwrap_or(self.rest.len());
-        let token = self.rest.get(..whole).unwrap_or_default();
-        let end = token.find("..").unwrap_or(token.len());
-        let (token, rest) = self.rest.split_at(end);
+        let (token, rest) = self.rest.split_at(self.end_of_value());
         let value = match token {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             _ if is_date_time(token) => Value::DateTime(token.to_owned()),
-            _ if is_date(token) || is_time(token) => Value::DateOrTime(token.to_owned()),
+            _ if is_date(token) => Value::Date(token.to_owned()),
+            _ if is_time(token) => Value::Time(token.to_owned()),
             _ => match Json::parse(token.as_bytes()) {
                 Ok(Json::Number(number)) => Value::Number(number.into()),
                 _ if is_uri(token) || (self.values_are_names && is_name(token)) => {
@@ -580,6 +584,22 @@ impl<'a> Parser<'a> {
         } else {
             text
         }
+    }
+
+    /// Where a value ends that is not in quotes: before a comma, unless that is the one of a fraction of a second.
+    fn end_of_value(&self) -> usize {
+        let whole = self.rest.find([';', '|', ')']).unwrap_or(self.rest.len());
+        let whole = self.rest.get(..whole).unwrap_or_default();
+        let range = whole.find("..").unwrap_or(whole.len());
+        let upto = whole.get(..range).unwrap_or_default();
+        let mut commas = upto.match_indices(',').map(|(at, _)| at);
+        let Some(first) = commas.next() else {
+            return range;
+        };
+        let second = commas.next().unwrap_or(range);
+        let long = upto.get(..second).unwrap_or_default();
+        let is_time = is_date_time(long) || (long.ends_with('Z') && is_time(long));
+        if is_time { second } else { first }
     }
 
     /// A text in quotes, escaped as in JSON.

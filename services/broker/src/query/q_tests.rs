@@ -47,7 +47,19 @@ fn values_have_types() {
     );
     assert_eq!(
         one("a==2024-01-01"),
-        Operand::One(Value::DateOrTime("2024-01-01".into()))
+        Operand::One(Value::Date("2024-01-01".into()))
+    );
+    assert_eq!(
+        one("a==12:00:00.5Z"),
+        Operand::One(Value::Time("12:00:00.5Z".into()))
+    );
+    assert_eq!(
+        one("a==\"2024-01-01T00:00:00Z\""),
+        Operand::One(Value::DateTime("2024-01-01T00:00:00Z".into()))
+    );
+    assert_eq!(
+        one("a==\"2024-01-01\""),
+        Operand::One(Value::Text("2024-01-01".into()))
     );
     assert_eq!(
         one("a==1..2"),
@@ -65,6 +77,24 @@ fn lists_and_ranges_mix() {
         panic!()
     };
     assert_eq!(any_of.len(), 3);
+}
+
+#[test]
+fn a_comma_may_be_of_a_list_or_of_a_fraction_of_a_second() {
+    let values = |text: &str| match term(text).test {
+        Test::Equals { any_of, .. } => any_of.len(),
+        other => panic!("{other:?}"),
+    };
+    for (text, expected) in [
+        ("a==2024-01-01T00:00:00,5Z", 1),
+        ("a==2024-01-01T00:00:00,5Z,2024-01-01T00:00:01Z,7", 3),
+        ("a==12:00:00,5Z..12:00:01Z", 1),
+        ("a==1..2024-01-01T00:00:00,5Z,3", 2),
+        ("a==12:00:00,5", 2),
+        ("a==2024-01-01T00:00:00Z,5", 2),
+    ] {
+        assert_eq!(values(text), expected, "{text}");
+    }
 }
 
 #[test]

@@ -209,6 +209,7 @@ fn one_or<T>(mut parts: Vec<T>, many: fn(Vec<T>) -> T) -> T {
 mod tests {
     use super::*;
     use crate::model::names::is_scope;
+    use crate::query::pattern::{Pattern, Scratch};
     use proptest::prelude::*;
 
     fn selects(text: &str, scopes: &[&str]) -> bool {
@@ -291,9 +292,9 @@ mod tests {
         ) {
             let text = format!("/{}{}", levels.join("/"), if below { "/#" } else { "" });
             let ScopeQuery::One(pattern) = parse(&text).unwrap() else { panic!() };
-            let expression = regex::Regex::new(&pattern.expression()).unwrap();
+            let expression = Pattern::new(&pattern.expression()).unwrap();
             for scope in scopes.iter().filter(|s| is_scope(s)) {
-                prop_assert_eq!(expression.is_match(scope), pattern.is_like(scope), "{} {}", text, scope);
+                prop_assert_eq!(expression.is_found_in(scope, &mut Scratch::default()), pattern.is_like(scope), "{} {}", text, scope);
                 if let Some(named) = pattern.named() {
                     let inside = *scope == named || (below && scope.starts_with(&format!("{named}/")));
                     prop_assert_eq!(inside, pattern.is_like(scope), "{} {}", text, scope);

@@ -9,7 +9,8 @@ use crate::model::view::asked::{text, texts};
 use crate::model::{Refusal, refuse};
 use crate::query::order::coordinates;
 use crate::query::q::{self, Reading};
-use crate::query::{EntitySelector, Selection, geo, pattern, scope, types};
+use crate::query::pattern::Pattern;
+use crate::query::{EntitySelector, Selection, geo, scope, types};
 use std::borrow::Cow;
 
 /// How many selectors one query may have, and how many ids in all.
@@ -114,9 +115,8 @@ impl<'a> Sought<'a> {
 
 impl Selector<'_> {
     fn read(&self, context: &Context) -> Result<EntitySelector, Refusal> {
-        if let Some(text) = self.id_pattern {
-            pattern::check(text).map_err(|Refusal(why)| Refusal(format!("idPattern: {why}")))?;
-        }
+        let id_pattern = self.id_pattern.map(Pattern::new).transpose();
+        let id_pattern = id_pattern.map_err(|Refusal(why)| Refusal(format!("idPattern: {why}")))?;
         let ids = self.ids.as_deref().unwrap_or_default();
         if let Some(bad) = ids.iter().find(|id| !is_uri(id)) {
             let bad: String = bad.chars().take(100).collect();
@@ -125,7 +125,7 @@ impl Selector<'_> {
         Ok(EntitySelector {
             types: self.types.map(|text| types::parse(text, context)).transpose()?,
             ids: ids.iter().map(|id| (*id).to_owned()).collect(),
-            id_pattern: self.id_pattern.map(str::to_owned),
+            id_pattern,
         })
     }
 }

@@ -7,7 +7,8 @@
 mod order;
 
 use crate::model::geometry::boxes_around;
-use crate::model::names::{instant, instant_key, is_date_time};
+use crate::model::names::{instant};
+use crate::model::moment::Moment;
 use crate::model::terms;
 use crate::query::geo::{GeoQuery, GeoRelation};
 use crate::query::order::Ordering;
@@ -264,7 +265,7 @@ impl Builder {
             conditions.push(format!("e.id = any({ids})"));
         }
         if let Some(pattern) = &one.id_pattern {
-            let pattern = self.text(pattern);
+            let pattern = self.text(pattern.text());
             conditions.push(format!("e.id ~ {pattern}"));
         }
         all(&conditions)
@@ -410,7 +411,7 @@ impl Builder {
 
     fn entity_time(&mut self, column: &str, test: &Test) -> String {
         let time = |value: &Value| match value {
-            Value::DateTime(sent) | Value::Text(sent) => instant(sent),
+            Value::DateTime(sent) => instant(sent),
             _ => None,
         };
         let mut compare = |operator: &str, value: &Value| match time(value) {
@@ -521,9 +522,9 @@ impl Builder {
             }
             Test::Order(order, value) => self.order(instance, operator(*order), value),
             Test::Matches { not, pattern } => {
-                let pattern = self.text(pattern);
+                let pattern = self.text(pattern.text());
                 let found = format!(
-                    "({} and jsonb_typeof(x.t) = 'string' and (x.t #>> '{{}}') ~ {pattern})",
+                    "({} and jsonb_typeof(x.t) = 'string' and (x.t #>> '{{}}') collate \"C\" ~ {pattern})",
                     no_link(instance)
                 );
                 if *not {
@@ -545,15 +546,27 @@ impl Builder {
             // Containment: a value equals itself, an array contains its items.
             Operand::One(Value::Number(number)) => format!("x.t @> {}::jsonb", self.text(number)),
             Operand::One(Value::Bool(value)) => format!("x.t @> {}::jsonb", self.text(&value.to_string())),
-            Operand::One(Value::Text(text) | Value::DateTime(text) | Value::DateOrTime(text)) => {
-                let sent = self.text(text);
-                let same = format!("x.t @> to_jsonb({sent}) or x.t ->> '@value' = {sent}");
-                match instant_key(text) {
-                    None => format!("({same})"),
-                    Some(key) => format!("({same} or mim.instant_key({TEXT}) = {})", self.text(&key)),
-                }
+            Operand::One(Value::Text(text) | Value::Date(text)) => self.same_text(text),
+            Operand::One(Value::DateTime(text)) => {
+                let same = self.same_text(text);
+                let key = self.text(&key_of(Moment::of_date_time(text)));
+                format!("({same} or {} = {key})", instant_key())
+            }
+            Operand::One(Value::Time(text)) => {
+                let same = self.same_text(text);
+                let key = self.text(&key_of(Moment::of_time(text)));
+                format!(
+                    "({same} or ({TEXT} collate \"C\" ~ '{TIME}' and {} = {key}))",
+                    time_key()
+                )
             }
         }
+    }
+
+    /// The same text, as a value, among the items of an array, or in the typed form of JSON-LD.
+    fn same_text(&mut self, text: &str) -> String {
+        let sent = self.text(text);
+        format!("(x.t @> to_jsonb({sent}) or x.t -> '@value' = to_jsonb({sent}))")
     }
 
     fn order(&mut self, instance: &str, operator: &str, value: &Value) -> String {
@@ -563,20 +576,22 @@ impl Builder {
                 "(jsonb_typeof(x.t) = 'number' and x.t {operator} {}::jsonb)",
                 self.text(number)
             ),
-            Value::Text(text) | Value::DateTime(text) if is_date_time(text) => {
-                let key = self.text(&instant_key(text).unwrap_or_default());
-                format!("mim.instant_key({TEXT}) collate \"C\" {operator} {key}")
+            Value::DateTime(text) => {
+                let key = self.text(&key_of(Moment::of_date_time(text)));
+                format!("{} collate \"C\" {operator} {key}", instant_key())
             }
-            Value::DateOrTime(text) => {
-                let shape = if text.contains('-') {
-                    "^\\d{4}-\\d\\d-\\d\\d$"
-                } else {
-                    "^\\d\\d:\\d\\d:\\d\\d([.,]\\d{1,6})?Z?$"
-                };
+            Value::Date(text) => {
                 let text = self.text(text);
-                format!("({TEXT} ~ '{shape}' and {TEXT} collate \"C\" {operator} {text})")
+                format!("({TEXT} collate \"C\" ~ '{DATE}' and {TEXT} collate \"C\" {operator} {text})")
             }
-            Value::Text(text) | Value::DateTime(text) => {
+            Value::Time(text) => {
+                let key = self.text(&key_of(Moment::of_time(text)));
+                format!(
+                    "({TEXT} collate \"C\" ~ '{TIME}' and ({}) collate \"C\" {operator} {key})",
+                    time_key()
+                )
+            }
+            Value::Text(text) => {
                 let text = self.text(text);
                 format!(
                     "({} and jsonb_typeof(x.t) = 'string' and (x.t #>> '{{}}') collate \"C\" {operator} {text})",
@@ -585,6 +600,25 @@ impl Builder {
             }
         }
     }
+}
+
+/// The shapes of texts that are compared as days and as times of day.
+const DATE: &str = "^\\d{4}-\\d\\d-\\d\\d$";
+const TIME: &str = "^\\d\\d:\\d\\d:\\d\\d([.,]\\d{1,6})?Z?$";
+
+/// What sorts as the point in time that is looked at; null for what is none.
+fn instant_key() -> String {
+    format!("mim.instant_key({TEXT} collate \"C\")")
+}
+
+/// What sorts as the time of day that is looked at, where its text has that shape.
+fn time_key() -> String {
+    format!("left({TEXT}, 8) || '.' || rpad(rtrim(substr({TEXT}, 10), 'Z'), 6, '0')")
+}
+
+/// The parser takes no other values for times than those that have a key.
+fn key_of(moment: Option<Moment>) -> String {
+    moment.map(|moment| moment.key()).unwrap_or_default()
 }
 
 /// A relationship has no order and no pattern.
@@ -620,8 +654,8 @@ fn terms_that_match(tenant: TenantId, names: &[String], part: &Part, test: &Test
         let exact: Option<Vec<i64>> = any_of
             .iter()
             .map(|operand| match operand {
-                // A point in time may be written otherwise.
-                Operand::One(Value::Text(sent) | Value::DateOrTime(sent)) if !is_date_time(sent) => {
+                // Numbers and times may be written otherwise.
+                Operand::One(Value::Text(sent) | Value::Date(sent)) => {
                     Some(terms::of_text(tenant, name, sent))
                 }
                 Operand::One(Value::Bool(value)) => Some(terms::of_bool(tenant, name, *value)),

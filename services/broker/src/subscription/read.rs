@@ -6,8 +6,9 @@ use crate::model::json::Json;
 use crate::model::names::{instant, is_uri};
 use crate::model::read::expanded_name;
 use crate::model::{Refusal, refuse};
+use crate::query::evaluate::Prepared;
 use crate::query::pattern::Pattern;
-use crate::query::{geo, q, scope, types};
+use crate::query::{self, Selection, geo, q, scope, types};
 use crate::subscription::endpoint::Endpoint;
 use crate::subscription::trigger::Trigger;
 use crate::subscription::{EntitySelector, Format, GeoQ, Join, Notification, Seconds, Subscription};
@@ -327,7 +328,8 @@ impl Subscription {
         if self.jsonld_context.as_deref().is_some_and(|url| !is_uri(url)) {
             return refuse("jsonldContext is not a URI");
         }
-        self.criteria()?;
+        // Also refuses what no change can be asked.
+        Prepared::of(&self.criteria()?)?;
         self.notification.checked()?;
         Ok(self)
     }
@@ -488,41 +490,24 @@ impl Notification {
     }
 }
 
-/// Which entities a subscription is about, parsed.
 impl Subscription {
-    /// One selection for each entry of `entities`, or one without types. Fails for none that was read.
-    pub fn criteria(&self) -> Result<Vec<crate::query::Selection>, Refusal> {
-        let q = self
-            .q
-            .as_ref()
-            .map(|q| q::parse(&q.text, &q.context()))
-            .transpose()?;
-        let geo = match &self.geo_q {
-            Some(geo) => geo.parsed()?,
-            None => None,
-        };
-        let scope = self.scope_q.as_deref().map(scope::parse).transpose()?;
-        let shared = crate::query::Selection {
-            scope,
-            q,
-            geo,
-            ..Default::default()
-        };
-        if self.entities.is_empty() {
-            return Ok(vec![shared]);
-        }
-        self.entities
-            .iter()
-            .map(|selector| {
-                let types = types::parse(&selector.types.text, &selector.types.context())?;
-                Ok(crate::query::Selection {
-                    types: Some(types),
-                    ids: selector.id.iter().cloned().collect(),
-                    id_pattern: selector.pattern()?,
-                    ..shared.clone()
-                })
+    /// Which entities it is about, parsed. Fails for none that was read.
+    pub fn criteria(&self) -> Result<Selection, Refusal> {
+        let selector = |one: &EntitySelector| {
+            Ok(query::EntitySelector {
+                types: Some(types::parse(&one.types.text, &one.types.context())?),
+                ids: one.id.iter().cloned().collect(),
+                id_pattern: one.pattern()?,
             })
-            .collect()
+        };
+        let geo = self.geo_q.as_ref().map(GeoQ::parsed).transpose()?;
+        Ok(Selection {
+            entities: self.entities.iter().map(selector).collect::<Result<_, Refusal>>()?,
+            attrs: Vec::new(),
+            q: self.q.as_ref().map(|q| q::parse(&q.text, &q.context())).transpose()?,
+            geo: geo.flatten(),
+            scope: self.scope_q.as_deref().map(scope::parse).transpose()?,
+        })
     }
 }
 

@@ -227,7 +227,7 @@ fn states_follow_from_what_was_sent_and_the_time() {
         subscription.status("2030-01-01T00:00:00Z".parse().unwrap()),
         "expired"
     );
-    assert_eq!(subscription.criteria().unwrap().len(), 2);
+    assert_eq!(subscription.criteria().unwrap().entities.len(), 2);
 }
 
 proptest! {

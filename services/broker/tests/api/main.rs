@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod attributes;
 mod batch;
 mod batches;
