@@ -39,7 +39,15 @@ impl Expression {
     /// A context in which the text means what it meant to the client.
     #[must_use]
     pub fn context(&self) -> Context {
-        let iris = self.terms.iter().map(|(term, iri)| (term.clone(), iri.clone()));
+        Self::context_of([self])
+    }
+
+    /// A context for several texts. Of two that came in different contexts and have a term in common the later one's
+    /// meaning counts.
+    #[must_use]
+    pub fn context_of<'e>(expressions: impl IntoIterator<Item = &'e Self>) -> Context {
+        let terms = expressions.into_iter().flat_map(|expression| &expression.terms);
+        let iris = terms.map(|(term, iri)| (term.clone(), iri.clone()));
         Context::new(iris.collect(), [], None)
     }
 }

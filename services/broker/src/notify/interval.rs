@@ -1,6 +1,7 @@
 //! Notifications that wait for no change: every so many seconds all entities that a subscription is about, in one
 //! notification; none where there are none. When the next one is due stands in the database, so replicas send one.
 
+use crate::model::Refusal;
 use crate::notify::lane::Post;
 use crate::notify::message::Telling;
 use crate::query::Selection;
@@ -45,9 +46,10 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
     }
     let criteria = subscription
         .criteria()
-        .map_err(|why| StoreError::Internal(why.0))?;
-    let context = post.context(subscription).await;
-    let mut telling = Telling::new(subscription, &context);
+        .map_err(|why: Refusal| StoreError::Internal(why.0))?;
+    let context = post.context(due.tenant, subscription).await;
+    let refused = |why: Refusal| StoreError::Internal(why.0);
+    let mut telling = Telling::new(subscription, &context).map_err(refused)?;
     add(post, due, &criteria, &mut telling).await?;
     if telling.size() == 0 {
         return Ok(());

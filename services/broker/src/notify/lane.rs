@@ -217,8 +217,8 @@ impl Post {
 
     async fn message(&self, subscription: &Subscription, change: &Waiting) -> Result<Message, String> {
         let recorded = record::read(&change.entity, &change.body).map_err(|e| e.to_string())?;
-        let context = self.context(subscription).await;
-        let mut telling = Telling::new(subscription, &context);
+        let context = self.context(change.tenant, subscription).await;
+        let mut telling = Telling::new(subscription, &context).map_err(|why| why.0)?;
         telling.change(&recorded);
         Ok(self.finished(telling, change.tenant))
     }
@@ -235,12 +235,12 @@ impl Post {
 
     /// The context in which notifications are told. One that cannot be had is no reason to tell nothing: names are then
     /// told in full, which any reader of JSON-LD understands.
-    pub async fn context(&self, subscription: &Subscription) -> Arc<Context> {
+    pub async fn context(&self, tenant: TenantId, subscription: &Subscription) -> Arc<Context> {
         let url = subscription
             .jsonld_context
             .as_ref()
             .or(subscription.context.as_ref());
-        match self.contexts.of_link(url.map(String::as_str)).await {
+        match self.contexts.of_link(tenant, url.map(String::as_str)).await {
             Ok(context) => context,
             Err(error) => {
                 tracing::warn!(subscription = subscription.id, %error, "a notification is told without its context");

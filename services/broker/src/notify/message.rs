@@ -2,15 +2,17 @@
 
 use crate::context::Context;
 use crate::model::diff::{What, changes};
-use crate::model::entity::{Entity, Instance, Kind, LOCATION};
+use crate::model::Refusal;
+use crate::model::entity::{Entity, Instance, Kind};
 use crate::model::json::{Json, write_string};
 use crate::model::names::{NONE, NULL, time_text};
-use crate::model::render::{Representation, View};
+use crate::model::linked::Unlinked;
+use crate::model::render::View;
+use crate::model::view::Shape;
 use crate::notify::record::Recorded;
 use crate::subscription::endpoint::Accept;
-use crate::subscription::{Format, Subscription};
+use crate::subscription::Subscription;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// A notification, ready to travel.
@@ -31,23 +33,20 @@ pub struct Telling<'a> {
     subscription: &'a Subscription,
     context: &'a Context,
     accept: Accept,
-    only: Option<BTreeSet<String>>,
+    shape: Shape,
     data: String,
 }
 
 impl<'a> Telling<'a> {
     /// Nothing yet.
-    #[must_use]
-    pub fn new(subscription: &'a Subscription, context: &'a Context) -> Self {
-        let notification = &subscription.notification;
-        let attributes = &notification.attributes;
-        Self {
+    pub fn new(subscription: &'a Subscription, context: &'a Context) -> Result<Self, Refusal> {
+        Ok(Self {
             subscription,
             context,
-            accept: notification.endpoint.accept.unwrap_or(Accept::Json),
-            only: (!attributes.is_empty()).then(|| attributes.iter().cloned().collect()),
+            accept: subscription.notification.endpoint.accept.unwrap_or(Accept::Json),
+            shape: subscription.shape()?,
             data: String::with_capacity(1024),
-        }
+        })
     }
 
     /// How many bytes of entities there are.
@@ -68,9 +67,10 @@ impl<'a> Telling<'a> {
     /// Adds an entity.
     pub fn entity(&mut self, entity: &Entity) {
         let mut out = self.next();
+        let (view, shown) = (self.view(), [self.shape.shown()]);
         match self.accept {
-            Accept::GeoJson => self.view().feature(entity, LOCATION, &mut out),
-            _ => self.view().entity(entity, &mut out),
+            Accept::GeoJson => view.feature(entity, &shown, &mut out, &mut Unlinked),
+            _ => view.entity(entity, &shown, &mut out, &mut Unlinked),
         }
         self.data = out;
     }
@@ -91,18 +91,7 @@ impl<'a> Telling<'a> {
     }
 
     fn view(&self) -> View<'_> {
-        let notification = &self.subscription.notification;
-        View {
-            context: self.context,
-            representation: match notification.format {
-                None | Some(Format::Normalized) => Representation::Normalized,
-                Some(Format::Concise) => Representation::Concise,
-                Some(Format::KeyValues | Format::Simplified) => Representation::Simplified,
-            },
-            sys_attrs: notification.sys_attrs == Some(true),
-            only: self.only.as_ref(),
-            with_context: self.accept == Accept::LdJson,
-        }
+        View::new(self.context, &self.shape, self.accept == Accept::LdJson)
     }
 
     /// The notification with this id.

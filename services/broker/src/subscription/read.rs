@@ -5,6 +5,8 @@ use crate::context::terms::Expression;
 use crate::model::json::Json;
 use crate::model::names::{instant, is_uri};
 use crate::model::read::expanded_name;
+use crate::model::view::asked::Asked;
+use crate::model::view::{Representation, Shape};
 use crate::model::{Refusal, refuse};
 use crate::query::evaluate::Prepared;
 use crate::query::pattern::Pattern;
@@ -331,6 +333,7 @@ impl Subscription {
         // Also refuses what no change can be asked.
         Prepared::of(&self.criteria()?)?;
         self.notification.checked()?;
+        self.shape()?;
         Ok(self)
     }
 }
@@ -491,6 +494,34 @@ impl Notification {
 }
 
 impl Subscription {
+    /// In which shape entities are told. Fails for none that was read.
+    pub fn shape(&self) -> Result<Shape, Refusal> {
+        fn names(list: &[String]) -> Option<Vec<&str>> {
+            (!list.is_empty()).then(|| list.iter().map(String::as_str).collect())
+        }
+        let notification = &self.notification;
+        let members = |expression: &'_ Option<Expression>| {
+            let text = expression.as_ref().map(|expression| expression.text.as_str());
+            text.map(items)
+        };
+        let asked = Asked {
+            representation: match notification.format {
+                None | Some(Format::Normalized) => Representation::Normalized,
+                Some(Format::Concise) => Representation::Concise,
+                Some(Format::KeyValues | Format::Simplified) => Representation::Simplified,
+            },
+            sys_attrs: notification.sys_attrs == Some(true),
+            attrs: names(&notification.attributes),
+            pick: members(&notification.pick),
+            omit: members(&notification.omit),
+            lang: self.lang.as_deref(),
+            datasets: names(&self.dataset_id),
+            ..Asked::default()
+        };
+        let expressions = notification.pick.iter().chain(&notification.omit);
+        Shape::of(&asked, &Expression::context_of(expressions))
+    }
+
     /// Which entities it is about, parsed. Fails for none that was read.
     pub fn criteria(&self) -> Result<Selection, Refusal> {
         let selector = |one: &EntitySelector| {
