@@ -1,7 +1,6 @@
 //! `GET /entities` and `POST /entityOperations/query` (clauses 5.7.2, 6.4 and 6.23).
 
 use crate::api::App;
-use crate::api::accept::Media;
 use crate::api::call::Call;
 use crate::api::entities::{READ_OPTIONS, Showing};
 use crate::api::linked::add_linked;
@@ -324,4 +323,3 @@ pub fn too_slow(error: StoreError) -> Problem {
         other => other.into(),
     }
 }
-

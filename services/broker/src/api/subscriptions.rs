@@ -3,6 +3,7 @@
 use crate::api::App;
 use crate::api::accept::{Media, OFFERED, negotiate};
 use crate::api::call::Call;
+use crate::api::contexts::make_implicitly;
 use crate::api::entities::checked_id;
 use crate::api::params::Known;
 use crate::api::problem::{ErrorType, Problem};
@@ -10,7 +11,7 @@ use crate::api::reply;
 use crate::context::Context;
 use crate::model::json::Json;
 use crate::store::subscriptions::{Kept, Made};
-use crate::subscription::Subscription;
+use crate::subscription::{Join, Subscription};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -41,17 +42,25 @@ fn no_subscription(id: &str) -> Problem {
 
 /// Create (5.8.1).
 pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let (mut call, body) = Call::begin(app, request, &WRITE)?;
-    let (json, context) = call.json_and_context(body).await?;
+    let (mut arrival, body) = Call::begin_creating(app, request, &WRITE)?;
+    let (json, context) = arrival.json_and_context(body).await?;
     let new_id = format!("urn:ngsi-ld:Subscription:{}", Uuid::from_u128(rand::random()));
     let now = Timestamp::now();
-    let subscription = Subscription::read(&json, &context, &new_id, now)?;
-    has_its_context(&call, &subscription).await?;
+    let mut subscription = Subscription::read(&json, &context, &new_id, now)?;
+    is_served(&subscription)?;
+    let call = arrival.making_tenant().await?;
+    has_context(&call, subscription.jsonld_context.as_deref()).await?;
+    keep_context(&call, &mut subscription, json.get("@context")).await?;
     let made = call
         .app
         .store
         .create_subscription(call.tenant, &subscription, now)
         .await?;
+    if made != Made::Created
+        && let Some(context) = &subscription.own_context
+    {
+        call.app.store.delete_context(call.tenant, context).await?;
+    }
     match made {
         Made::Created => Ok(reply::created("subscriptions", &subscription.id)),
         Made::Exists => Err(Problem::new(
@@ -65,10 +74,41 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     }
 }
 
+/// What this version does not tell is refused, not left out.
+fn is_served(subscription: &Subscription) -> Result<(), Problem> {
+    let notification = &subscription.notification;
+    let joins = notification.join.is_some_and(|join| join != Join::None);
+    let what = match (joins, notification.show_changes) {
+        (true, _) => "join",
+        (_, Some(true)) => "showChanges",
+        _ => return Ok(()),
+    };
+    Err(Problem::new(
+        ErrorType::OperationNotSupported,
+        format!("notification.{what} is not served by this version"),
+    ))
+}
+
+/// A context that came as a document is kept, so that notifications can name it; it ends with the subscription.
+async fn keep_context(
+    call: &Call,
+    subscription: &mut Subscription,
+    sent: Option<&Json>,
+) -> Result<(), Problem> {
+    let is_named = subscription.jsonld_context.is_some() || subscription.context.is_some();
+    if let Some(sent @ (Json::Object(_) | Json::Array(_))) = sent.filter(|_| !is_named) {
+        let (id, url) = make_implicitly(call, sent).await?;
+        subscription.jsonld_context = Some(url);
+        subscription.own_context = Some(id);
+    }
+    Ok(())
+}
+
 /// A context in which nobody could tell the notifications is refused when it is named, not when the first one is due.
-async fn has_its_context(call: &Call, subscription: &Subscription) -> Result<(), Problem> {
-    if let Some(url) = &subscription.jsonld_context {
-        call.app.contexts.of_link(Some(url)).await?;
+async fn has_context(call: &Call, url: Option<&str>) -> Result<(), Problem> {
+    if url.is_some() {
+        let context = call.app.contexts.of_link(call.tenant, url).await;
+        context.map_err(|error| call.problem(error))?;
     }
     Ok(())
 }
@@ -139,9 +179,7 @@ pub async fn update(
     let (mut call, body) = Call::begin(app, request, &WRITE)?;
     checked_id(&id)?;
     let (json, context) = call.json_and_context(body).await?;
-    if let Some(url) = json.get("jsonldContext").and_then(Json::as_str) {
-        call.app.contexts.of_link(Some(url)).await?;
-    }
+    has_context(&call, json.get("jsonldContext").and_then(Json::as_str)).await?;
     let now = Timestamp::now();
     let changed = call
         .app
@@ -162,9 +200,11 @@ pub async fn delete(
 ) -> Result<Response, Problem> {
     let (call, _) = Call::begin(app, request, &WRITE)?;
     checked_id(&id)?;
-    if call.app.store.delete_subscription(call.tenant, &id).await? {
-        Ok(reply::no_content())
-    } else {
-        Err(no_subscription(&id))
+    let store = &call.app.store;
+    let gone = store.delete_subscription(call.tenant, &id).await?;
+    let gone = gone.ok_or_else(|| no_subscription(&id))?;
+    if let Some(context) = gone.own_context {
+        store.delete_context(call.tenant, &context).await?;
     }
+    Ok(reply::no_content())
 }

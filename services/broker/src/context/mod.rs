@@ -18,8 +18,8 @@ pub mod fetch;
 mod prefixes;
 pub mod preloaded;
 pub mod shelf;
-pub mod uses;
 pub mod terms;
+pub mod uses;
 
 use crate::context::prefixes::Prefixes;
 use crate::context::uses::Part;
@@ -197,7 +197,10 @@ impl Context {
     /// The Link header that tells which context names are told in (clause 6.3.6).
     #[must_use]
     pub fn link_header(&self) -> String {
-        format!("<{}>; rel=\"{RELATION}\"; type=\"application/ld+json\"", self.link())
+        format!(
+            "<{}>; rel=\"{RELATION}\"; type=\"application/ld+json\"",
+            self.link()
+        )
     }
 
     /// The URL of the context that the client gave; `None`: none, or one without a URL.

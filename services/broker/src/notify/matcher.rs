@@ -41,7 +41,9 @@ impl Ready {
             return None;
         }
         // What was kept was checked; one that a newer version wrote, and this one cannot read, waits for that version.
-        let criteria = subscription.criteria().and_then(|selection| Prepared::of(&selection));
+        let criteria = subscription
+            .criteria()
+            .and_then(|selection| Prepared::of(&selection));
         let criteria = match criteria {
             Ok(criteria) => criteria,
             Err(why) => {

@@ -1,17 +1,17 @@
 //! What is told of a change (clauses 5.3.1, 5.8.6 and 6.3.8). Pure.
 
 use crate::context::Context;
-use crate::model::diff::{What, changes};
 use crate::model::Refusal;
+use crate::model::diff::{What, changes};
 use crate::model::entity::{Entity, Instance, Kind};
 use crate::model::json::{Json, write_string};
-use crate::model::names::{NONE, NULL, time_text};
 use crate::model::linked::Unlinked;
+use crate::model::names::{NONE, NULL, time_text};
 use crate::model::render::View;
 use crate::model::view::Shape;
 use crate::notify::record::Recorded;
-use crate::subscription::endpoint::Accept;
 use crate::subscription::Subscription;
+use crate::subscription::endpoint::Accept;
 use jiff::Timestamp;
 use std::fmt::Write as _;
 
@@ -157,7 +157,7 @@ fn write_deleted(out: &mut String, before: &Entity, at: Timestamp, view: &View<'
         Ok([one]) => one.write(out),
         Err(several) => Json::Array(several).write(out),
     }
-    if view.sys_attrs {
+    if view.shape.sys_attrs {
         let _ = write!(
             out,
             ",\"createdAt\":\"{}\",\"modifiedAt\":\"{}\"",

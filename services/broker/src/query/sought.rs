@@ -8,8 +8,8 @@ use crate::model::view::Shape;
 use crate::model::view::asked::{text, texts};
 use crate::model::{Refusal, refuse};
 use crate::query::order::coordinates;
-use crate::query::q::{self, Reading};
 use crate::query::pattern::Pattern;
+use crate::query::q::{self, Reading};
 use crate::query::{EntitySelector, Selection, geo, scope, types};
 use std::borrow::Cow;
 
@@ -198,7 +198,10 @@ mod tests {
         .unwrap();
         assert_eq!(found.entities.len(), 3);
         assert_eq!(found.entities[0].ids, ["urn:x:1"]);
-        assert_eq!(found.entities[1].id_pattern.as_deref(), Some("^urn"));
+        assert_eq!(
+            found.entities[1].id_pattern.as_ref().map(Pattern::text),
+            Some("^urn")
+        );
         assert_eq!(
             (found.entities[2].ids.len(), &found.entities[2].id_pattern),
             (2, &None)

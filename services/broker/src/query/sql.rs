@@ -7,8 +7,8 @@
 mod order;
 
 use crate::model::geometry::boxes_around;
-use crate::model::names::{instant};
 use crate::model::moment::Moment;
+use crate::model::names::instant;
 use crate::model::terms;
 use crate::query::geo::{GeoQuery, GeoRelation};
 use crate::query::order::Ordering;

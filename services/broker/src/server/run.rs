@@ -5,6 +5,9 @@ use crate::api::front::Front;
 use crate::context::cache::{self, Contexts};
 use crate::context::preloaded::Preloaded;
 use crate::memory::{Rooms, limit};
+use crate::notify::dispatch::Dispatch;
+use crate::notify::lane::Post;
+use crate::notify::send::Sender;
 use crate::server::config::{self, Config, TenantCreation};
 use crate::server::health::{self, Health};
 use crate::server::listen::{self, Ending};
@@ -15,16 +18,13 @@ use crate::store::keeper::Keeper;
 use crate::store::pool::{Pool, State};
 use crate::store::settings::Places;
 use crate::store::tenants::{Tenants, Wanted};
-use crate::store::trouble::Trouble;
-use crate::notify::dispatch::Dispatch;
-use crate::notify::lane::Post;
-use crate::notify::send::Sender;
 use crate::store::told::Place;
+use crate::store::trouble::Trouble;
 use mim_egress::{Allow, Client, Policy, api_server_of_this_pod};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -228,7 +228,10 @@ fn egress(config: &Config, loopback: bool) -> Client {
 
 fn sender(config: &Config, loopback: bool) -> Sender {
     let services = config.egress.services_of.clone();
-    Sender::new(egress(config, loopback), services.map_or(Allow::PolicyOnly, Allow::ServicesOf))
+    Sender::new(
+        egress(config, loopback),
+        services.map_or(Allow::PolicyOnly, Allow::ServicesOf),
+    )
 }
 
 async fn follow_egress(contexts: Arc<Contexts>, mut config: watch::Receiver<Config>, loopback: bool) {

@@ -9,8 +9,8 @@ use crate::store::history::{Keeping, Past};
 use crate::store::told::Told;
 use crate::store::{StoreError, TenantId};
 use jiff::Timestamp;
-use tokio_postgres::Row;
 use std::sync::Arc;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 /// Between the items of a list that travels as one text; it occurs in no IRI and no scope.
@@ -240,7 +240,8 @@ pub const INSERT: &str = "with new as ( \
 /// What [`INSERT`] returns.
 #[must_use]
 pub fn inserted(rows: &[Row]) -> (i64, Vec<String>) {
-    rows.first().map_or((0, Vec::new()), |row| (row.get(0), row.get(1)))
+    rows.first()
+        .map_or((0, Vec::new()), |row| (row.get(0), row.get(1)))
 }
 
 /// Writes entities that are there and locked.
@@ -417,8 +418,16 @@ macro_rules! columns {
 macro_rules! gone {
     ($tenant:expr, $gone:expr) => {
         &[
-            &$tenant.0, &$gone.ids, &$gone.typed.0, &$gone.typed.1, &$gone.before, &$gone.told.entities,
-            &$gone.told.bodies, &$gone.told.subscriptions, &$gone.told.lanes, &$gone.told.of,
+            &$tenant.0,
+            &$gone.ids,
+            &$gone.typed.0,
+            &$gone.typed.1,
+            &$gone.before,
+            &$gone.told.entities,
+            &$gone.told.bodies,
+            &$gone.told.subscriptions,
+            &$gone.told.lanes,
+            &$gone.told.of,
         ]
     };
 }

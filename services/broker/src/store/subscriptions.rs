@@ -35,11 +35,11 @@ const UPDATE: &str = "with epoch as ( \
     update mim.tenants set subscriptions = subscriptions + 1 where id = $1) \
   update mim.subscriptions set body = $3::text::jsonb, modified = $4, due = $5, quiet_until = null \
   where tenant = $1 and id = $2";
-const DELETE: &str = "with gone as (delete from mim.subscriptions where tenant = $1 and id = $2 returning number), \
+const DELETE: &str = "with gone as (delete from mim.subscriptions where tenant = $1 and id = $2 returning number, body), \
   undelivered as (delete from mim.deliveries d using gone where d.subscription = gone.number), \
   unheld as (delete from mim.lanes l using gone where l.subscription = gone.number), \
   epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id = $1 and exists (select from gone)) \
-  select number from gone";
+  select body::text from gone";
 const ONE: &str = concat!(
     "select ",
     columns!(),
@@ -189,10 +189,14 @@ impl Store {
         Ok(Some(Ok(())))
     }
 
-    /// Deletes one, and what was not delivered yet; false when there is none.
-    pub async fn delete_subscription(&self, tenant: TenantId, id: &str) -> Result<bool, StoreError> {
+    /// Deletes one, and what was not delivered yet; what it was, or `None` where there was none.
+    pub async fn delete_subscription(
+        &self,
+        tenant: TenantId,
+        id: &str,
+    ) -> Result<Option<Subscription>, StoreError> {
         let gone = self.pool.lease().await?.query(DELETE, &[&tenant.0, &id]).await?;
-        Ok(!gone.is_empty())
+        gone.first().map(|row| read(row.get(0))).transpose()
     }
 
     /// The subscribers of a tenant, as far as this process knows; asks for them the first time.

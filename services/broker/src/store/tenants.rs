@@ -50,7 +50,9 @@ impl Tenants {
     pub fn name(&self, tenant: TenantId) -> Option<String> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut names = known.numbers.iter();
-        names.find(|(_, number)| **number == tenant).map(|(name, _)| name.clone())
+        names
+            .find(|(_, number)| **number == tenant)
+            .map(|(name, _)| name.clone())
     }
 
     /// Whether the first write to a tenant makes it.

@@ -75,6 +75,9 @@ pub struct Subscription {
     /// The URL of the context that the subscription came with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
+    /// The id of the context that the broker keeps for the subscription, and ends with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_context: Option<String>,
     /// What is told, and where to.
     pub notification: Notification,
 }

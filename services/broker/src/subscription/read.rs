@@ -251,6 +251,7 @@ impl Subscription {
             expires_at: sent.text("expiresAt", MAX_TEXT)?,
             jsonld_context: sent.text("jsonldContext", MAX_TEXT)?,
             context: context.given_link().map(str::to_owned),
+            own_context: None,
             notification: match sent.get("notification") {
                 Some(value) => notification(value, context)?,
                 None => return refuse("notification is missing"),
@@ -500,10 +501,9 @@ impl Subscription {
             (!list.is_empty()).then(|| list.iter().map(String::as_str).collect())
         }
         let notification = &self.notification;
-        let members = |expression: &'_ Option<Expression>| {
-            let text = expression.as_ref().map(|expression| expression.text.as_str());
-            text.map(items)
-        };
+        fn members(expression: Option<&Expression>) -> Option<Vec<&str>> {
+            expression.map(|expression| vec![expression.text.as_str()])
+        }
         let asked = Asked {
             representation: match notification.format {
                 None | Some(Format::Normalized) => Representation::Normalized,
@@ -512,8 +512,8 @@ impl Subscription {
             },
             sys_attrs: notification.sys_attrs == Some(true),
             attrs: names(&notification.attributes),
-            pick: members(&notification.pick),
-            omit: members(&notification.omit),
+            pick: members(notification.pick.as_ref()),
+            omit: members(notification.omit.as_ref()),
             lang: self.lang.as_deref(),
             datasets: names(&self.dataset_id),
             ..Asked::default()
@@ -533,9 +533,17 @@ impl Subscription {
         };
         let geo = self.geo_q.as_ref().map(GeoQ::parsed).transpose()?;
         Ok(Selection {
-            entities: self.entities.iter().map(selector).collect::<Result<_, Refusal>>()?,
+            entities: self
+                .entities
+                .iter()
+                .map(selector)
+                .collect::<Result<_, Refusal>>()?,
             attrs: Vec::new(),
-            q: self.q.as_ref().map(|q| q::parse(&q.text, &q.context())).transpose()?,
+            q: self
+                .q
+                .as_ref()
+                .map(|q| q::parse(&q.text, &q.context()))
+                .transpose()?,
             geo: geo.flatten(),
             scope: self.scope_q.as_deref().map(scope::parse).transpose()?,
         })

@@ -1,6 +1,6 @@
 //! Several replicas on one database mean the same by a context, and what they keep of contexts is bounded.
 
-use crate::support::{Broker, Database, Postgres, eventually};
+use crate::support::{Broker, Database, Postgres, eventually, store_over};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use mim_broker::context::ContextError;
@@ -10,61 +10,19 @@ use mim_broker::context::shelf::{Put, Shelf as _};
 use mim_broker::context::uses::{Part, Used};
 use mim_broker::memory::Rooms;
 use mim_broker::store::contexts::Kind;
-use mim_broker::store::history::Keeping;
-use mim_broker::store::keeper::Keeper;
-use mim_broker::store::partitions::Temporal;
-use mim_broker::store::pool::{Pool, State};
-use mim_broker::store::settings::Places;
-use mim_broker::store::tenants::{Tenants, Wanted};
-use mim_broker::store::trouble::Trouble;
 use mim_broker::store::{Store, TenantId};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, watch};
 use url::Url;
 
 const RELATION: &str = "rel=\"http://www.w3.org/ns/json-ld#context\"; type=\"application/ld+json\"";
 const A: &str = "https://c.example/a";
 
-/// The store of a replica in this process, ready, with the tenants `one` and `two`.
+/// The store of a replica in this process, with the tenants `one` and `two`.
 async fn store(database: &Database) -> Store {
-    let (state, seen) = watch::channel(State::Down(Trouble::Starting));
-    let doubt = Arc::new(Notify::new());
-    let pool = Arc::new(Pool::new(4, seen, Arc::clone(&doubt)));
-    let tenants = Arc::new(Tenants::default());
-    let (names, configured) = watch::channel(Wanted {
-        names: vec!["one".to_owned(), "two".to_owned()],
-        on_first_write: false,
-    });
-    let keeper = Keeper {
-        places: Places {
-            database: database.secret.path().to_owned(),
-            ca: database.secret.path().join("ca.crt"),
-        },
-        configured,
-        tenants: Arc::clone(&tenants),
-        temporal: watch::channel(Temporal::default()).1,
-        keeping: watch::channel(Keeping::default()).0,
-        state,
-        doubt,
-    };
-    tokio::spawn(async move {
-        let _names = names;
-        keeper.run().await;
-    });
-    let store = Store::new(
-        pool,
-        tenants,
-        Arc::new(Rooms::of(256 * 1024 * 1024)),
-        watch::channel(Keeping::default()).1,
-    );
-    eventually(30, "the store is ready", async || {
-        store.pool().trouble().is_none()
-    })
-    .await;
-    store
+    store_over(database, &["one", "two"]).await
 }
 
 /// The rest of the world.

@@ -4,11 +4,13 @@ pub mod broker;
 pub mod client;
 pub mod postgres;
 pub mod receiver;
+pub mod store;
 
 pub use broker::Broker;
 pub use client::Answer;
 pub use postgres::{Database, Postgres};
 pub use receiver::Receiver;
+pub use store::store_over;
 
 /// Waits until a condition holds, at most so many seconds.
 pub async fn eventually<F: Future<Output = bool>>(seconds: u64, what: &str, mut holds: impl FnMut() -> F) {

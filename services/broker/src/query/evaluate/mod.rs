@@ -17,14 +17,14 @@ use crate::model::entity::{Entity, Kind};
 use crate::model::geometry::Geometry;
 use crate::model::names::time_text;
 use crate::model::{Refusal, refuse};
-use crate::query::{EntitySelector, Selection};
 use crate::query::evaluate::place::{Area, Place};
 use crate::query::pattern::{Pattern, Scratch};
 use crate::query::q::Query;
 use crate::query::scope::ScopeQuery;
 use crate::query::types::TypeSelection;
-use std::sync::OnceLock;
+use crate::query::{EntitySelector, Selection};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// A selection that is ready to be asked about any number of entities. A simple one takes less than a kilobyte, one
 /// with a pattern about two, one with an area 32 bytes more for each position of it.
@@ -112,7 +112,11 @@ fn is_meant(one: &EntitySelector, subject: &mut Subject) -> bool {
 
 fn of_selector(one: &EntitySelector) -> usize {
     size_of::<EntitySelector>()
-        + one.ids.iter().map(|id| id.len() + size_of::<String>()).sum::<usize>()
+        + one
+            .ids
+            .iter()
+            .map(|id| id.len() + size_of::<String>())
+            .sum::<usize>()
         + one.types.as_ref().map_or(0, TypeSelection::weight)
         + one.id_pattern.as_ref().map_or(0, Pattern::weight)
 }

@@ -78,7 +78,10 @@ fn ten_thousand_simple_selections_take_a_few_megabytes() {
     let simple = by_q("temperature>20");
     assert!(simple.weight() < 1024, "{}", simple.weight());
     let pattern = Selection {
-        id_pattern: Some(Pattern::new("^urn:ngsi-ld:Vehicle:[0-9]+$").unwrap()),
+        entities: vec![EntitySelector {
+            id_pattern: Some(Pattern::new("^urn:ngsi-ld:Vehicle:[0-9]+$").unwrap()),
+            ..EntitySelector::default()
+        }],
         ..Selection::default()
     };
     let pattern = Prepared::of(&pattern).unwrap();

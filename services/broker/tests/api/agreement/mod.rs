@@ -6,61 +6,27 @@
 mod entities;
 mod queries;
 
-use crate::support::{Database, Postgres, eventually};
+use crate::support::{Postgres, store_over};
 use mim_broker::context::Context;
-use mim_broker::memory::{Rooms, limit};
 use mim_broker::model::change;
 use mim_broker::model::entity::{Entity, Kind};
 use mim_broker::model::json::Json;
 use mim_broker::model::read::{Nulls, Reader};
+use mim_broker::query::Selection;
 use mim_broker::query::evaluate::{Prepared, Subject};
-use mim_broker::query::{Selection, sql};
-use mim_broker::store::keeper::Keeper;
-use mim_broker::store::pool::{Pool, State};
+use mim_broker::query::sql::{self, Window};
 use mim_broker::store::rows::Sizes;
-use mim_broker::store::settings::Places;
-use mim_broker::store::tenants::Tenants;
-use mim_broker::store::trouble::Trouble;
 use mim_broker::store::{Store, TenantId};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
-use tokio::sync::{Notify, watch};
 
 const ENTITIES: usize = 120;
 const QUERIES: usize = 600;
 
 fn setting(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
-}
-
-/// A store over a database, as the broker has it.
-async fn store_over(database: &Database) -> Store {
-    let (state, seen) = watch::channel(State::Down(Trouble::Starting));
-    let (_, configured) = watch::channel(Vec::new());
-    let doubt = Arc::new(Notify::new());
-    let pool = Arc::new(Pool::new(4, seen, Arc::clone(&doubt)));
-    let tenants = Arc::new(Tenants::default());
-    let keeper = Keeper {
-        places: Places {
-            database: database.secret.path().to_owned(),
-            ca: database.secret.path().join("ca.crt"),
-        },
-        configured,
-        tenants: Arc::clone(&tenants),
-        state,
-        doubt,
-    };
-    tokio::spawn(keeper.run());
-    let rooms = Arc::new(Rooms::of(limit::of_this_process()));
-    let store = Store::new(Arc::clone(&pool), tenants, rooms);
-    eventually(30, "the store is there", async || {
-        pool.trouble().is_none() && store.tenant("").is_some()
-    })
-    .await;
-    store
 }
 
 /// Entities as they are in memory: those that a write has just made of a document, and those that the database gave back.
@@ -95,7 +61,11 @@ async fn stored(store: &Store, tenant: TenantId, random: &mut StdRng) -> Both {
 /// What the database selects; an error where it refuses the query.
 async fn by_sql(store: &Store, tenant: TenantId, selection: &Selection) -> Result<BTreeSet<String>, String> {
     let mut found = BTreeSet::new();
-    let page = sql::page(tenant, selection, ENTITIES, 0, Sizes::Any);
+    let window = Window {
+        limit: ENTITIES,
+        offset: 0,
+    };
+    let page = sql::page(tenant, selection, None, window, Sizes::Any);
     let take = |entity: &Entity| found.insert(entity.id.clone());
     store
         .search(&page, ENTITIES, None, take)
@@ -160,7 +130,7 @@ async fn both_evaluators_give_the_same_answer_for_ten_thousand_pairs_of_a_query_
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed as u64);
     let database = Postgres::shared().database();
-    let store = store_over(&database).await;
+    let store = store_over(&database, &[]).await;
     let tenant = store.tenant("").unwrap();
     let entities = stored(&store, tenant, &mut random).await;
     let [mut read, mut written] =

@@ -4,7 +4,7 @@ use super::entities::{NAMES, NUMBERS, PLACES, SCOPES, TEXTS, TIMES, URIS, id, pi
 use mim_broker::context::Context;
 use mim_broker::model::read::expanded_name;
 use mim_broker::query::pattern::Pattern;
-use mim_broker::query::{Selection, geo, q, scope, types};
+use mim_broker::query::{EntitySelector, Selection, geo, q, scope, types};
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
@@ -75,13 +75,16 @@ impl Query {
             .iter()
             .map(|name| expanded_name(context, name).unwrap());
         let parsed = |text: &String| q::parse(text, context).unwrap_or_else(|e| panic!("{e}: {text}"));
-        Selection {
+        let entities = EntitySelector {
             types: self
                 .types
                 .as_ref()
                 .map(|text| types::parse(text, context).unwrap()),
             ids: self.ids.clone(),
             id_pattern: self.id_pattern.as_ref().map(|text| Pattern::new(text).unwrap()),
+        };
+        Selection {
+            entities: vec![entities],
             attrs: attrs.collect(),
             q: self.q.as_ref().map(parsed),
             geo,
