@@ -8,6 +8,8 @@ pub const RESTARTED_AT: &str = "mim.city/restartedAt";
 pub const CONFIRM_DELETION: &str = "mim.city/confirm-deletion";
 /// Accepts that data is lost and starts with an empty database. The value must be the `systemIdentifier` that was lost.
 pub const ACCEPT_DATA_LOSS: &str = "mim.city/accept-data-loss";
+/// Leaves the subscription in its broker when a ContextSubscription is deleted. The value must be the object's name.
+pub const ABANDON: &str = "mim.city/abandon";
 /// Prefix of every label and annotation that is ours.
 pub const PREFIX: &str = "mim.city/";
 
@@ -30,7 +32,7 @@ const BOTH: &str = "UrbanDataPlatform, for its components too; ContextBroker";
 pub const ALL: &[Annotation] = &[
     Annotation {
         key: REQUESTED_AT,
-        on: BOTH,
+        on: "UrbanDataPlatform, for its components too; ContextBroker; ContextSubscription",
         value: "any new value, for example the time",
         effect: "The object is looked at now; the value stands in `status.lastHandledRequestedAt` when that has ended.",
     },
@@ -51,5 +53,11 @@ pub const ALL: &[Annotation] = &[
         on: "ContextBroker, also where a platform made it",
         value: "the `systemIdentifier` that was lost, as the condition names it",
         effect: "After `DataLost`: the loss is accepted, and an empty database is made.",
+    },
+    Annotation {
+        key: ABANDON,
+        on: "ContextSubscription",
+        value: "the object's name",
+        effect: "When the object is deleted its subscription is left in the broker, which is not asked any more: the way out where a broker never answers again. Any other value, and an object that is not being deleted: no effect.",
     },
 ];

@@ -85,7 +85,7 @@ fn city() -> String {
     "city".to_owned()
 }
 
-/// All cases: of both kinds, each of ContextBroker also as a platform's section, each of a shape that stands at two places at both, and
+/// All cases: of all kinds, each of ContextBroker also as a platform's section, each of a shape that stands at two places at both, and
 /// those of the schema alone.
 pub fn all() -> Result<Vec<Case>, serde_yaml::Error> {
     let mut broker: Vec<RuleCases> =
@@ -96,6 +96,8 @@ pub fn all() -> Result<Vec<Case>, serde_yaml::Error> {
     broker.extend(twins);
     let platform: Vec<RuleCases> =
         serde_yaml::from_str(include_str!("../tests/rules/urban-data-platform.yaml"))?;
+    let subscription: Vec<RuleCases> =
+        serde_yaml::from_str(include_str!("../tests/rules/context-subscription.yaml"))?;
     let schema: Vec<SchemaCase> = serde_yaml::from_str(include_str!("../tests/rules/schema.yaml"))?;
     let mut cases = Vec::new();
     for rule in &broker {
@@ -106,6 +108,9 @@ pub fn all() -> Result<Vec<Case>, serde_yaml::Error> {
     }
     for rule in &platform {
         of_rule(rule, "UrbanDataPlatform", &mut cases);
+    }
+    for rule in &subscription {
+        of_rule(&completed(rule), "ContextSubscription", &mut cases);
     }
     for case in schema {
         cases.push(Case {
@@ -133,6 +138,35 @@ fn of_rule(rule: &RuleCases, kind: &str, cases: &mut Vec<Case>) {
                 object: object(kind, &body.name, &body.spec),
                 expected: expected.clone(),
             });
+        }
+    }
+}
+
+/// The rule with what every ContextSubscription needs, where a body does not say it itself.
+fn completed(rule: &RuleCases) -> RuleCases {
+    let complete = |spec: &Value| {
+        let mut whole = json!({
+            "brokerRef": {"name": "city"},
+            "entities": [{"type": "Sensor"}],
+            "notification": {"endpoint": {"url": "https://app.example.org/changes"}},
+        });
+        overlay(&mut whole, spec);
+        whole
+    };
+    moved(rule, "", "", complete)
+}
+
+/// Lays one value over another, as a merge patch does: null removes.
+fn overlay(whole: &mut Value, over: &Value) {
+    let (Value::Object(members), Value::Object(over)) = (&mut *whole, over) else {
+        *whole = over.clone();
+        return;
+    };
+    for (name, value) in over {
+        if value.is_null() {
+            members.remove(name);
+        } else {
+            overlay(members.entry(name.clone()).or_insert(Value::Null), value);
         }
     }
 }
@@ -239,6 +273,7 @@ mod tests {
         for text in [
             include_str!("../tests/rules/context-broker.yaml"),
             include_str!("../tests/rules/urban-data-platform.yaml"),
+            include_str!("../tests/rules/context-subscription.yaml"),
         ] {
             for rule in serde_yaml::from_str::<Vec<RuleCases>>(text).unwrap() {
                 assert!(!rule.good.is_empty() && !rule.bad.is_empty(), "{}", rule.rule);

@@ -182,6 +182,12 @@ pub struct ContextBrokerSpec {
     /// Who may reach the broker, and where the broker may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// Namespaces whose ContextSubscriptions may name this broker, beside its own; `*` stands for all. Absent: no other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::namespaces")]
+    #[x_kube(validation = Rule::new("self.size() == 1 || !('*' in self)")
+        .message("* stands for all namespaces: write it alone, or name namespaces"))]
+    pub allowed_namespaces: Vec<String>,
     /// The broker that somebody else runs: required with engine External, refused with any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
@@ -214,6 +220,13 @@ impl ContextBrokerSpec {
             ) => Some(managed.clone()),
             (_, _) => Some(ManagedStorage::default()),
         }
+    }
+
+    /// Whether objects of this namespace may name the broker, which is of another.
+    #[must_use]
+    pub fn allows(&self, namespace: &str) -> bool {
+        let mut allowed = self.allowed_namespaces.iter();
+        allowed.any(|allowed| allowed == "*" || allowed == namespace)
     }
 
     /// The replicas in force.

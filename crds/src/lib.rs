@@ -8,11 +8,14 @@ pub mod bound;
 pub mod cases;
 pub mod context;
 pub mod context_broker;
+pub mod context_subscription;
+pub mod duration;
 pub mod external;
 pub mod generate;
 mod kubernetes;
 pub mod names;
 pub mod network;
+pub mod notification;
 pub mod pod_template;
 pub mod reason;
 pub mod rules;
@@ -27,9 +30,18 @@ pub use context::{Compatibility, PreloadedContext};
 pub use context_broker::{
     ContextBroker, ContextBrokerSpec, ContextBrokerStatus, Engine, ExternalStatus, ProbeResult, StorageStatus,
 };
+pub use context_subscription::{
+    BrokerReference, ContextSubscription, ContextSubscriptionSpec, ContextSubscriptionStatus, DeliveryResult,
+    DeliveryStatus, EntitySelector, GeoQuery, Geometry, SubscriptionMode, SubscriptionState,
+    SubscriptionStatus, Trigger,
+};
 pub use external::External;
 pub use names::{CaSecretReference, ConfigMapKeyReference, SecretReference, TokenSecretReference};
 pub use network::{EgressRule, Network};
+pub use notification::{
+    Accept, Endpoint, Format, Header, Join, Notification, NotifierInfo, Scheme, SecretKeyReference,
+    ServiceReference, Switch,
+};
 pub use pod_template::{PodTemplate, Resources, Service};
 pub use reason::{EventReason, Reason};
 pub use rules::{Violation, validate};
@@ -65,6 +77,7 @@ schema::words!(DeletionPolicy: "Retain", "Delete");
 pub fn all() -> Vec<CustomResourceDefinition> {
     vec![
         schema::finish(ContextBroker::crd(), context_broker::DEFAULTS),
+        schema::finish(ContextSubscription::crd(), context_subscription::DEFAULTS),
         schema::finish(UrbanDataPlatform::crd(), urban_data_platform::DEFAULTS),
     ]
 }

@@ -107,6 +107,20 @@ reasons! {
     ExternalNotNgsiLd,
     /// The address of the external broker is one that the operator must not call; the message says why.
     ExternalRefused,
+    /// A broker of another namespace does not exist, or does not let this namespace in: its `spec.allowedNamespaces` has to name it.
+    ReferenceNotPermitted,
+    /// The broker of a subscription does not answer: no connection, no TLS, no answer in time, or a server error. It is asked again.
+    BrokerUnreachable,
+    /// The broker of a subscription refuses the token: it is missing, wrong, or may not keep subscriptions.
+    BrokerUnauthorised,
+    /// The broker of a subscription does not take it; the message has its answer as far as that is one of NGSI-LD's words.
+    BrokerRefused,
+    /// The subscription is in the broker as asked, and pauses as asked: `mode` is `Paused`.
+    Paused,
+    /// The subscription has ended: `expiresAt` is over. A later one revives it.
+    Expired,
+    /// The subscription is in the broker as asked, but its endpoint does not take the notifications; `status.delivery` has the times.
+    EndpointFailing,
     /// A component of the platform is not ready; the message names it.
     ComponentNotReady,
     /// The operator met a state that it should never meet. Please report it with the message; it is tried again.
@@ -124,7 +138,7 @@ impl Reason {
 reasons! {
     /// What an event tells beside the reasons of conditions: what the operator did, and why. Every restart of an operand has one of these.
     EventReason:
-    /// A child that somebody else had changed or deleted is as it must be again.
+    /// What somebody else had changed or deleted is as it must be again: a child, or a subscription in a broker.
     Repaired,
     /// A child that is no longer needed was deleted.
     Pruned,
@@ -148,4 +162,8 @@ reasons! {
     DeletionConfirmed,
     /// Deletion of the data is no longer asked for or confirmed: from now on it outlives the object.
     DeletionWithdrawn,
+    /// The object went and its subscription was left in the broker: the annotation `mim.city/abandon` says so, or the ContextBroker is gone.
+    Abandoned,
+    /// The broker has another address now. The subscription is made there; what is at the old address is not touched, the message names it.
+    LeftBehind,
 }

@@ -305,6 +305,28 @@ pub(crate) fn tenants(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Names of attributes, short or as IRIs, and of other members of entities.
+pub(crate) fn attribute_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 64,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^[^\s]+$"},
+    })
+}
+
+/// Names of namespaces, or `*` for all.
+pub(crate) fn namespaces(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 256,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?|\*)$"},
+    })
+}
+
 pub(crate) fn component_names(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use mim_crds::{ContextBroker, UrbanDataPlatform, rules::validate_value};
+use mim_crds::{ContextBroker, ContextSubscription, UrbanDataPlatform, rules::validate_value};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -88,6 +88,9 @@ fn every_example_is_let_in_and_has_no_unknown_field() {
             assert_eq!(validate_value(kind, &document, None), [], "{file}");
             match kind {
                 "ContextBroker" => drop(serde_json::from_value::<ContextBroker>(document.clone()).unwrap()),
+                "ContextSubscription" => {
+                    drop(serde_json::from_value::<ContextSubscription>(document.clone()).unwrap());
+                }
                 _ => drop(serde_json::from_value::<UrbanDataPlatform>(document.clone()).unwrap()),
             }
         }
@@ -103,6 +106,7 @@ fn the_examples_of_the_readme_are_there_and_the_first_is_short() {
         "city.yaml",
         "external-broker.yaml",
         "multi-tenant.yaml",
+        "subscription.yaml",
     ] {
         assert!(examples.contains_key(name), "{name}");
     }

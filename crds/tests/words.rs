@@ -6,7 +6,10 @@
     reason = "helpers of tests: a wrong shape is a failed test"
 )]
 
-use mim_crds::{ContextBroker, Engine, Profile, Reason, UrbanDataPlatform};
+use mim_crds::{
+    Accept, ContextBroker, ContextSubscription, Engine, Format, Geometry, Join, Profile, Reason, Scheme,
+    SubscriptionMode, Switch, Trigger, UrbanDataPlatform,
+};
 use serde_json::{Value, json};
 
 fn spec_words(kind: &str, field: &str) -> Vec<Value> {
@@ -16,7 +19,22 @@ fn spec_words(kind: &str, field: &str) -> Vec<Value> {
         .unwrap();
     let crd = serde_json::to_value(crd).unwrap();
     let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-    spec["properties"][field]["enum"].as_array().unwrap().clone()
+    let field = field.split('.').fold(spec, |schema, name| match name {
+        "[]" => &schema["items"],
+        name => &schema["properties"][name],
+    });
+    field["enum"].as_array().unwrap().clone()
+}
+
+/// Whether every word of a field of ContextSubscription is read as a value of the type, and written as that word.
+fn known<T: serde::Serialize + serde::de::DeserializeOwned>(field: &str, is_unknown: fn(&T) -> bool) {
+    let words = spec_words("ContextSubscription", field);
+    assert!(words.len() >= 2, "{field}");
+    for word in words {
+        let value: T = serde_json::from_value(word.clone()).unwrap();
+        assert!(!is_unknown(&value), "{field}: {word}");
+        assert_eq!(serde_json::to_value(value).unwrap(), word, "{field}");
+    }
 }
 
 #[test]
@@ -31,6 +49,46 @@ fn every_word_of_the_schema_is_known_to_the_type() {
         assert!(!matches!(profile, Profile::Unknown(_)), "{word}");
         assert_eq!(serde_json::to_value(profile).unwrap(), word);
     }
+}
+
+#[test]
+fn every_word_of_a_subscription_is_known_to_its_type() {
+    known("mode", |of| matches!(of, SubscriptionMode::Unknown(_)));
+    known("notificationTrigger.[]", |of| matches!(of, Trigger::Unknown(_)));
+    known("geoQ.geometry", |of| matches!(of, Geometry::Unknown(_)));
+    known("notification.format", |of| matches!(of, Format::Unknown(_)));
+    known("notification.join", |of| matches!(of, Join::Unknown(_)));
+    known("notification.sysAttrs", |of| matches!(of, Switch::Unknown(_)));
+    known("notification.showChanges", |of| matches!(of, Switch::Unknown(_)));
+    known("notification.endpoint.accept", |of| {
+        matches!(of, Accept::Unknown(_))
+    });
+    known("notification.endpoint.serviceRef.scheme", |of| {
+        matches!(of, Scheme::Unknown(_))
+    });
+}
+
+#[test]
+fn a_subscription_says_only_what_it_was_told() {
+    let spec = json!({
+        "brokerRef": {"name": "city"}, "mode": "Active", "entities": [{"type": "A"}],
+        "notification": {"endpoint": {"serviceRef": {"name": "app", "port": 80, "scheme": "Http", "path": "/"}}},
+    });
+    let subscription = ContextSubscription::new("a", serde_json::from_value(spec.clone()).unwrap());
+    assert_eq!(serde_json::to_value(&subscription.spec).unwrap(), spec);
+    assert_eq!(mim_crds::validate(&subscription, None), []);
+}
+
+#[test]
+fn a_broker_lets_in_the_namespaces_that_it_names_and_no_other() {
+    let allows = |allowed: Value, namespace: &str| {
+        let spec = json!({"allowedNamespaces": allowed});
+        serde_json::from_value::<mim_crds::ContextBrokerSpec>(spec)
+            .unwrap()
+            .allows(namespace)
+    };
+    assert!(allows(json!(["apps"]), "apps") && allows(json!(["*"]), "apps"));
+    assert!(!allows(json!(["apps"]), "app") && !allows(json!([]), "apps"));
 }
 
 #[test]
