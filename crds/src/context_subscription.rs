@@ -325,13 +325,16 @@ pub struct DeliveryStatus {
     /// `Ok` or `Failed`: how the last notification fared. Absent: none was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<DeliveryResult>,
+    /// When the broker was asked for these numbers; refreshed at most every 10 minutes, or with a condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_time: Option<Time>,
     /// When the last notification was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_notification: Option<Time>,
-    /// When the endpoint took one last.
+    /// When the endpoint last took one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Time>,
-    /// When the endpoint took one last not.
+    /// When the endpoint last did not take one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Time>,
     /// Notifications that were sent.

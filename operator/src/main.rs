@@ -28,9 +28,9 @@ struct Args {
     /// Namespaces to watch in namespaced mode; absent: the operator's own.
     #[arg(long, env = "MIM_WATCH_NAMESPACES", value_delimiter = ',')]
     watch_namespaces: Vec<String>,
-    /// The operator's own namespace, for the lease.
-    #[arg(long, env = "MIM_NAMESPACE", default_value = "default")]
-    namespace: String,
+    /// The operator's own namespace: of the lease, and where brokers let it in from. Absent: the lease is in `default`.
+    #[arg(long, env = "MIM_NAMESPACE")]
+    namespace: Option<String>,
     /// Name of the lease: the same for all replicas of one installation.
     #[arg(long, env = "MIM_LEASE", default_value = LEASE_NAME)]
     lease: String,
@@ -147,20 +147,20 @@ async fn serve(handle: &Handle, health_at: SocketAddr, metrics_at: SocketAddr) -
 }
 
 fn options(args: Args, releases: Releases) -> Options {
+    let own = args.namespace.clone().unwrap_or_else(|| "default".to_owned());
     let scope = match args.mode {
         Mode::Cluster => Scope::Cluster,
-        Mode::Namespaced if args.watch_namespaces.is_empty() => {
-            Scope::Namespaces(vec![args.namespace.clone()])
-        }
+        Mode::Namespaced if args.watch_namespaces.is_empty() => Scope::Namespaces(vec![own.clone()]),
         Mode::Namespaced => Scope::Namespaces(args.watch_namespaces),
     };
     // The pod's name alone is the same after a restart of the container.
     let identity = format!("{}-{:08x}", args.identity, rand::random::<u32>());
-    let mut options = Options::new(scope, &args.namespace, &identity, releases);
+    let mut options = Options::new(scope, &own, &identity, releases);
     options.lease = args.lease;
     options.election = args.leader_election.then(Timing::default);
     options.concurrency = args.concurrency;
     options.settings = Settings {
+        namespace: args.namespace,
         pull_secrets: args.image_pull_secrets,
         allowed_private_cidrs: args.allowed_private_cidrs,
         forbidden_cidrs: mim_egress::api_server_of_this_pod(),

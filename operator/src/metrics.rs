@@ -65,12 +65,20 @@ struct StateLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RemoteLabels {
+    kind: &'static str,
+    method: &'static str,
+    code: String,
+}
+
 /// All metrics of this process. A clone is another handle to the same metrics.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
     requests: Family<RequestLabels, Counter>,
     request_seconds: Family<VerbLabels, Histogram>,
+    remote_requests: Family<RemoteLabels, Counter>,
     passes: Family<PassLabels, Counter>,
     pass_seconds: Family<KindLabels, Histogram>,
     objects: Family<StateLabels, Gauge>,
@@ -98,6 +106,7 @@ impl Metrics {
         let requests = Family::<RequestLabels, Counter>::default();
         let request_seconds =
             Family::<VerbLabels, Histogram>::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS));
+        let remote_requests = Family::<RemoteLabels, Counter>::default();
         let passes = Family::<PassLabels, Counter>::default();
         let pass_seconds =
             Family::<KindLabels, Histogram>::new_with_constructor(|| Histogram::new(PASS_BUCKETS));
@@ -112,6 +121,11 @@ impl Metrics {
             "mim_request_seconds",
             "Seconds until the API server began to answer",
             request_seconds.clone(),
+        );
+        registry.register(
+            "mim_remote_requests",
+            "Requests to services outside of Kubernetes, for what objects keep there",
+            remote_requests.clone(),
         );
         registry.register("mim_passes", "Passes over one object", passes.clone());
         registry.register("mim_pass_seconds", "Seconds one pass took", pass_seconds.clone());
@@ -143,6 +157,7 @@ impl Metrics {
             registry,
             requests,
             request_seconds,
+            remote_requests,
             passes,
             pass_seconds,
             objects,
@@ -184,6 +199,13 @@ impl Metrics {
                 .get_or_create(&labels)
                 .observe(elapsed.as_secs_f64());
         }
+    }
+
+    /// Counts a request to a service outside of Kubernetes that has ended. `code` is the HTTP status, or why there was none: `error`, `timeout`,
+    /// `refused` (by the guard).
+    pub fn remote_request(&self, kind: &'static str, method: &'static str, code: String) {
+        let labels = RemoteLabels { kind, method, code };
+        self.remote_requests.get_or_create(&labels).inc();
     }
 
     /// How many requests with these labels were counted.
@@ -240,6 +262,7 @@ mod tests {
             },
             Some(Duration::from_millis(3)),
         );
+        metrics.remote_request("ContextSubscription", "post", "201".into());
         metrics.pass("ContextBroker", "Settled", Duration::from_millis(40));
         metrics.set_objects("ContextBroker", "Ready", 3);
         metrics.set_objects_in_backoff(1);
@@ -249,6 +272,7 @@ mod tests {
         for line in [
             "mim_requests_total{verb=\"apply\",resource=\"apps/deployments\",purpose=\"Apply\",code=\"200\"} 1",
             "mim_request_seconds_count{verb=\"apply\"} 1",
+            "mim_remote_requests_total{kind=\"ContextSubscription\",method=\"post\",code=\"201\"} 1",
             "mim_passes_total{kind=\"ContextBroker\",outcome=\"Settled\"} 1",
             "mim_pass_seconds_count{kind=\"ContextBroker\"} 1",
             "mim_objects{kind=\"ContextBroker\",state=\"Ready\"} 3",

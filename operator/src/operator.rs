@@ -7,7 +7,7 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
 use kube::Client;
-use mim_crds::{ContextBroker, UrbanDataPlatform};
+use mim_crds::{ContextBroker, ContextSubscription, UrbanDataPlatform};
 use thiserror::Error;
 use tokio::sync::watch::{Receiver, Sender};
 use tracing::warn;
@@ -20,7 +20,9 @@ use crate::reconcile::context::{Context, Settings};
 use crate::reconcile::controller;
 use crate::reconcile::kind::Kind;
 use crate::reconcile::lease::{Election, Ended, LEASE_NAME, LeaseClock, RELEASE_LIMIT, Timing};
+use crate::reconcile::peers::Peers;
 use crate::reconcile::probes::{self, Probes};
+use crate::reconcile::remote::{self, Errands};
 use crate::reconcile::request::{Limits, Observer, RequestLayer};
 use crate::reconcile::trigger::Triggers;
 use crate::reconcile::watch::{self, Objects, Progress, Scope, Sinks};
@@ -60,6 +62,10 @@ pub struct Options {
     pub settings: Settings,
     /// Time between two looks at a service that somebody else runs.
     pub probe_period: Duration,
+    /// Time between two looks at what is kept outside Kubernetes.
+    pub remote_period: Duration,
+    /// Calls to URLs of specs; `None`: as the settings allow. Tests have servers on this machine, which no setting allows.
+    pub outgoing: Option<mim_egress::Client>,
 }
 
 impl Options {
@@ -76,6 +82,8 @@ impl Options {
             releases,
             settings: Settings::default(),
             probe_period: probes::PERIOD,
+            remote_period: remote::PERIOD,
+            outgoing: None,
         }
     }
 }
@@ -125,7 +133,11 @@ pub struct Operator {
 
 /// Every kind of ours. This is the list: whatever an operator does with a kind, it does for each of these.
 fn kinds() -> Vec<Box<dyn Registered>> {
-    vec![registered::<ContextBroker>(), registered::<UrbanDataPlatform>()]
+    vec![
+        registered::<ContextBroker>(),
+        registered::<UrbanDataPlatform>(),
+        registered::<ContextSubscription>(),
+    ]
 }
 
 fn registered<K: Kind>() -> Box<dyn Registered> {
@@ -149,6 +161,7 @@ trait Registered: Send + Sync {
         concurrency: u16,
         stop: BoxFuture<'static, ()>,
     ) -> BoxFuture<'static, ()>;
+    fn lend(&self, peers: &mut Peers);
     fn count(&self, metrics: &Metrics);
     fn fire_all(&self, triggers: &Triggers);
 }
@@ -176,6 +189,10 @@ impl<K: Kind> Registered for Arc<Objects<K>> {
         stop: BoxFuture<'static, ()>,
     ) -> BoxFuture<'static, ()> {
         controller::run(cx, Self::clone(self), triggers, concurrency, stop).boxed()
+    }
+
+    fn lend(&self, peers: &mut Peers) {
+        peers.add::<K>(self.reader.clone());
     }
 
     fn count(&self, metrics: &Metrics) {
@@ -248,9 +265,11 @@ impl Operator {
             triggers: Arc::clone(&triggers),
             memories: Arc::default(),
             probes: self.probes(&triggers),
+            errands: self.errands(&triggers),
+            links: Arc::default(),
         };
         let mut watches = self.watches(&kinds, &sinks);
-        let cx = Arc::new(self.context(&sinks));
+        let cx = Arc::new(self.context(&kinds, &sinks));
         let lead = self.lead(Arc::clone(&cx), &kinds, &triggers, stop.clone());
         let resync = again(self.resync.clone(), &kinds, &triggers);
         let gauges = self.gauges(&kinds, &sinks);
@@ -258,33 +277,61 @@ impl Operator {
             ended = lead => ended,
             Some(()) = watches.next() => Err(Fatal::TaskEnded("a watch")),
             () = cx.probes.run() => Err(Fatal::TaskEnded("the task that probes")),
+            () = cx.errands.run() => Err(Fatal::TaskEnded("the task that keeps what is outside")),
             () = resync => Err(Fatal::TaskEnded("the task that looks again")),
             () = gauges => Err(Fatal::TaskEnded("the task that counts")),
         }
     }
 
     fn probes(&self, triggers: &Arc<Triggers>) -> Arc<Probes> {
-        let settings = &self.options.settings;
-        let policy = mim_egress::Policy::new(
-            settings.allowed_private_cidrs.clone(),
-            settings.forbidden_cidrs.clone(),
-        );
-        let client = mim_egress::Client::new(policy);
         Probes::new(
-            client,
+            self.outgoing(),
             Arc::clone(triggers),
             self.options.probe_period,
             Timestamp::now,
         )
     }
 
-    fn context(&self, sinks: &Sinks) -> Context {
+    fn errands(&self, triggers: &Arc<Triggers>) -> Arc<Errands> {
+        let timing = remote::Timing {
+            period: self.options.remote_period,
+            now: Timestamp::now,
+            jitter: rand::random::<f64>,
+        };
+        Errands::new(
+            self.outgoing(),
+            self.clock.clone(),
+            self.handle.metrics.clone(),
+            Arc::clone(triggers),
+            timing,
+        )
+    }
+
+    /// For calls to URLs of specs.
+    fn outgoing(&self) -> mim_egress::Client {
+        let settings = &self.options.settings;
+        let as_allowed = || {
+            mim_egress::Client::new(mim_egress::Policy::new(
+                settings.allowed_private_cidrs.clone(),
+                settings.forbidden_cidrs.clone(),
+            ))
+        };
+        self.options.outgoing.clone().unwrap_or_else(as_allowed)
+    }
+
+    fn context(&self, kinds: &[Box<dyn Registered>], sinks: &Sinks) -> Context {
+        let mut peers = Peers::new(self.options.scope.clone(), Arc::clone(&sinks.links));
+        for kind in kinds {
+            kind.lend(&mut peers);
+        }
         Context {
             requests: self.requests.clone(),
             index: Arc::clone(&sinks.index),
             memories: Arc::clone(&sinks.memories),
             releases: Arc::new(self.options.releases.clone()),
             probes: Arc::clone(&sinks.probes),
+            errands: Arc::clone(&sinks.errands),
+            peers,
             settings: self.options.settings.clone(),
             metrics: self.handle.metrics.clone(),
             now: Timestamp::now,

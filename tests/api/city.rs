@@ -13,6 +13,7 @@ use mim_operator::operator::{Handle, Options};
 use mim_operator::reconcile::request::{Entry, Journal, Observer};
 use mim_tests::cluster::{self, Cluster, api_of, apply};
 use mim_tests::eventually::eventually;
+use mim_tests::fake_broker::Doors;
 use mim_tests::kubelet::Kubelet;
 use mim_tests::operator::{self, Running};
 use serde::de::DeserializeOwned;
@@ -29,6 +30,8 @@ pub struct City {
     pub config: kube::Config,
     pub namespace: String,
     pub kubelet: Kubelet,
+    /// Where names of brokers lead, for operators that start from now on.
+    pub doors: Doors,
     operator: Option<Running>,
 }
 
@@ -63,13 +66,18 @@ impl City {
             config,
             namespace,
             kubelet,
+            doors: Doors::default(),
             operator: None,
         }
     }
 
     /// Options of an operator for this namespace.
     pub fn options(&self) -> Options {
-        operator::options(&self.namespace)
+        let mut options = operator::options(&self.namespace);
+        if !self.doors.is_empty() {
+            options.outgoing = Some(self.doors.client());
+        }
+        options
     }
 
     /// Starts the operator.

@@ -15,13 +15,16 @@ use serde_json::{Value, json};
 use crate::city::{City, broker, platform};
 use crate::faults::delete_namespace;
 use crate::rights::{self, RELEASE};
+use crate::subscriptions::subscription;
 use crate::{invariants, own};
 
 #[tokio::test]
 async fn row_cluster_mode_namespace_not_onboarded_is_stalled_and_goes_on_when_the_role_binding_comes() {
     let own = own::cluster().await;
     let mut onboarded = City::without_rights(&own, "onboarded").await;
-    let stranger = City::without_rights(&own, "stranger").await;
+    let mut stranger = City::without_rights(&own, "stranger").await;
+    stranger.doors = onboarded.doors.clone();
+    let outside = stranger.serve("linz").await;
     rights::install(&onboarded.client, &rights::chart().await.cluster).await;
     let role = format!("{RELEASE}-namespace");
     rights::bind(
@@ -84,7 +87,10 @@ async fn row_cluster_mode_namespace_not_onboarded_is_stalled_and_goes_on_when_th
             ("secrets", Purpose::Watch)
         );
     }
-    // A namespace goes with all that is in it, also where the operator's rights go before its objects.
+    // A namespace goes with all that is in it, also where the operator's rights go before its objects, and a finalizer of ours is among them.
+    stranger.apply(&subscription("air", "linz", &json!({}))).await;
+    stranger.subscription_says("air", "True", "Ready").await;
+    assert!(outside.only().is_some());
     let bindings = api_of(
         &stranger.client,
         &stranger.namespace,

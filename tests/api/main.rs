@@ -22,4 +22,5 @@ mod own;
 mod pass;
 mod rights;
 mod rules;
+mod subscriptions;
 mod watches;

@@ -77,6 +77,33 @@ fn templates_look_nothing_up_and_invent_nothing() {
     }
 }
 
+/// Both ends of one connection are policies: that of the operator is written here, that of a broker by the operator.
+#[test]
+fn the_operator_and_its_brokers_let_each_other_in_by_the_labels_that_they_have() {
+    let helm = helm();
+    let mut policies = 0;
+    for values in MATRIX {
+        let objects = helm::objects(&helm.template("mim-operator", values));
+        let of_kind = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
+        for deployment in of_kind("Deployment") {
+            let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+            for (key, value) in mim_operator::kinds::context_broker::plan::OPERATOR_LABELS {
+                assert_eq!(labels[key], value, "{values:?}");
+            }
+        }
+        for policy in of_kind("NetworkPolicy") {
+            let egress = policy["spec"]["egress"].as_array().unwrap();
+            let to_brokers = egress
+                .iter()
+                .filter(|rule| rule.to_string().contains("mim-broker"));
+            let ports: Vec<_> = to_brokers.map(|rule| rule["ports"].clone()).collect();
+            assert_eq!(ports, [json!([{"port": 1026, "protocol": "TCP"}])], "{values:?}");
+            policies += 1;
+        }
+    }
+    assert!(policies >= 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rendered_is_valid_and_let_in_by_an_api_server() {
     let helm = helm();

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Api;
-use mim_crds::ContextBroker;
+use mim_crds::{ContextBroker, ContextSubscription};
 use mim_tests::demo::door::Door;
 use mim_tests::demo::http::Broker;
 use mim_tests::demo::install::{apply, example};
@@ -21,16 +22,18 @@ async fn not_ready_because(city: &City, name: &str, reason: &str) -> String {
     let api: Api<ContextBroker> = Api::namespaced(city.cluster.client.clone(), EXAMPLES);
     eventually(&format!("{name} tells {reason}"), || async {
         let found = api.get(name).await.unwrap();
-        let conditions = found.status.map(|status| status.conditions).unwrap_or_default();
-        let ready = conditions
-            .into_iter()
-            .find(|condition| condition.type_ == "Ready");
-        match ready {
-            Some(ready) if ready.status == "False" && ready.reason == reason => Ok(ready.message),
-            other => Err(other),
-        }
+        message(found.status.map(|status| status.conditions), reason)
     })
     .await
+}
+
+/// The message of a condition Ready that is False for this reason.
+fn message(conditions: Option<Vec<Condition>>, reason: &str) -> Result<String, String> {
+    let mut conditions = conditions.unwrap_or_default().into_iter();
+    match conditions.find(|condition| condition.type_ == "Ready") {
+        Some(ready) if ready.status == "False" && ready.reason == reason => Ok(ready.message),
+        other => Err(format!("{other:?}")),
+    }
 }
 
 async fn delete(city: &City, file: &str) {
@@ -58,6 +61,7 @@ fn each_example_has_a_test_here() {
         "external-broker.yaml",
         "minimal.yaml",
         "multi-tenant.yaml",
+        "subscription.yaml",
     ];
     assert_eq!(found, tested.map(str::to_owned).into());
 }
@@ -137,4 +141,21 @@ async fn multi_tenant_names_the_secret_it_waits_for_and_goes_on_by_itself_when_t
     .await;
     delete(&city, "multi-tenant.yaml").await;
     foreign_database::remove(&city).await;
+}
+
+/// `tests/api/subscriptions/example.rs` has it at a broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_names_the_broker_that_it_waits_for_and_goes_without_it() {
+    let city = City::new().await;
+    apply(&city.cluster, EXAMPLES, &example("subscription.yaml"))
+        .await
+        .unwrap();
+    let api: Api<ContextSubscription> = Api::namespaced(city.cluster.client.clone(), EXAMPLES);
+    let told = eventually("air-alerts waits for its broker", || async {
+        let found = api.get("air-alerts").await.unwrap();
+        message(found.status.map(|status| status.conditions), "DependencyNotFound")
+    })
+    .await;
+    assert!(told.contains("ContextBroker city does not exist"), "{told}");
+    delete(&city, "subscription.yaml").await;
 }

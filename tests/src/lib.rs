@@ -12,6 +12,7 @@
 pub mod cluster;
 pub mod demo;
 pub mod eventually;
+pub mod fake_broker;
 pub mod kubelet;
 pub mod operator;
 pub mod pace;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mim_operator::operator::{Fatal, Handle, Operator, Options};
 use mim_operator::reconcile::probes;
+use mim_operator::reconcile::remote;
 use mim_operator::reconcile::request::{Journal, Observer};
 use mim_operator::reconcile::watch::Scope;
 use mim_operator::release::Releases;
@@ -52,6 +53,7 @@ pub fn options(namespace: &str) -> Options {
     let mut options = Options::new(scope, namespace, &identity, releases(&catalogue()));
     options.election = None;
     options.probe_period = pace::wait(probes::PERIOD);
+    options.remote_period = pace::wait(remote::PERIOD);
     options
 }
 

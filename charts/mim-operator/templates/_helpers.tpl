@@ -44,7 +44,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* What the operator reads: objects of our kinds and the kinds we own. Never Secrets. */}}
 {{- define "mim-operator.rules.read" -}}
 - apiGroups: [mim.city]
-  resources: [contextbrokers, urbandataplatforms]
+  resources: [contextbrokers, contextsubscriptions, urbandataplatforms]
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [configmaps, persistentvolumeclaims, pods, serviceaccounts, services]
@@ -63,7 +63,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The status of our kinds: also where the operator may write nothing else, so that it can say so. */}}
 {{- define "mim-operator.rules.status" -}}
 - apiGroups: [mim.city]
-  resources: [contextbrokers/status, urbandataplatforms/status]
+  resources: [contextbrokers/status, contextsubscriptions/status, urbandataplatforms/status]
+  verbs: [patch]
+# The finalizer of what keeps something outside Kubernetes: also where a RoleBinding is gone, or its namespace could never be deleted.
+- apiGroups: [mim.city]
+  resources: [contextsubscriptions]
   verbs: [patch]
 {{- end -}}
 

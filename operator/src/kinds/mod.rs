@@ -1,6 +1,7 @@
 //! What each kind becomes, a folder per kind.
 
 pub mod context_broker;
+pub mod context_subscription;
 pub mod urban_data_platform;
 
 use mim_crds::Reason;

@@ -8,7 +8,9 @@ use k8s_openapi::jiff::Timestamp;
 use super::client::Requests;
 use super::live::Index;
 use super::memory::Memories;
+use super::peers::Peers;
 use super::probes::Probes;
+use super::remote::Errands;
 use crate::metrics::Metrics;
 use crate::release::Releases;
 
@@ -21,6 +23,8 @@ pub struct Settings {
     pub allowed_private_cidrs: Vec<ipnet::IpNet>,
     /// Addresses of the API server, which no such call ever reaches.
     pub forbidden_cidrs: Vec<ipnet::IpNet>,
+    /// The operator's own namespace, from where it calls operands; `None` outside of a cluster.
+    pub namespace: Option<String>,
     /// Lifetime of server certificates.
     pub certificate_lifetime: Option<Duration>,
 }
@@ -39,6 +43,10 @@ pub struct Context {
     pub settings: Settings,
     /// Probes of services that somebody else runs.
     pub probes: Arc<Probes>,
+    /// What is kept outside Kubernetes.
+    pub errands: Arc<Errands>,
+    /// Objects of ours that others of ours name.
+    pub peers: Peers,
     /// Metrics.
     pub metrics: Metrics,
     /// The clock of conditions and certificates.

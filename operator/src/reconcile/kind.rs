@@ -11,8 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::child::{Child, ChildKind, Children, Owner};
+use super::event::Note;
 use super::live::{Live, Seen};
 use super::reader::Reader;
+use super::remote::Errand;
 use super::secret::Generated;
 use super::trouble::{Missing, Refusal};
 use crate::release::Releases;
@@ -39,6 +41,9 @@ pub trait Kind:
     const AS_CHILD: Option<ChildKind>;
     /// Kinds of children, for prune: what is never built is never looked for.
     const CHILDREN: &'static [ChildKind];
+
+    /// Held on an object of the kind from before its first errand on, until what that has made is gone again.
+    const FINALIZER: Option<&'static str> = None;
 
     /// As kube describes the resource.
     #[must_use]
@@ -79,6 +84,17 @@ pub trait Kind:
         None
     }
 
+    /// What has to be brought about outside Kubernetes ([`super::remote::Remote`]). Called after apply, again and again; what was found last is in the
+    /// inputs ([`Reader::finding`]).
+    fn errand(_plan: &Self::Plan) -> Option<Errand> {
+        None
+    }
+
+    /// What has to be done outside Kubernetes before the object may go. Asked only where [`Self::FINALIZER`] is held.
+    fn leave(&self, _reader: &Reader) -> impl Future<Output = Result<Leaving, Missing>> + Send {
+        std::future::ready(Ok(Leaving::Free(None)))
+    }
+
     /// What is true, from children as the API server last showed them.
     fn observe(plan: &Self::Plan, live: &Live) -> Observation;
 
@@ -91,6 +107,15 @@ pub trait Kind:
     fn data_goes(&self) -> bool {
         false
     }
+}
+
+/// What has to be done before an object may go.
+#[derive(Debug)]
+pub enum Leaving {
+    /// Nothing, or nothing that can be done; with what is to be told of it.
+    Free(Option<Note>),
+    /// This errand first, and what keeps it from its end.
+    First(Errand, Option<Complaint>),
 }
 
 /// The members of spec and status that every kind has.

@@ -25,6 +25,12 @@ pub struct Memory {
     pub secrets_in_order: Option<SecretsInOrder>,
     /// When what it waits for is to be named in its status, in seconds since the epoch; of the last pass only.
     pub name_at: Option<i64>,
+    /// When to look again whatever the watches show, in seconds since the epoch; of the last pass only.
+    pub look_at: Option<i64>,
+    /// The version of the object that shows our finalizer, until the store shows it.
+    pub held: Option<u64>,
+    /// The finalizer was taken off: the object is gone, or waits for somebody else.
+    pub let_go: bool,
     /// What its last event said.
     pub last_event: Option<(String, String)>,
     /// How often children may still be written.

@@ -1,7 +1,8 @@
 //! How any kind is reconciled.
 //!
 //! One pass: guard, dereference, validate, build, apply, prune, step, observe, status. A kind brings
-//! the four functions of [`kind::Kind`]; everything that talks to the API server is here and is written once.
+//! the four functions of [`kind::Kind`]; everything that talks to the API server is here and is written once. What a kind keeps outside
+//! Kubernetes is a second trait, [`remote::Remote`].
 
 pub mod apply;
 pub mod certificate;
@@ -17,8 +18,10 @@ pub mod live;
 pub mod memory;
 pub mod ownership;
 pub mod pass;
+pub mod peers;
 pub mod probes;
 pub mod reader;
+pub mod remote;
 pub mod request;
 pub mod retention;
 pub mod retry;

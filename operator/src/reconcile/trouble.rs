@@ -79,6 +79,9 @@ pub enum Trouble {
     /// leads nowhere.
     #[error("{}", .0.message)]
     Contest(Complaint),
+    /// What is kept outside Kubernetes cannot be had away; the object stays until it is.
+    #[error("{}", .0.message)]
+    Remote(Complaint),
     /// The API server is away, slow, or has seen a newer version of the object.
     #[error("the API server did not answer as it should, and is asked again: {}", words_of(.0))]
     Api(#[source] Box<kube::Error>),
@@ -140,7 +143,8 @@ impl Trouble {
             | Self::NotOnboarded { .. }
             | Self::Quota { .. }
             | Self::Rejected { .. }
-            | Self::Contest(_) => Remedy::Other,
+            | Self::Contest(_)
+            | Self::Remote(_) => Remedy::Other,
             Self::Api(_) | Self::Bug(_) => Remedy::Time,
         }
     }
@@ -157,7 +161,7 @@ impl Trouble {
             Self::Rejected { .. } => (Reason::ApplyFailed, true),
             Self::Bug(_) => (Reason::InternalError, true),
             Self::Api(_) => (Reason::ApiUnavailable, false),
-            Self::Contest(complaint) => (complaint.reason, complaint.terminal),
+            Self::Contest(complaint) | Self::Remote(complaint) => (complaint.reason, complaint.terminal),
         };
         Complaint {
             reason,
@@ -177,6 +181,7 @@ impl Trouble {
             Self::Quota { .. } => "quota",
             Self::Rejected { .. } => "rejected",
             Self::Contest(_) => "contest",
+            Self::Remote(_) => "remote",
             Self::Api(_) => "api",
             Self::Bug(_) => "bug",
         }

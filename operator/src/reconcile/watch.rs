@@ -18,7 +18,9 @@ use super::child::{ChildKind, MANAGED_BY_LABEL, MANAGER, Watch};
 use super::kind::Kind;
 use super::live::{Index, LiveCondition, LiveObject, LiveStatus, OwnerKey};
 use super::memory::Memories;
+use super::peers::Links;
 use super::probes::Probes;
+use super::remote::Errands;
 use super::trigger::Triggers;
 use crate::metrics::Metrics;
 
@@ -32,6 +34,15 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Whether objects of this namespace are watched.
+    #[must_use]
+    pub fn has(&self, namespace: &str) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespaces(names) => names.iter().any(|name| name == namespace),
+        }
+    }
+
     /// One entry per watch and kind; `None` is all namespaces.
     #[must_use]
     pub fn namespaces(&self) -> Vec<Option<String>> {
@@ -61,6 +72,10 @@ pub struct Sinks {
     pub memories: Arc<Memories>,
     /// What is no longer looked at when an object goes.
     pub probes: Arc<Probes>,
+    /// What is no longer kept outside Kubernetes when an object goes.
+    pub errands: Arc<Errands>,
+    /// Who gets a pass when an object changes, beside that object and its owner.
+    pub links: Arc<Links>,
 }
 
 /// Idle connections are cut by load balancers after 240 s and more; a watch that ends before is simply taken up again.
@@ -308,24 +323,42 @@ impl Sinks {
         if let Some(uid) = held.and_then(|held| held.meta().uid.clone())
             && object.meta().uid.as_ref() != Some(&uid)
         {
-            self.memories.forget(&uid);
-            self.probes.forget(&uid);
+            self.forget(&uid);
         }
         // From here on only the index reads them, and they are larger than the rest of the object.
         object.meta_mut().managed_fields = None;
         store.write(&Event::Apply(object));
+        self.fire_naming(&key);
         self.triggers.fire(key);
         self.fire(owner);
     }
 
     fn gone<K: Kind>(&self, store: &Objects<K>, object: DeserializeGuard<K>) {
         if let Some(uid) = object.meta().uid.as_deref() {
-            self.memories.forget(uid);
-            self.probes.forget(uid);
+            self.forget(uid);
         }
+        let key = OwnerKey {
+            kind: K::KIND.to_owned(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        };
+        self.links.forget(&key);
         let owner = K::AS_CHILD.and_then(|kind| self.index.delete(kind, &as_child(&object)));
         store.write(&Event::Delete(object));
+        self.fire_naming(&key);
         self.fire(owner);
+    }
+
+    fn forget(&self, uid: &str) {
+        self.memories.forget(uid);
+        self.probes.forget(uid);
+        self.errands.forget(uid);
+    }
+
+    fn fire_naming(&self, key: &OwnerKey) {
+        for naming in self.links.naming(key) {
+            self.triggers.fire(naming);
+        }
     }
 }
 

@@ -18,9 +18,10 @@ pub struct Snapshot(BTreeMap<String, Value>);
 impl Snapshot {
     pub async fn take(city: &City) -> Self {
         let mut objects = BTreeMap::new();
-        let kinds = CHILD_KINDS
-            .iter()
-            .chain(&[("mim.city/v1alpha1", "UrbanDataPlatform")]);
+        let kinds = CHILD_KINDS.iter().chain(&[
+            ("mim.city/v1alpha1", "UrbanDataPlatform"),
+            ("mim.city/v1alpha1", "ContextSubscription"),
+        ]);
         for (api_version, kind) in kinds {
             let api = api_of(
                 &city.client,
@@ -151,7 +152,7 @@ fn masked(object: &DynamicObject, kind: &str, namespace: &str) -> Value {
             parts["spec"].as_object_mut().unwrap().remove("volumeName");
             parts.remove("status");
         }
-        "ContextBroker" | "UrbanDataPlatform" => mask_status(&mut parts["status"]),
+        "ContextBroker" | "UrbanDataPlatform" | "ContextSubscription" => mask_status(&mut parts["status"]),
         // How far Kubernetes' controllers are is not what the operator wrote; that they are done is what Ready says.
         _ => drop(parts.remove("status")),
     }
@@ -165,6 +166,27 @@ fn mask_status(status: &mut Value) {
     if let Some(identifier) = status.pointer_mut("/storage/systemIdentifier") {
         *identifier = "IDENTIFIER".into();
     }
+    for (field, masked) in [
+        ("/external/lastProbeTime", "TIME"),
+        // With the uid of the object, and digests of that.
+        ("/subscription/id", "ID"),
+        ("/subscription/applied", "DIGEST"),
+        ("/subscription/shown", "DIGEST"),
+    ] {
+        if let Some(value) = status.pointer_mut(field) {
+            *value = masked.into();
+        }
+    }
+}
+
+/// What is in a broker, without what is never the same twice.
+pub fn masked_subscription(held: Option<Value>, namespace: &str) -> Value {
+    let Some(mut held) = held else {
+        return Value::Null;
+    };
+    held["id"] = "ID".into();
+    let text = held.to_string().replace(namespace, "NAMESPACE");
+    serde_json::from_str(&text).unwrap()
 }
 
 fn without_uids(fields: &Value) -> Value {

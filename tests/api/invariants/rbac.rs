@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use super::quiet::app_secret;
 use crate::city::{City, broker, platform, stranger_pod};
 use crate::rights::{self, Chart, RELEASE};
+use crate::subscriptions::subscription;
 
 type Right = (String, String, String);
 
@@ -102,6 +103,7 @@ fn needed(entry: &Entry) -> Vec<Right> {
 #[tokio::test]
 async fn invariant_10_the_charts_rights_are_all_used_and_none_is_missing() {
     let mut city = City::without_operator("rights").await;
+    let _steyr = city.serve("steyr").await;
     rights::grant_lease(&city.client, &city.namespace).await;
     let mut options = city.options();
     let timing = Timing::new(
@@ -150,9 +152,16 @@ async fn everything(city: &City) {
         &json!({"storage": {"external": {"secretRef": {"name": "wels-db"}}}}),
     ))
     .await;
+    city.apply(&city.external_broker("steyr")).await;
+    city.apply(&subscription("air", "steyr", &json!({}))).await;
     city.platform_says("vienna", "True", "Ready").await;
     city.broker_says("graz", "True", "Ready").await;
     city.broker_says("wels", "True", "Ready").await;
+    city.subscription_says("air", "True", "Ready").await;
+    city.subscriptions()
+        .delete("air", &DeleteParams::default())
+        .await
+        .unwrap();
     // Somebody else has the name of the preflight pod.
     let taken = "vienna-database-preflight";
     city.apply(&stranger_pod(taken)).await;
@@ -184,7 +193,12 @@ async fn everything(city: &City) {
         .into_iter()
         .filter(|found| !matches!(found, Ok(None)))
         .collect();
-        if left.is_empty() { Ok(()) } else { Err(left.len()) }
+        let held = city.subscriptions().get_opt("air").await;
+        if left.is_empty() && matches!(held, Ok(None)) {
+            Ok(())
+        } else {
+            Err((left.len(), held.is_ok()))
+        }
     })
     .await;
     eventually("the events of a part that is not ready are read", || async {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::quiet::app_secret;
 use crate::city::{CHILD_KINDS, City, broker, image, platform};
+use crate::subscriptions::subscription;
 use mim_tests::cluster::api_of;
 
 /// What must not be told: passwords and private keys (of those a line, as a whole PEM text is seldom printed on one).
@@ -36,10 +37,23 @@ async fn secrets_of(city: &City) -> BTreeMap<String, String> {
     values
 }
 
+/// A subscription that sends a header from a Secret.
+async fn with_secret_header(city: &City) {
+    let header = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app"}, "stringData": {"password": "header-not-to-be-told"}});
+    city.apply(&header).await;
+    let from_secret = json!([{"name": "X-Key", "secretKeyRef": {"name": "app", "key": "password"}}]);
+    let endpoint = json!({"url": "https://app.example.org/", "headers": from_secret});
+    let spec = json!({"notification": {"endpoint": endpoint}});
+    city.apply(&subscription("air", "vienna", &spec)).await;
+}
+
 #[tokio::test]
 async fn invariant_7_secrets_are_used_by_name_only_and_their_values_stand_in_no_log_event_status_or_pod() {
-    let mut city = City::new("untold").await;
+    let mut city = City::without_operator("untold").await;
+    let native = city.serve("vienna").await;
+    city.start(Journal::new());
     city.apply(&app_secret("graz-db")).await;
+    with_secret_header(&city).await;
     let token = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "linz-token"}, "stringData": {"password": "token-not-to-be-told", "token": "token-not-to-be-told"}});
     city.apply(&token).await;
     city.apply(&platform("vienna", &json!({"broker": {}}))).await;
@@ -58,6 +72,12 @@ async fn invariant_7_secrets_are_used_by_name_only_and_their_values_stand_in_no_
     city.apply(&app_secret("wels-database")).await;
     city.apply(&broker("wels", &json!({}))).await;
     city.platform_says("vienna", "True", "Ready").await;
+    city.subscription_says("air", "True", "Ready").await;
+    let sent = native.only().unwrap().to_string();
+    assert!(
+        sent.contains("header-not-to-be-told"),
+        "the broker is told: {sent}"
+    );
     city.broker_says("graz", "True", "Ready").await;
     city.broker_says("linz", "False", "ExternalUnreachable").await;
     city.broker_complains("wels", "NameTaken", true, &["Secret wels-database"])
@@ -106,6 +126,7 @@ async fn invariant_7_secrets_are_used_by_name_only_and_their_values_stand_in_no_
         .chain(&[
             ("events.k8s.io/v1", "Event"),
             ("mim.city/v1alpha1", "UrbanDataPlatform"),
+            ("mim.city/v1alpha1", "ContextSubscription"),
         ])
         .filter(|(_, kind)| *kind != "Secret")
     {

@@ -14,10 +14,17 @@ use mim_crds::{ContextBroker, DeletionPolicy, annotation};
 use crate::reconcile::child::{Child, ChildKind, Children, Owner};
 use crate::reconcile::kind::{Common, Kind, Observation, Step, Why};
 use crate::reconcile::live::{Live, Seen};
+use crate::reconcile::peers::Host;
 use crate::reconcile::reader::Reader;
 use crate::reconcile::secret::Generated;
 use crate::reconcile::trouble::{Missing, Refusal};
 use crate::release::Releases;
+
+impl Host for ContextBroker {
+    fn lets_in(&self, namespace: &str) -> bool {
+        self.spec.allows(namespace)
+    }
+}
 
 impl Kind for ContextBroker {
     type Inputs = dereference::Inputs;

@@ -58,6 +58,8 @@ pub struct Native {
     pub compatibility: Option<Compatibility>,
     /// Who may come in; `None`: every pod of the namespace.
     pub clients: Option<Vec<NetworkPolicyPeer>>,
+    /// The operator's own namespace, from where it keeps subscriptions.
+    pub operator_namespace: Option<String>,
     /// Where else the broker may go.
     pub egress: Vec<EgressRule>,
     /// Private ranges that the operator's administrator allowed for calls to URLs that clients give.
@@ -156,19 +158,23 @@ impl Plan {
     #[must_use]
     pub fn endpoint(&self) -> String {
         match &self.engine {
-            Engine::Native(_) => {
-                format!(
-                    "http://{}.{}.svc:{}",
-                    self.child("broker"),
-                    self.owner.namespace,
-                    BROKER_PORT
-                )
-            }
+            Engine::Native(_) => native_endpoint(&self.owner.namespace, &self.owner.name),
             Engine::External { url, .. } => url.clone(),
         }
     }
 }
 
+/// Base address of the API of our broker, inside the cluster: its Service.
+#[must_use]
+pub fn native_endpoint(namespace: &str, name: &str) -> String {
+    format!("http://{name}-{BROKER}.{namespace}.svc:{BROKER_PORT}")
+}
+
+/// Labels of the operator's own pods, as its chart gives them: who comes in to keep subscriptions.
+pub const OPERATOR_LABELS: [(&str, &str); 2] = [
+    ("app.kubernetes.io/name", "mim-operator"),
+    ("app.kubernetes.io/component", "operator"),
+];
 /// Port of the NGSI-LD API (`docs/operands.md`).
 pub const BROKER_PORT: u16 = 1026;
 /// Port of probes and metrics of the broker (`docs/operands.md`).

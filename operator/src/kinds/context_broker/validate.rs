@@ -119,6 +119,7 @@ fn native(
         contexts,
         compatibility: spec.compatibility.clone(),
         clients: Some(network.clients).filter(|clients| !clients.is_empty()),
+        operator_namespace: settings.namespace.clone(),
         egress: network.egress,
         allowed_private_cidrs: settings
             .allowed_private_cidrs

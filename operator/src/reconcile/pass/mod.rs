@@ -1,9 +1,10 @@
 //! One pass over one object, for any kind.
 //!
-//! guard → dereference → validate → acknowledge a new generation → secrets → build → apply → prune → step → observe → status. Every way out
-//! ends in the status; nothing waits but for the API server.
+//! guard → dereference → validate → hold, where something is kept elsewhere → acknowledge a new generation → secrets → build → apply → prune → step →
+//! errand → observe → status. Every way out ends in the status; nothing waits but for the API server.
 
 mod conclude;
+mod leave;
 mod run;
 
 use std::time::Instant;
@@ -20,6 +21,7 @@ use super::kind::{Complaint, Kind, Observation, Step, Why};
 use super::live::{Live, OwnerKey};
 use super::memory::Memory;
 use super::reader::Reader;
+use super::remote::Errand;
 use super::retry::Remedy;
 use super::secret::Care;
 use super::status;
@@ -69,9 +71,8 @@ impl Outcome {
 impl<K: Kind> Pass<'_, K> {
     async fn go(&mut self) -> Result<Option<Remedy>, Trouble> {
         let contest = self.memory.contest.take();
-        // What goes with it goes by garbage collection; what else holds it is not ours.
         if self.object.meta().deletion_timestamp.is_some() {
-            return Ok(None);
+            return self.leave().await;
         }
         let asked = (self.generation, self.object.data_goes(), self.requested());
         self.memory.bucket.ask(&asked);
@@ -82,8 +83,11 @@ impl<K: Kind> Pass<'_, K> {
         let mut outcome = self.work(contest).await;
         let mut owed = None;
         if outcome.observation.is_none() {
-            // The spec is refused, or what it names is missing: no child is written.
+            // The spec is refused, or what it names is missing: no child is written, and nothing elsewhere.
             owed = self.look_after().await.err();
+            if matches!(outcome.trouble, Some(Trouble::Refused(_) | Trouble::Missing(_))) {
+                self.cx.errands.forget(&self.owner.uid);
+            }
         }
         outcome
             .notes
@@ -131,15 +135,29 @@ impl<K: Kind> Pass<'_, K> {
             Ok(plan) => plan,
             Err(refusal) => return Outcome::of(refusal.into()),
         };
+        let errand = K::errand(&plan);
+        if errand.is_some()
+            && let Err(trouble) = self.hold().await
+        {
+            return Outcome::of(trouble);
+        }
         if let Err(trouble) = self.acknowledge(&plan, &live).await {
             return Outcome::of(trouble);
         }
-        self.carry_out(&plan, contest).await
+        self.carry_out(&plan, errand, contest).await
     }
 
-    async fn carry_out(&mut self, plan: &K::Plan, before: Option<Complaint>) -> Outcome {
+    async fn carry_out(
+        &mut self,
+        plan: &K::Plan,
+        errand: Option<Errand>,
+        before: Option<Complaint>,
+    ) -> Outcome {
         let mut done = Done::default();
         let mut trouble = self.change(plan, &mut done).await.err();
+        if let Some(errand) = errand.filter(|_| trouble.is_none()) {
+            done.notes.extend(self.entrust(errand));
+        }
         if trouble.is_none() && self.memory.bucket.is_empty(self.started) {
             trouble = done
                 .contest
@@ -239,12 +257,16 @@ impl<K: Kind> Pass<'_, K> {
         retention::follow(self).await.and(renewed)
     }
 
-    /// The facts, where the spec can be planned. One that cannot is not said to be wrong before anything is done with it again.
-    async fn observed(&self) -> Option<Observation> {
+    /// The facts, where the spec can be planned. One that cannot is not said to be wrong before anything is done with it again. What is kept elsewhere
+    /// is looked at, and not changed.
+    async fn observed(&mut self) -> Option<Observation> {
         let live = self.cx.index.of(&self.key());
         let reader = Reader::new(self.cx, &self.owner, live.clone());
         let inputs = self.object.dereference(&reader).await.ok()?;
         let plan = self.object.validate(inputs, &self.cx.releases).ok()?;
+        if let Some(errand) = K::errand(&plan) {
+            self.entrust(errand.only_looking());
+        }
         Some(K::observe(&plan, &live))
     }
 

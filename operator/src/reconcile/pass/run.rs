@@ -33,7 +33,7 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
     let started = Instant::now();
     let mut memory = cx.memories.of(&uid);
     let unsettled = memory.unsettled;
-    memory.name_at = None;
+    (memory.name_at, memory.look_at) = (None, None);
     let pass = AssertUnwindSafe(one::<K>(cx, object, &mut memory)).catch_unwind();
     let ended = tokio::time::timeout(PASS_LIMIT, pass).await;
     let contested = matches!(&ended, Ok(Ok(Err(Trouble::Contest(_)))));
@@ -90,15 +90,18 @@ fn report<K: Kind>(object: &DeserializeGuard<K>, trouble: &Trouble) {
     }
 }
 
-/// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it, or than what is waited for is to be
-/// named.
+/// When to look again: at the remedy's pace, else at the resync, but never later than a certificate wants it, than what is waited for is to be
+/// named, or than what is kept elsewhere wants it.
 fn next_pass(remedy: Option<Remedy>, memory: &Memory, now: i64, jitter: f64) -> Duration {
     let delay = remedy.map_or_else(
         || retry::resync(jitter),
         |remedy| retry::delay(remedy, memory.unsettled_for(), jitter),
     );
     let renewal = memory.secrets_in_order.as_ref().and_then(|order| order.renew_at);
-    let due = [renewal, memory.name_at].into_iter().flatten().min();
+    let due = [renewal, memory.name_at, memory.look_at]
+        .into_iter()
+        .flatten()
+        .min();
     let due = due.map(|at| Duration::from_secs(u64::try_from(at - now).unwrap_or(0).max(1)));
     due.map_or(delay, |due| due.min(delay))
 }

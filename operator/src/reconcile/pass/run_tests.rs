@@ -16,11 +16,14 @@ use crate::reconcile::client::{Requests, connect};
 use crate::reconcile::kind::{Common, Observation, Part};
 use crate::reconcile::lease::LeaseClock;
 use crate::reconcile::live::Live;
+use crate::reconcile::peers::Peers;
 use crate::reconcile::probes::Probes;
 use crate::reconcile::reader::Reader;
+use crate::reconcile::remote::{self, Errands};
 use crate::reconcile::request::{Limits, RequestLayer};
 use crate::reconcile::trigger::Triggers;
 use crate::reconcile::trouble::{Missing, Refusal};
+use crate::reconcile::watch::Scope;
 use crate::release::Releases;
 
 impl Kind for ConfigMap {
@@ -92,14 +95,28 @@ async fn context(got: &Got) -> Context {
     let layer = RequestLayer::new(metrics.clone(), lease, Limits::default(), None);
     let config = kube::Config::new(format!("http://{address}").parse().unwrap());
     let triggers = Triggers::new(&[]);
-    let probed = mim_egress::Client::new(mim_egress::Policy::new(vec![], vec![]));
+    let outgoing = mim_egress::Client::new(mim_egress::Policy::new(vec![], vec![]));
+    let timing = remote::Timing {
+        period: remote::PERIOD,
+        now: Timestamp::now,
+        jitter: || 0.0,
+    };
+    let errands = Errands::new(
+        outgoing.clone(),
+        LeaseClock::not_held(),
+        metrics.clone(),
+        Arc::clone(&triggers),
+        timing,
+    );
     Context {
         requests: Requests::new(connect(config, &layer).unwrap()),
         index: Arc::default(),
         memories: Arc::default(),
         releases: Arc::new(Releases::parse(&catalogue(), None).unwrap()),
         settings: crate::reconcile::context::Settings::default(),
-        probes: Probes::new(probed, triggers, Duration::from_mins(1), Timestamp::now),
+        probes: Probes::new(outgoing, triggers, Duration::from_mins(1), Timestamp::now),
+        errands,
+        peers: Peers::new(Scope::Cluster, Arc::default()),
         metrics,
         now: Timestamp::now,
         jitter: || 0.0,

@@ -90,6 +90,8 @@ pub enum Purpose {
     Status,
     /// To make data go with its object, or outlive it.
     Retention,
+    /// To hold an object that is not to go before what it keeps elsewhere, or to let it go.
+    Finalizer,
     /// To read a Secret by name, or to create one with credentials.
     Secret,
     /// One effect of a machine of steps: a preflight, a restart, an annotation that was acted upon.
@@ -115,6 +117,7 @@ impl Purpose {
             Self::Prune => "Prune",
             Self::Status => "Status",
             Self::Retention => "Retention",
+            Self::Finalizer => "Finalizer",
             Self::Secret => "Secret",
             Self::Step => "Step",
             Self::Explain => "Explain",

@@ -34,6 +34,7 @@ pub(crate) fn minimal() -> Plan {
             contexts: Vec::new(),
             compatibility: None,
             clients: None,
+            operator_namespace: None,
             egress: Vec::new(),
             allowed_private_cidrs: Vec::new(),
             restarted_at: None,
@@ -72,6 +73,7 @@ pub(crate) fn everything() -> Plan {
         {"to": [{"podSelector": {"matchLabels": {"app": "mqtt"}}}]},
     ]));
     broker.allowed_private_cidrs = vec!["10.9.0.0/16".into(), "192.168.7.0/24".into()];
+    broker.operator_namespace = Some("mim-system".into());
     broker.restarted_at = Some("2026-02-03T04:05:06Z".into());
     let database = managed(&mut plan);
     database.size = "50Gi".into();

@@ -1,12 +1,14 @@
 //! Who may talk to whom: one edge per real connection, for our pods only. Probes of the kubelet need none.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::{Value, json};
 
 use super::{BROKER, Component, DATABASE, PREFLIGHT, members, put};
 use crate::kinds::context_broker::plan::{
-    BROKER_HEALTH_PORT, BROKER_PORT, DATABASE_PORT, Database, Native, Plan,
+    BROKER_HEALTH_PORT, BROKER_PORT, DATABASE_PORT, Database, Native, OPERATOR_LABELS, Plan,
 };
 use crate::reconcile::child::Children;
 
@@ -72,9 +74,21 @@ fn ingress(native: &Native) -> Vec<Value> {
     if !clients.is_empty() {
         rules.push(json!({"from": clients, "ports": [tcp(BROKER_PORT)]}));
     }
+    if let Some(namespace) = &native.operator_namespace {
+        rules.push(json!({"from": [operator(namespace)], "ports": [tcp(BROKER_PORT)]}));
+    }
     // Numbers, no data; and where a Prometheus runs is the cluster's business, not the city's.
     rules.push(json!({"from": [{"namespaceSelector": {}}], "ports": [tcp(BROKER_HEALTH_PORT)]}));
     rules
+}
+
+/// The operator's own pods, which keep ContextSubscriptions through the API.
+fn operator(namespace: &str) -> Value {
+    let labels: BTreeMap<_, _> = OPERATOR_LABELS.into_iter().collect();
+    json!({
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "podSelector": {"matchLabels": labels},
+    })
 }
 
 fn egress(plan: &Plan, native: &Native) -> Vec<Value> {

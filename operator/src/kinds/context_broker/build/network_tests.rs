@@ -27,6 +27,41 @@ fn selects(selector: &Value, labels: &Value) -> bool {
 }
 
 #[test]
+fn the_operator_comes_in_from_its_own_namespace_alone_and_to_the_api_alone_whoever_else_may() {
+    for plan in [
+        changed(minimal(), |plan| {
+            native(plan).operator_namespace = Some("mim-system".into());
+        }),
+        everything(),
+    ] {
+        let children = build(&plan);
+        let policy = body(&children, ChildKind::NetworkPolicy, "vienna-broker");
+        let rules = policy["spec"]["ingress"].as_array().unwrap();
+        let of_operator: Vec<_> = rules
+            .iter()
+            .filter(|rule| rule.to_string().contains("mim-system"))
+            .collect();
+        assert_eq!(of_operator.len(), 1, "{rules:#?}");
+        assert_eq!(
+            of_operator[0]["ports"],
+            json!([{"port": 1026, "protocol": "TCP"}])
+        );
+        let peers = of_operator[0]["from"].as_array().unwrap();
+        assert_eq!(peers.len(), 1, "a pod there, not any pod and any namespace");
+        assert_eq!(
+            peers[0]["namespaceSelector"]["matchLabels"],
+            json!({"kubernetes.io/metadata.name": "mim-system"})
+        );
+        let labels =
+            json!({"app.kubernetes.io/name": "mim-operator", "app.kubernetes.io/component": "operator"});
+        assert_eq!(peers[0]["podSelector"]["matchLabels"], labels);
+    }
+    // Outside of a cluster there is no such pod.
+    let policy = body(&build(&minimal()), ChildKind::NetworkPolicy, "vienna-broker");
+    assert_eq!(policy["spec"]["ingress"].as_array().unwrap().len(), 2, "{policy}");
+}
+
+#[test]
 fn each_selector_selects_the_pods_that_it_means_and_no_others() {
     let plan = everything();
     let children = build(&plan);

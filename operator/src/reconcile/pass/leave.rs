@@ -1,0 +1,118 @@
+//! An object that keeps something outside Kubernetes: held before that is made, let go when it is gone again.
+//!
+//! What goes with an object inside Kubernetes goes by garbage collection, and no finalizer is held for it.
+
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::conclude::version;
+use super::{Outcome, Pass};
+use crate::reconcile::event::{self, Note};
+use crate::reconcile::kind::{Kind, Leaving};
+use crate::reconcile::reader::Reader;
+use crate::reconcile::remote::{Errand, PERIOD};
+use crate::reconcile::request::Purpose;
+use crate::reconcile::retry::Remedy;
+use crate::reconcile::trouble::{Asked, Trouble};
+
+impl<K: Kind> Pass<'_, K> {
+    /// Sees to it that the object stays until what it keeps elsewhere is gone: before anything is made there, as the first write of all.
+    pub(super) async fn hold(&mut self) -> Result<(), Trouble> {
+        let Some(finalizer) = K::FINALIZER.filter(|_| !self.is_held()) else {
+            return Ok(());
+        };
+        let mut finalizers = self.object.finalizers().to_vec();
+        finalizers.push(finalizer.to_owned());
+        self.memory.held = self.send_finalizers(&finalizers).await?;
+        Ok(())
+    }
+
+    /// Hands over what is to be brought about elsewhere, and gives what is to be told of what was done there. The object is looked at again soon:
+    /// no watch shows a Secret that has changed.
+    pub(super) fn entrust(&mut self, errand: Errand) -> Vec<Note> {
+        let again = PERIOD.mul_f64(1.0 - (self.cx.jitter)().clamp(0.0, 1.0) / 4.0);
+        let again = i64::try_from(again.as_secs()).unwrap_or(i64::MAX);
+        self.memory.look_at = Some((self.cx.now)().as_second().saturating_add(again));
+        self.cx.errands.keep(&self.owner, errand);
+        self.cx.errands.notes(&self.owner.uid)
+    }
+
+    /// An object that is being deleted: what it keeps elsewhere goes first. What else holds it is not ours.
+    pub(super) async fn leave(&mut self) -> Result<Option<Remedy>, Trouble> {
+        if !self.is_held() || self.memory.let_go {
+            self.cx.errands.forget(&self.owner.uid);
+            return Ok(None);
+        }
+        let reader = Reader::new(self.cx, &self.owner, self.cx.index.of(&self.key()));
+        let leaving = match self.object.leave(&reader).await {
+            Ok(leaving) => leaving,
+            Err(missing) => {
+                let trouble = reader.trouble().unwrap_or_else(|| missing.into());
+                self.cx.errands.forget(&self.owner.uid);
+                return self.conclude(Outcome::of(trouble)).await;
+            }
+        };
+        match leaving {
+            Leaving::Free(note) => self.let_go(note).await.map(|()| None),
+            Leaving::First(errand, complaint) => {
+                let notes = self.entrust(errand);
+                event::publish(self.cx, &self.owner, &notes).await;
+                match complaint {
+                    Some(complaint) => self.conclude(Outcome::of(Trouble::Remote(complaint))).await,
+                    None => Ok(Some(Remedy::Other)),
+                }
+            }
+        }
+    }
+
+    async fn let_go(&mut self, note: Option<Note>) -> Result<(), Trouble> {
+        let mut finalizers = self.object.finalizers().to_vec();
+        finalizers.retain(|held| Some(held.as_str()) != K::FINALIZER);
+        self.send_finalizers(&finalizers).await?;
+        self.memory.let_go = true;
+        self.cx.errands.forget(&self.owner.uid);
+        event::publish(self.cx, &self.owner, note.as_slice()).await;
+        Ok(())
+    }
+
+    /// Whether our finalizer is on the object, as the store shows it or as we have sent it.
+    fn is_held(&self) -> bool {
+        let shown = version(self.object.meta().resource_version.as_deref());
+        let sent = self.memory.held.is_some_and(|held| held > shown);
+        let mut finalizers = self.object.finalizers().iter();
+        sent || finalizers.any(|held| Some(held.as_str()) == K::FINALIZER)
+    }
+
+    /// Over the version that was read, so that nobody else's finalizer is lost; gives the version that shows it.
+    async fn send_finalizers(&self, finalizers: &[String]) -> Result<Option<u64>, Trouble> {
+        let meta = self.object.meta();
+        let patch = json!({"metadata": {
+            "uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": finalizers,
+        }});
+        let owner = &self.owner;
+        let answer: Result<kube::core::PartialObjectMeta, _> = self
+            .cx
+            .requests
+            .merge_patch(
+                &K::api_resource(),
+                &owner.namespace,
+                &owner.name,
+                &patch,
+                Purpose::Finalizer,
+            )
+            .await;
+        match answer {
+            Ok(answer) => Ok(Some(version(answer.metadata.resource_version.as_deref()))),
+            // Gone: there is nothing to hold.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(Trouble::of(
+                error,
+                Asked {
+                    kind: owner.kind,
+                    name: &owner.name,
+                    namespace: &owner.namespace,
+                },
+            )),
+        }
+    }
+}
