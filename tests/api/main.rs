@@ -23,4 +23,5 @@ mod pass;
 mod rights;
 mod rules;
 mod subscriptions;
+mod suspended;
 mod watches;
