@@ -6,6 +6,7 @@ mod dependencies;
 mod names;
 mod namespace;
 mod reasons;
+mod refusals;
 mod scale;
 mod volumes;
 
