@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
                     "{field}: ConfigMap {name} does not exist; make it, and it goes on by itself"
                 ),
             }),
-            Err(error) => Err(self.away(error, kind, name)),
+            Err(error) => Err(self.away(error, kind, &self.owner.namespace, name)),
         }
     }
 

@@ -268,9 +268,12 @@ pub async fn delete(
     let (call, _) = Call::begin(app, request, &CHANGE)?;
     checked_id(&id)?;
     let meant = Meant::of_link(&call).await?;
-    let allow = |entity: &Entity| match meant.is(&entity.types) {
-        true => Ok(()),
-        false => Err(no_entity(&id)),
+    let allow = |entity: &Entity| {
+        if meant.is(&entity.types) {
+            Ok(())
+        } else {
+            Err(no_entity(&id))
+        }
     };
     let deleted = call
         .app

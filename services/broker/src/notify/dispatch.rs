@@ -81,12 +81,11 @@ impl Dispatch {
                 });
             }
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            match running.get_mut(&place) {
-                Some(more @ true) => *more = false,
-                _ => {
-                    running.remove(&place);
-                    return;
-                }
+            if let Some(more @ true) = running.get_mut(&place) {
+                *more = false;
+            } else {
+                running.remove(&place);
+                return;
             }
         }
     }

@@ -4,6 +4,7 @@
 use crate::model::Refusal;
 use crate::notify::lane::Post;
 use crate::notify::message::Telling;
+use crate::notify::send::Failed;
 use crate::query::Selection;
 use crate::query::sql::{self, Window};
 use crate::store::StoreError;
@@ -58,7 +59,7 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
     let sender = post.sender.borrow().clone();
     let sent = sender.send(&subscription.notification.endpoint, &message).await;
     post.metrics
-        .notified(sent.as_ref().map_or_else(|failed| failed.kind(), |()| "ok"));
+        .notified(sent.as_ref().map_or_else(Failed::kind, |()| "ok"));
     if let Err(failed) = &sent {
         tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
     }

@@ -1,7 +1,7 @@
 //! The text of a change, as it waits for its notifications: `{"at", "before", "after"}`, each entity as
 //! `{"types", "scope", "attrs", "created", "modified"}` with attributes as they are stored.
 
-use crate::model::entity::Entity;
+use crate::model::entity::{Attributes, Entity};
 use crate::model::json::{Json, write_string};
 use crate::model::names::time_text;
 use crate::model::stored::{self, Damaged};
@@ -94,7 +94,7 @@ fn entity(id: &str, value: Json) -> Result<Entity, Damaged> {
         id: id.to_owned(),
         types: Vec::new(),
         scope: Vec::new(),
-        attributes: Default::default(),
+        attributes: Attributes::new(),
         created: Timestamp::UNIX_EPOCH,
         modified: Timestamp::UNIX_EPOCH,
     };

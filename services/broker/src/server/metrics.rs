@@ -102,14 +102,14 @@ impl Default for Metrics {
             dropped.clone(),
         );
         Self {
-            notifications,
-            dropped,
             registry,
             answered,
             duration,
             database_up,
             pool,
             clients,
+            notifications,
+            dropped,
         }
     }
 }

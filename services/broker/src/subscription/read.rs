@@ -245,7 +245,7 @@ impl Subscription {
             scope_q: sent.text("scopeQ", MAX_TEXT)?,
             csf: sent.text("csf", MAX_TEXT)?,
             lang: sent.text("lang", MAX_TEXT)?,
-            dataset_id: sent.list("datasetId", |id| dataset(id))?,
+            dataset_id: sent.list("datasetId", dataset)?,
             local_only: sent.flag("localOnly")?,
             is_active: sent.flag("isActive")?,
             expires_at: sent.text("expiresAt", MAX_TEXT)?,
@@ -277,19 +277,19 @@ impl Subscription {
             return refuse("id cannot be changed");
         }
         // Texts with names in them were read in the context of the update, also those that it does not give.
-        let gives = |path: &[&str]| {
+        let has = |path: &[&str]| {
             path.iter()
                 .try_fold(fragment, |json, name| json.get(name))
                 .is_some()
         };
-        if !gives(&["q"]) {
+        if !has(&["q"]) {
             updated.q.clone_from(&self.q);
         }
-        if !gives(&["entities"]) {
+        if !has(&["entities"]) {
             updated.entities.clone_from(&self.entities);
         }
         for name in ["pick", "omit"] {
-            if !gives(&["notification", name]) {
+            if !has(&["notification", name]) {
                 let (kept, is) = if name == "pick" {
                     (&self.notification.pick, &mut updated.notification.pick)
                 } else {
@@ -369,9 +369,8 @@ fn dataset(id: &str) -> Result<String, Refusal> {
 fn selector(value: &Json, context: &Context) -> Result<EntitySelector, Refusal> {
     let sent = Object::of(value, "entities[]")?;
     sent.only(&["id", "@id", "idPattern", "type", "@type"])?;
-    let types = match sent.text("type", MAX_TEXT)?.or(sent.text("@type", MAX_TEXT)?) {
-        Some(types) => types,
-        None => return refuse("entities[].type is missing"),
+    let Some(types) = sent.text("type", MAX_TEXT)?.or(sent.text("@type", MAX_TEXT)?) else {
+        return refuse("entities[].type is missing");
     };
     types::parse(&types, context).map_err(|Refusal(why)| Refusal(format!("entities[].{why}")))?;
     let id = sent.text("id", MAX_TEXT)?.or(sent.text("@id", MAX_TEXT)?);
@@ -500,10 +499,10 @@ impl Subscription {
         fn names(list: &[String]) -> Option<Vec<&str>> {
             (!list.is_empty()).then(|| list.iter().map(String::as_str).collect())
         }
-        let notification = &self.notification;
         fn members(expression: Option<&Expression>) -> Option<Vec<&str>> {
             expression.map(|expression| vec![expression.text.as_str()])
         }
+        let notification = &self.notification;
         let asked = Asked {
             representation: match notification.format {
                 None | Some(Format::Normalized) => Representation::Normalized,

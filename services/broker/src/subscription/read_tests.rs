@@ -52,105 +52,108 @@ fn what_was_sent_comes_back_in_the_names_of_the_reader() {
     assert_eq!(serde_json::from_str::<Subscription>(&kept).unwrap(), subscription);
 }
 
+/// A member, a value that it cannot have, and a word of the refusal.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("type", "\"Other\"", "type"),
+    ("id", "\"no uri\"", "id"),
+    ("entities", "[]", "entities"),
+    ("entities", "[{\"id\":\"urn:x:1\"}]", "type"),
+    (
+        "entities",
+        "[{\"type\":\"Car\",\"idPattern\":\"[\"}]",
+        "idPattern",
+    ),
+    ("entities", "[{\"type\":\"Car\",\"other\":1}]", "other"),
+    ("watchedAttributes", "[]", "watchedAttributes"),
+    ("watchedAttributes", "\"speed\"", "watchedAttributes"),
+    ("notificationTrigger", "[\"entityMoved\"]", "notificationTrigger"),
+    ("timeInterval", "0", "timeInterval"),
+    ("timeInterval", "-1", "timeInterval"),
+    ("timeInterval", "1e300", "timeInterval"),
+    ("throttling", "\"5\"", "throttling"),
+    ("q", "\"speed>\"", "q"),
+    (
+        "geoQ",
+        "{\"georel\":\"near\",\"geometry\":\"Point\",\"coordinates\":[0,0]}",
+        "georel",
+    ),
+    (
+        "geoQ",
+        "{\"georel\":\"within\",\"geometry\":\"Point\"}",
+        "coordinates",
+    ),
+    ("datasetId", "[\"x\"]", "datasetId"),
+    ("isActive", "\"true\"", "isActive"),
+    ("expiresAt", "\"2020-01-01T00:00:00Z\"", "past"),
+    ("expiresAt", "\"soon\"", "expiresAt"),
+    ("jsonldContext", "\"no uri\"", "jsonldContext"),
+    ("other", "1", "other"),
+    ("notification", "{}", "endpoint"),
+    ("notification", "{\"endpoint\":{\"uri\":\"ftp://x/\"}}", "ftp"),
+    (
+        "notification",
+        "{\"endpoint\":{\"uri\":\"http://u:p@x/\"}}",
+        "receiverInfo",
+    ),
+    ("notification", "{\"endpoint\":{\"uri\":\"mqtt://x\"}}", "topic"),
+    (
+        "notification",
+        "{\"endpoint\":{\"uri\":\"mqtt://x/a/#\"}}",
+        "topic",
+    ),
+    (
+        "notification",
+        "{\"endpoint\":{\"uri\":\"http://x/\",\"accept\":\"text/html\"}}",
+        "accept",
+    ),
+    (
+        "notification",
+        "{\"endpoint\":{\"uri\":\"http://x/\",\"timeout\":0}}",
+        "timeout",
+    ),
+    (
+        "notification",
+        "{\"endpoint\":{\"uri\":\"http://x/\",\"receiverInfo\":[{\"key\":\"Content-Length\",\"value\":\"1\"}]}}",
+        "Content-Length",
+    ),
+    (
+        "notification",
+        "{\"endpoint\":{\"uri\":\"http://x/\",\"receiverInfo\":[{\"key\":\"a b\",\"value\":\"1\"}]}}",
+        "header",
+    ),
+    (
+        "notification",
+        "{\"endpoint\":{\"uri\":\"mqtt://x/t\",\"notifierInfo\":[{\"key\":\"MQTT-QoS\",\"value\":\"3\"}]}}",
+        "MQTT-QoS",
+    ),
+    (
+        "notification",
+        "{\"attributes\":[\"speed\"],\"pick\":\"speed\",\"endpoint\":{\"uri\":\"http://x/\"}}",
+        "pick",
+    ),
+    (
+        "notification",
+        "{\"format\":\"keyValues\",\"showChanges\":true,\"endpoint\":{\"uri\":\"http://x/\"}}",
+        "showChanges",
+    ),
+];
+
 #[test]
 fn what_makes_no_sense_is_refused_with_the_members_name() {
     let base = r#"{"type":"Subscription","entities":[{"type":"Car"}],"notification":{"endpoint":{"uri":"http://r.example/"}}}"#;
     assert_eq!(read(base).unwrap().id, NEW);
-    for (path, value, word) in [
-        ("type", "\"Other\"", "type"),
-        ("id", "\"no uri\"", "id"),
-        ("entities", "[]", "entities"),
-        ("entities", "[{\"id\":\"urn:x:1\"}]", "type"),
-        (
-            "entities",
-            "[{\"type\":\"Car\",\"idPattern\":\"[\"}]",
-            "idPattern",
-        ),
-        ("entities", "[{\"type\":\"Car\",\"other\":1}]", "other"),
-        ("watchedAttributes", "[]", "watchedAttributes"),
-        ("watchedAttributes", "\"speed\"", "watchedAttributes"),
-        ("notificationTrigger", "[\"entityMoved\"]", "notificationTrigger"),
-        ("timeInterval", "0", "timeInterval"),
-        ("timeInterval", "-1", "timeInterval"),
-        ("timeInterval", "1e300", "timeInterval"),
-        ("throttling", "\"5\"", "throttling"),
-        ("q", "\"speed>\"", "q"),
-        (
-            "geoQ",
-            "{\"georel\":\"near\",\"geometry\":\"Point\",\"coordinates\":[0,0]}",
-            "georel",
-        ),
-        (
-            "geoQ",
-            "{\"georel\":\"within\",\"geometry\":\"Point\"}",
-            "coordinates",
-        ),
-        ("datasetId", "[\"x\"]", "datasetId"),
-        ("isActive", "\"true\"", "isActive"),
-        ("expiresAt", "\"2020-01-01T00:00:00Z\"", "past"),
-        ("expiresAt", "\"soon\"", "expiresAt"),
-        ("jsonldContext", "\"no uri\"", "jsonldContext"),
-        ("other", "1", "other"),
-        ("notification", "{}", "endpoint"),
-        ("notification", "{\"endpoint\":{\"uri\":\"ftp://x/\"}}", "ftp"),
-        (
-            "notification",
-            "{\"endpoint\":{\"uri\":\"http://u:p@x/\"}}",
-            "receiverInfo",
-        ),
-        ("notification", "{\"endpoint\":{\"uri\":\"mqtt://x\"}}", "topic"),
-        (
-            "notification",
-            "{\"endpoint\":{\"uri\":\"mqtt://x/a/#\"}}",
-            "topic",
-        ),
-        (
-            "notification",
-            "{\"endpoint\":{\"uri\":\"http://x/\",\"accept\":\"text/html\"}}",
-            "accept",
-        ),
-        (
-            "notification",
-            "{\"endpoint\":{\"uri\":\"http://x/\",\"timeout\":0}}",
-            "timeout",
-        ),
-        (
-            "notification",
-            "{\"endpoint\":{\"uri\":\"http://x/\",\"receiverInfo\":[{\"key\":\"Content-Length\",\"value\":\"1\"}]}}",
-            "Content-Length",
-        ),
-        (
-            "notification",
-            "{\"endpoint\":{\"uri\":\"http://x/\",\"receiverInfo\":[{\"key\":\"a b\",\"value\":\"1\"}]}}",
-            "header",
-        ),
-        (
-            "notification",
-            "{\"endpoint\":{\"uri\":\"mqtt://x/t\",\"notifierInfo\":[{\"key\":\"MQTT-QoS\",\"value\":\"3\"}]}}",
-            "MQTT-QoS",
-        ),
-        (
-            "notification",
-            "{\"attributes\":[\"speed\"],\"pick\":\"speed\",\"endpoint\":{\"uri\":\"http://x/\"}}",
-            "pick",
-        ),
-        (
-            "notification",
-            "{\"format\":\"keyValues\",\"showChanges\":true,\"endpoint\":{\"uri\":\"http://x/\"}}",
-            "showChanges",
-        ),
-    ] {
+    for (path, value, word) in REFUSED {
         let mut body = json(base);
         merge(
             &mut body,
-            &Json::Object(vec![(path.to_owned(), json(value))]),
+            &Json::Object(vec![((*path).to_owned(), json(value))]),
             &[],
         );
         let refused = Subscription::read(&body, &context("a"), NEW, now());
         let Err(Refusal(why)) = refused else {
             panic!("{path} = {value} was taken");
         };
-        assert!(why.contains(word), "{path} = {value}: {why}");
+        assert!(why.contains(*word), "{path} = {value}: {why}");
     }
     for bad in [
         r#"{"type":"Subscription","notification":{"endpoint":{"uri":"http://x/"}}}"#,

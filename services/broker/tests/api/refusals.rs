@@ -229,8 +229,8 @@ async fn paths_methods_and_types_that_are_not_served_say_so() {
         ("DELETE", "/entities/nouri", 400, "BadRequestData"),
         ("GET", "/entities/%ff", 400, "BadRequestData"),
         ("GET", "/entities/urn:x:%00", 400, "BadRequestData"),
-        ("GET", "/subscriptions", 422, "OperationNotSupported"),
-        ("POST", "/subscriptions/", 422, "OperationNotSupported"),
+        ("GET", "/csourceRegistrations", 422, "OperationNotSupported"),
+        ("POST", "/csourceSubscriptions/", 422, "OperationNotSupported"),
         ("GET", "/temporal/entities/urn:x:1", 422, "OperationNotSupported"),
     ] {
         let body = matches!(method, "POST" | "PUT" | "PATCH").then_some("{}");

@@ -39,7 +39,11 @@ impl Receiver {
                     let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
                     async move {
                         let (head, body) = request.into_parts();
-                        let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+                        let body = body
+                            .collect()
+                            .await
+                            .map(http_body_util::Collected::to_bytes)
+                            .unwrap_or_default();
                         let status = answer.load(Ordering::SeqCst);
                         log.lock().unwrap().push(Received {
                             status,

@@ -12,7 +12,7 @@ pub(super) fn config_map(plan: &Plan, native: &Native) -> Value {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": plan.child(BROKER.label), "labels": BROKER.labels(plan)},
-        "data": {"broker.yaml": broker_yaml(native)},
+        "data": {"broker.yaml": broker_yaml(&plan.owner.namespace, native)},
     })
 }
 
@@ -38,10 +38,11 @@ fn contexts(native: &Native) -> Vec<Value> {
 }
 
 /// `broker.yaml` as `docs/operands.md` has it.
-fn broker_yaml(native: &Native) -> String {
+fn broker_yaml(namespace: &str, native: &Native) -> String {
     let mut config = members(json!({
         "tenants": native.tenants,
-        "egress": {"allowedPrivateCidrs": native.allowed_private_cidrs},
+        // Receivers of notifications in the broker's own namespace need no allowance of the administrator.
+        "egress": {"allowedPrivateCidrs": native.allowed_private_cidrs, "servicesOf": namespace},
         "database": {"connections": connections(native.replicas)},
     }));
     // A broker that was made before these members were known keeps its file byte for byte.
