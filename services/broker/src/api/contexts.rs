@@ -26,6 +26,7 @@ use http::uri::Authority;
 use http::{Request, StatusCode};
 use jiff::Timestamp;
 use std::sync::{Arc, LazyLock};
+use url::Url;
 
 /// The largest context that is kept, in bytes, as one that is fetched.
 const MAX_CONTEXT: usize = crate::context::fetch::MAX_DOCUMENT;
@@ -228,10 +229,14 @@ async fn remove(call: &Call, record: &Record, begun: Timestamp) -> Result<(), Pr
     Ok(())
 }
 
-/// The context of this id or URL.
+/// The context of this id or URL; a URL is compared as it is when it is used.
 async fn find(call: &Call, name: &str) -> Result<Option<Record>, Problem> {
-    let name = own_id(name).unwrap_or(name);
-    Ok(call.app.store.context(call.tenant, name).await?)
+    let name = match (own_id(name), Url::parse(name)) {
+        (Some(id), _) => id.to_owned(),
+        (None, Ok(url)) => url.into(),
+        (None, Err(_)) => name.to_owned(),
+    };
+    Ok(call.app.store.context(call.tenant, &name).await?)
 }
 
 /// Uses that cannot be written now are told later. In a task of its own: a client that goes away takes none with it.

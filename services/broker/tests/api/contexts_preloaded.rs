@@ -268,6 +268,32 @@ async fn a_cached_context_is_a_record_of_its_tenant_that_can_be_reloaded_and_del
 }
 
 #[tokio::test]
+async fn a_url_is_the_same_however_it_is_written() {
+    let broker = preloaded(
+        "[{url: \"https://C.example:443\", file: a}]",
+        &[("a", &meaning("urn:car"))],
+    )
+    .await;
+    for url in [
+        "https://c.example",
+        "https://c.example/",
+        "HTTPS://c.example:443/",
+    ] {
+        assert_eq!(using(&broker, url).await.status, 200, "{url}");
+    }
+    for encoded in ["https%3A%2F%2Fc.example", "https%3A%2F%2FC.EXAMPLE%3A443%2F"] {
+        let details = broker
+            .get(&format!("/jsonldContexts/{encoded}?details=true"))
+            .await;
+        assert_eq!(details.json()["URL"], "https://c.example/", "{encoded}");
+    }
+    assert_eq!(
+        broker.get("/jsonldContexts").await.json(),
+        json!(["https://c.example/"])
+    );
+}
+
+#[tokio::test]
 async fn a_reload_without_a_file_fails_and_keeps_the_record() {
     let broker = preloaded(
         &format!("[{{url: \"{URL}\", file: a}}]"),
