@@ -65,7 +65,14 @@ impl Pod {
         fs::write(pod.path("termination"), "").unwrap();
         chown(pod.path("termination"), Some(user.uid), Some(user.gid)).unwrap();
         // The build folder may be closed to the user postgres.
-        fs::copy(env!("CARGO_BIN_EXE_mim-database"), pod.path("mim-database")).unwrap();
+        // Another process copies: a file that this one has open for writing is inherited by whatever another test
+        // forks in that moment, and until that child has exec'd nobody can run the copy (ETXTBSY).
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_mim-database"))
+            .arg(pod.path("mim-database"))
+            .status()
+            .unwrap();
+        assert!(copied.success());
         pod.set_credentials("app", "app", password);
         pod.set_certificate(&client::Certificate::for_name("database"));
         pod
