@@ -17,6 +17,7 @@ use crate::{
     pod_template::{PodTemplate, Resources, Service},
     schema::{self, Default as SchemaDefault},
     storage::{DEFAULT_SIZE, ManagedStorage, Storage},
+    temporal::Temporal,
 };
 
 /// Replicas of a broker when nothing is said.
@@ -130,8 +131,8 @@ fn storage_class_is_immutable() -> Rule {
     .field_path(".external").reason(Reason::FieldValueForbidden))]
 #[x_kube(validation = Rule::new("self.engine != 'External' || !(has(self.release) || has(self.resources) || has(self.podTemplate) \
     || has(self.storage) || has(self.service) || has(self.tenants) || has(self.network) \
-    || has(self.contexts) || has(self.compatibility))")
-    .message("engine External deploys nothing: remove release, resources, podTemplate, storage, service, tenants, network, contexts and compatibility")
+    || has(self.temporal) || has(self.contexts) || has(self.compatibility))")
+    .message("engine External deploys nothing: remove release, resources, podTemplate, storage, service, tenants, temporal, network, contexts and compatibility")
     .field_path(".engine").reason(Reason::FieldValueForbidden))]
 #[x_kube(validation = Rule::new("(has(self.storage) && has(self.storage.external)) == (has(oldSelf.storage) && has(oldSelf.storage.external))")
     .message("storage cannot change between managed and external (absent means managed): make a new ContextBroker and move the data")
@@ -179,6 +180,9 @@ pub struct ContextBrokerSpec {
     /// What editions of NGSI-LD disagree on, for clients of older ones; absent: as the newest edition says. Changes reach the broker without a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compatibility: Option<Compatibility>,
+    /// What the broker keeps of the past; absent: every change, for 90 days. Changes reach the broker without a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporal: Option<Temporal>,
     /// Who may reach the broker, and where the broker may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
@@ -233,6 +237,12 @@ impl ContextBrokerSpec {
     #[must_use]
     pub fn replicas(&self) -> i32 {
         self.replicas.unwrap_or(DEFAULT_REPLICAS)
+    }
+
+    /// What is kept of the past, defaults included.
+    #[must_use]
+    pub fn temporal(&self) -> Temporal {
+        self.temporal.clone().unwrap_or_default()
     }
 
     /// The deletion policy in force.

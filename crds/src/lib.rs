@@ -21,6 +21,7 @@ pub mod reason;
 pub mod rules;
 pub mod schema;
 pub mod storage;
+pub mod temporal;
 pub mod urban_data_platform;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -46,6 +47,7 @@ pub use pod_template::{PodTemplate, Resources, Service};
 pub use reason::{EventReason, Reason};
 pub use rules::{Violation, validate};
 pub use storage::{ExternalStorage, ManagedStorage, Storage};
+pub use temporal::{Temporal, TemporalMode};
 pub use urban_data_platform::{
     ComponentStatus, MimState, MimStatus, Profile, Readiness, UrbanDataPlatform, UrbanDataPlatformSpec,
     UrbanDataPlatformStatus,

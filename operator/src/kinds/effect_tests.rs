@@ -44,6 +44,7 @@ const IN_A_VARIANT: &[(&str, &[&str])] = &[
 const VALUES: &[(&str, &str, &str)] = &[
     ("release", "0.1.0", "0.2.0"),
     ("size", "20Gi", "30Gi"),
+    ("retention", "P30D", "P60D"),
     ("url", "https://a.example", "https://b.example"),
 ];
 

@@ -1,7 +1,7 @@
 //! What a ContextBroker asks for: a value that cannot be wrong. Everything after validation works on this.
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
-use mim_crds::{Compatibility, EgressRule, PodTemplate, PreloadedContext, Resources, Service};
+use mim_crds::{Compatibility, EgressRule, PodTemplate, PreloadedContext, Resources, Service, Temporal};
 
 use crate::reconcile::child::Owner;
 
@@ -56,6 +56,8 @@ pub struct Native {
     pub contexts: Vec<PreloadedContext>,
     /// What editions of NGSI-LD disagree on; `None`: as the newest edition says.
     pub compatibility: Option<Compatibility>,
+    /// What is kept of the past.
+    pub temporal: Temporal,
     /// Who may come in; `None`: every pod of the namespace.
     pub clients: Option<Vec<NetworkPolicyPeer>>,
     /// The operator's own namespace, from where it keeps subscriptions.

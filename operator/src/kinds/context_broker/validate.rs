@@ -118,6 +118,7 @@ fn native(
         tenants,
         contexts,
         compatibility: spec.compatibility.clone(),
+        temporal: spec.temporal(),
         clients: Some(network.clients).filter(|clients| !clients.is_empty()),
         operator_namespace: settings.namespace.clone(),
         egress: network.egress,

@@ -112,7 +112,7 @@ fn update_result(result: &UpdateResult) -> String {
     out
 }
 
-fn attribute_iri(context: &Context, name: &str) -> Result<String, Problem> {
+pub(super) fn attribute_iri(context: &Context, name: &str) -> Result<String, Problem> {
     if matches!(name, "id" | "type" | "scope" | "@id" | "@type" | "@context") {
         return Err(Problem::bad_data(format!("{name} is not an attribute")));
     }

@@ -10,6 +10,11 @@ use serde::Deserialize;
 pub struct Compatibility {
     /// The status of `LdContextNotAvailable`.
     pub context_not_available_status: ContextStatus,
+    /// Whether writing the past of an entity makes the current entity as well, and keeps it with the latest instances. No
+    /// edition says so; test suites and clients up to v1.8.1 expect it.
+    pub temporal_create_makes_entity: bool,
+    /// How many instances of the past one answer has at most.
+    pub temporal_page_size: PageSize,
 }
 
 /// The status of `LdContextNotAvailable`.
@@ -40,6 +45,40 @@ impl From<ContextStatus> for StatusCode {
         match status {
             ContextStatus::ServiceUnavailable => Self::SERVICE_UNAVAILABLE,
             ContextStatus::GatewayTimeout => Self::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+/// How many instances of the past one answer has at most. The standard leaves it to brokers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct PageSize(usize);
+
+impl PageSize {
+    /// A month of a sensor that measures each five minutes.
+    const DEFAULT: usize = 10_000;
+    const MAX: u32 = 100_000;
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for PageSize {
+    fn default() -> Self {
+        Self(Self::DEFAULT)
+    }
+}
+
+impl TryFrom<u32> for PageSize {
+    type Error = String;
+
+    fn try_from(size: u32) -> Result<Self, String> {
+        match usize::try_from(size) {
+            Ok(number) if (1..=Self::MAX).contains(&size) => Ok(Self(number)),
+            _ => Err(format!("temporalPageSize is from 1 to {}, not {size}", Self::MAX)),
         }
     }
 }

@@ -92,6 +92,9 @@ fn regular(request: &mut Request<Body>) -> Result<(), Problem> {
         Err(_) => return Err(Problem::bad_data("the path is not UTF-8")),
     }
     // Empty ids: `PATCH /entities/`, `DELETE /entities//attrs/x`.
+    if path.contains("/attrs//") && *request.method() == Method::PATCH && path.contains("/temporal/") {
+        return Err(Problem::not_allowed(&http::HeaderMap::new()));
+    }
     if path.contains("//") {
         return Err(Problem::bad_data("a part of the path is empty"));
     }

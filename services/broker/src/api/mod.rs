@@ -17,6 +17,7 @@ pub mod purge;
 pub mod query;
 pub mod reply;
 pub mod subscriptions;
+pub mod temporal;
 pub mod types;
 
 use crate::api::compatibility::Compatibility;
@@ -124,7 +125,6 @@ pub fn router(app: App) -> Router {
     for collection in [
         "csourceRegistrations",
         "csourceSubscriptions",
-        "temporal/entities",
         "entityMaps",
         "temporal/entityMaps",
         "snapshots",
@@ -133,7 +133,7 @@ pub fn router(app: App) -> Router {
         router = router.route(&format!("{BASE}/{collection}"), any(later));
         router = router.route(&format!("{BASE}/{collection}/{{*rest}}"), any(later));
     }
-    router = router.route(&format!("{BASE}/temporal/entityOperations/query"), post(later));
+    router = temporal::routes(router);
     router
         .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::not_allowed(&http::HeaderMap::new()) })

@@ -128,7 +128,7 @@ pub async fn query(State(app): State<App>, request: Request<Body>) -> Result<Res
 pub async fn query_by_body(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (mut call, body) = Call::begin(app, request, &QUERY_BY_BODY)?;
     let (json, context) = call.json_and_context(body).await?;
-    check_members(&json)?;
+    check_members(&json, &MEMBERS, &LATER_MEMBERS)?;
     let params = &call.params;
     let mut asked = Asked {
         representation: params.representation()?,
@@ -170,7 +170,7 @@ pub fn sought(params: &Params) -> Sought<'_> {
     }
 }
 
-fn ordering(params: &Params) -> Texts<'_> {
+pub(super) fn ordering(params: &Params) -> Texts<'_> {
     Texts {
         order_by: params.items("orderBy"),
         collation: params.get("collation"),
@@ -180,7 +180,7 @@ fn ordering(params: &Params) -> Texts<'_> {
 }
 
 /// What the body says of the order (clause 5.2.43).
-fn ordering_of_json(json: &Json) -> Result<Texts<'_>, Refusal> {
+pub(super) fn ordering_of_json(json: &Json) -> Result<Texts<'_>, Refusal> {
     let ordering = match json.get("ordering") {
         None => return Ok(Texts::default()),
         Some(ordering @ Json::Object(members)) => {
@@ -205,7 +205,7 @@ fn ordering_of_json(json: &Json) -> Result<Texts<'_>, Refusal> {
 }
 
 /// Checks that the body is a query and has nothing else.
-fn check_members(json: &Json) -> Result<(), Problem> {
+pub(super) fn check_members(json: &Json, known: &[&str], later: &[&str]) -> Result<(), Problem> {
     let Json::Object(members) = json else {
         return Err(Problem::bad_data(format!(
             "a query is an object, not {}",
@@ -213,11 +213,11 @@ fn check_members(json: &Json) -> Result<(), Problem> {
         )));
     };
     for (name, _) in members {
-        if LATER_MEMBERS.contains(&name.as_str()) {
+        if later.contains(&name.as_str()) {
             let detail = format!("the member {name} of a query is not served by this version");
             return Err(Problem::new(ErrorType::OperationNotSupported, detail));
         }
-        if !MEMBERS.contains(&name.as_str()) {
+        if !known.contains(&name.as_str()) {
             return Err(Problem::bad_data(format!(
                 "a query has no member {:?}",
                 start_of(name)

@@ -17,6 +17,7 @@
 //! * [`view`]: what a client wishes of the shape of its answer;
 //! * [`render`]: from an entity to that shape;
 //! * [`linked`]: entities that others link to, and where they stand in an answer;
+//! * [`temporal`]: the past of entities as clients see it;
 //! * [`stored`]: the text that the database keeps;
 //! * [`terms`]: the searchable terms of an entity.
 
@@ -35,6 +36,7 @@ pub mod number;
 pub mod read;
 pub mod render;
 pub mod stored;
+pub mod temporal;
 pub mod terms;
 pub mod values;
 pub mod view;

@@ -1,5 +1,7 @@
 //! From what a client sends to the model: normalized, concise and simplified, in any mix (clauses 4.5.0 to 4.5.24).
 
+pub mod past;
+
 use crate::context::{Context, core_iri, core_term, keeps_its_name};
 use crate::model::entity::{
     Attributes, Fragment, Instance, Kind, LOCATION, OBSERVATION_SPACE, OPERATION_SPACE, deletes_languages,

@@ -2,6 +2,7 @@
 //! (clauses 4.5.0 to 4.5.24), with the names of the client's context.
 
 mod members;
+pub mod past;
 
 use crate::context::{Context, keeps_its_name};
 use crate::model::entity::{Attributes, Entity, Instance, Kind};
@@ -302,9 +303,26 @@ impl<'a> View<'a> {
         holder: Times<'_>,
         links: &mut dyn Links,
     ) {
+        let mut members = Members::open(out);
+        let times = self.instance_members(&mut members, iri, instance, holder, links);
+        if self.shape.sys_attrs {
+            members.text("createdAt", times.created);
+            members.text("modifiedAt", times.modified);
+        }
+        members.close();
+    }
+
+    /// All of an instance but its own times, which are returned.
+    fn instance_members<'t>(
+        &self,
+        members: &mut Members<'_>,
+        iri: &str,
+        instance: &'t Instance,
+        holder: Times<'t>,
+        links: &mut dyn Links,
+    ) -> Times<'t> {
         let concise = self.shape.representation == Representation::Concise;
         let language = self.in_one_language(instance);
-        let mut members = Members::open(out);
         if let Some((tag, text)) = language {
             if !concise {
                 members.text("type", Kind::Property.name());
@@ -333,12 +351,8 @@ impl<'a> View<'a> {
             }
         }
         let times = Times::of(instance, holder);
-        self.subs(&mut members, &instance.subs, times, language.is_some());
-        if self.shape.sys_attrs {
-            members.text("createdAt", times.created);
-            members.text("modifiedAt", times.modified);
-        }
-        members.close();
+        self.subs(members, &instance.subs, times, language.is_some());
+        times
     }
 
     /// The one language that is shown of a text that has several, with its tag.

@@ -161,6 +161,11 @@ pub fn of_json(json: Json) -> Result<Attributes, Damaged> {
     }
 }
 
+/// Reads what [`instance_text`] wrote, or what PostgreSQL made of it.
+pub fn read_instance(text: &str) -> Result<Instance, Damaged> {
+    instance(Json::parse_stored(text).map_err(|e| Damaged(e.to_string()))?)
+}
+
 fn instances(value: Json) -> Result<Vec<Instance>, Damaged> {
     match value {
         Json::Array(items) => items.into_iter().map(instance).collect(),

@@ -5,6 +5,7 @@
 //! * [`geo`]: geo-queries of clause 4.10;
 //! * [`order`]: the entity ordering language of clause 4.23;
 //! * [`scope`]: the scope query language of clause 4.19;
+//! * [`temporal`]: the temporal query language of clause 4.11;
 //! * [`pattern`]: regular expressions that both PostgreSQL and the broker understand alike;
 //! * [`sought`]: what a client searches as it wrote it, in a URL or in JSON;
 //! * [`sql`]: from all of these to statements;
@@ -18,6 +19,7 @@ pub mod q;
 pub mod scope;
 pub mod sought;
 pub mod sql;
+pub mod temporal;
 pub mod types;
 
 use crate::query::geo::GeoQuery;

@@ -5,6 +5,7 @@
 //! casts of what is stored. Beside each exact condition stands a wider one that the index of terms answers.
 
 mod order;
+pub mod past;
 
 use crate::model::geometry::boxes_around;
 use crate::model::moment::Moment;
@@ -19,6 +20,7 @@ use crate::query::{EntitySelector, Selection};
 use crate::store::TenantId;
 use crate::store::rows::{Sizes, columns_of};
 use jiff::Timestamp;
+use uuid::Uuid;
 
 /// A bound parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +41,8 @@ pub enum Param {
     Bytes(Vec<u8>),
     /// timestamptz
     Time(Timestamp),
+    /// uuid
+    Instance(Uuid),
 }
 
 /// A statement with its parameters.
@@ -141,6 +145,8 @@ struct From {
 struct Builder {
     tenant: TenantId,
     params: Vec<Param>,
+    /// Where the past is asked: its rows, in the place of attributes that entities have now.
+    past: Option<past::Past>,
 }
 
 /// `and`, the way it is written.
@@ -165,6 +171,7 @@ impl Builder {
         Self {
             tenant,
             params: vec![Param::Tenant(tenant.0)],
+            past: None,
         }
     }
 
@@ -313,6 +320,14 @@ impl Builder {
     }
 
     fn geo(&mut self, geo: &GeoQuery) -> String {
+        let (property, test) = self.geo_test(geo);
+        format!(
+            "e.id in (select g.id from mim.entity_geometries g where g.tenant = $1 and g.attr = {property} and {test})"
+        )
+    }
+
+    /// The IRI of the attribute, and what its geometry `g.geom` has to be.
+    fn geo_test(&mut self, geo: &GeoQuery) -> (String, String) {
         let property = self.text(&geo.property);
         let ewkb = self.bind(Param::Bytes(geo.geometry.to_ewkb()));
         let given = format!("ST_GeomFromEWKB({ewkb})");
@@ -343,9 +358,7 @@ impl Builder {
             GeoRelation::Equals => format!("ST_Equals(g.geom, {area})"),
             GeoRelation::Disjoint => format!("not ST_Intersects(g.geom, {area})"),
         };
-        format!(
-            "e.id in (select g.id from mim.entity_geometries g where g.tenant = $1 and g.attr = {property} and {test})"
-        )
+        (property, test)
     }
 
     fn query(&mut self, query: &Query) -> String {
@@ -362,6 +375,9 @@ impl Builder {
             Path::Attribute { names, part } => terms_that_match(self.tenant, names, part, &term.test),
             Path::Linked { relationship, .. } => vec![terms::of_attribute(self.tenant.0, relationship)],
         };
+        if self.past.is_some() {
+            return self.path("e", &term.path, &term.test);
+        }
         let terms = self.bind(Param::Integers(terms));
         let exact = self.path("e", &term.path, &term.test);
         format!("(e.terms && {terms} and {exact})")
@@ -464,10 +480,13 @@ impl Builder {
         let mut tables = Vec::with_capacity(names.len());
         for (depth, name) in names.iter().enumerate() {
             let name = self.text(name);
-            let holder = if depth == 0 {
-                format!("{entity}.attrs")
-            } else {
-                format!("i{}.v", depth - 1)
+            let holder = match (depth, &self.past) {
+                (0, Some(past)) => {
+                    tables.push(past.instances(&name));
+                    continue;
+                }
+                (0, None) => format!("{entity}.attrs"),
+                _ => format!("i{}.v", depth - 1),
             };
             tables.push(format!("jsonb_array_elements({holder} -> {name}) as i{depth}(v)"));
         }
@@ -491,6 +510,9 @@ impl Builder {
                 System::ObservedAt => format!("{instance} -> 'observedAt'"),
                 System::UnitCode => format!("{instance} -> 'unitCode'"),
                 System::DatasetId => format!("{instance} -> 'datasetId'"),
+                // An instance of the past was created when it was stored.
+                System::CreatedAt if self.past.is_some() && instance == "i0.v" => instant_of("i0.c"),
+                System::ModifiedAt if self.past.is_some() && instance == "i0.v" => instant_of("i0.m"),
                 // An instance without times of its own is as old as the entity.
                 System::CreatedAt => {
                     format!("coalesce({instance} -> 'createdAt', {})", created_of(entity))
@@ -628,7 +650,12 @@ fn no_link(instance: &str) -> String {
 
 /// When an entity was created, in the form in which instances keep times.
 fn created_of(entity: &str) -> String {
-    format!("to_jsonb(to_char({entity}.created, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))")
+    instant_of(&format!("{entity}.created"))
+}
+
+/// The instant in a column, in the form in which instances keep times.
+fn instant_of(column: &str) -> String {
+    format!("to_jsonb(to_char({column}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))")
 }
 
 /// The text of what is looked at: a string, or a typed value.

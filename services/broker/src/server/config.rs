@@ -189,6 +189,13 @@ mod tests {
         let outbox = parse("notifications: {outbox: {limit: 5, overflow: Pause}}").unwrap();
         assert_eq!(outbox.notifications.outbox.limit.get(), 5);
         assert!(parse("notifications: {outbox: {limit: 0}}").is_err());
+        let compatibility =
+            parse("compatibility: {temporalPageSize: 30, temporalCreateMakesEntity: true, other: 1}")
+                .unwrap()
+                .compatibility;
+        assert!(compatibility.temporal_create_makes_entity);
+        assert_eq!(compatibility.temporal_page_size.get(), 30);
+        assert!(parse("compatibility: {temporalPageSize: 0}").is_err());
         assert_eq!(parse("").unwrap(), Config::default());
         assert_eq!(Config::default().temporal.mode, Mode::Disabled);
         assert!(parse("tenants: [\"a b\"]").is_err());

@@ -19,11 +19,11 @@ pub enum Changed<T, E> {
 }
 
 /// An entity in a transaction in which nobody else writes it.
-struct Locked {
-    lease: Lease,
-    entity: Entity,
-    beside: Beside,
-    room: Held,
+pub(super) struct Locked {
+    pub(super) lease: Lease,
+    pub(super) entity: Entity,
+    pub(super) beside: Beside,
+    pub(super) room: Held,
 }
 
 impl Store {
@@ -133,7 +133,7 @@ impl Store {
     }
 
     /// Locks an entity in a transaction and reads it. Nobody waits for room with a lock: others would wait for that.
-    async fn lock(&self, tenant: TenantId, id: &str) -> Result<Option<Locked>, StoreError> {
+    pub(super) async fn lock(&self, tenant: TenantId, id: &str) -> Result<Option<Locked>, StoreError> {
         let mut room = Held::default();
         let mut sizes = Sizes::Small;
         loop {

@@ -4,7 +4,7 @@ use crate::model::diff::changes;
 use crate::model::entity::{Entity, Instance, Kind, SCOPE};
 use crate::model::instance_id::InstanceId;
 use crate::model::json::Json;
-use crate::model::names::instant;
+use crate::model::names::{instant, time_text};
 use crate::model::stored;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -74,7 +74,10 @@ impl Past {
         if before.map_or(&[][..], |before| &before.scope) != after.scope {
             let scope = (!after.scope.is_empty()).then(|| {
                 let names = after.scope.iter().map(Json::string).collect();
-                Instance::new(Kind::Property, Json::Array(names))
+                let mut scope = Instance::new(Kind::Property, Json::Array(names));
+                // A scope is as of when it was set (clause 4.5.6).
+                scope.observed_at = Some(time_text(at));
+                scope
             });
             self.add_one(&after.id, SCOPE, None, scope.as_ref(), at);
         }
@@ -89,7 +92,10 @@ impl Past {
         instance: Option<&Instance>,
         at: Timestamp,
     ) -> InstanceId {
-        let id = InstanceId::new(at, rand::random());
+        // Ids of one write are in the order in which they were added; so many bits of them tell it, the others are random.
+        const ORDER: u32 = 14;
+        let order = (self.instances.len() as u64) << (u64::BITS - ORDER);
+        let id = InstanceId::new(at, order | rand::random::<u64>() >> ORDER);
         self.entities.push(entity.to_owned());
         self.attrs.push(attr.to_owned());
         self.instances.push(id.0);

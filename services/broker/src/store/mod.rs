@@ -7,7 +7,8 @@
 //! * [`statistics`]: those that queries are planned by, where there are none yet;
 //! * [`tenants`]: whose data there is;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
-//! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes;
+//! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes,
+//!   [`past`]: how it is read, [`temporal`]: what is written to it alone;
 //! * [`told`]: what each write tells subscribers, [`outbox`]: how that waits;
 //! * [`entities`], [`batch`], [`search`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
@@ -22,6 +23,7 @@ pub mod migrate;
 pub mod names;
 pub mod outbox;
 pub mod partitions;
+pub mod past;
 pub mod pool;
 pub mod rows;
 pub mod search;
@@ -29,6 +31,7 @@ pub mod settings;
 pub mod statistics;
 pub mod subscriptions;
 pub mod sweeper;
+pub mod temporal;
 pub mod tenants;
 pub mod told;
 pub mod trouble;

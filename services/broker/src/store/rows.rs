@@ -351,6 +351,7 @@ pub const DELETE: &str = "with gone as (delete from mim.entities e where e.tenan
     delete from mim.entity_types t using unnest($3::text[], $4::text[]) as g(type, id) \
     where t.tenant = $1 and t.type = g.type and t.id = g.id), \
   unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($2::text[])), \
+  past_only as (delete from mim.temporal_entities t where t.tenant = $1 and t.id = any($2::text[])), \
   forgotten as ( \
     insert into mim.forgotten (tenant, entity, before) select $1, f.id, f.before \
     from unnest($2::text[], $5::uuid[]) as f(id, before) where f.before is not null \

@@ -33,7 +33,7 @@ pub struct Stamp {
     pub modified: Timestamp,
 }
 
-fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
+pub(super) fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
     params
         .iter()
         .map(|param| match param {
@@ -45,6 +45,7 @@ fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
             Param::Float(value) => (value as _, Type::FLOAT8),
             Param::Bytes(value) => (value as _, Type::BYTEA),
             Param::Time(value) => (value as _, Type::TIMESTAMPTZ),
+            Param::Instance(value) => (value as _, Type::UUID),
         })
         .collect()
 }

@@ -1,11 +1,11 @@
 //! Queries of a large tenant use the indexes that are made for them.
 
-use crate::support::{Broker, Postgres, eventually};
+use crate::support::{Broker, Database, Postgres, eventually};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Has the plan of every statement of this broker's sessions written to the server's log, with these settings of `auto_explain`.
-async fn broker_that_explains(settings: &[&str]) -> Broker {
+/// A database that writes the plan of every statement to the server's log, with these settings of `auto_explain`.
+pub fn database_that_explains(settings: &[&str]) -> Database {
     let database = Postgres::shared().database();
     let name = &database.name;
     database.psql(&format!(
@@ -14,7 +14,12 @@ async fn broker_that_explains(settings: &[&str]) -> Broker {
     for setting in settings {
         database.psql(&format!("alter database {name} set auto_explain.{setting}"));
     }
-    let broker = Broker::start(Arc::new(database));
+    database
+}
+
+/// A broker on such a database.
+async fn broker_that_explains(settings: &[&str]) -> Broker {
+    let broker = Broker::start(Arc::new(database_that_explains(settings)));
     broker.until_ready().await;
     broker
 }
@@ -90,7 +95,7 @@ async fn plans_of(broker: &Broker, query: &str) -> Vec<Value> {
 }
 
 /// What `auto_explain` has logged.
-fn plans_in(log: &str) -> Vec<Value> {
+pub fn plans_in(log: &str) -> Vec<Value> {
     let logged = log.split("  plan:\n").skip(1);
     let plans = logged.filter_map(|text| {
         serde_json::Deserializer::from_str(text)
@@ -101,13 +106,13 @@ fn plans_in(log: &str) -> Vec<Value> {
 }
 
 /// Every node of a plan.
-fn nodes(plan: &Value) -> Vec<&Value> {
+pub fn nodes(plan: &Value) -> Vec<&Value> {
     let below = plan["Plans"].as_array().into_iter().flatten().flat_map(nodes);
     std::iter::once(plan).chain(below).collect()
 }
 
 /// How many rows a node has looked at, in all its loops: those that it gave on and those that a condition held back.
-fn looked_at(node: &Value) -> f64 {
+pub fn looked_at(node: &Value) -> f64 {
     let rows = [
         "Actual Rows",
         "Rows Removed by Filter",

@@ -231,7 +231,12 @@ async fn paths_methods_and_types_that_are_not_served_say_so() {
         ("GET", "/entities/urn:x:%00", 400, "BadRequestData"),
         ("GET", "/csourceRegistrations", 422, "OperationNotSupported"),
         ("POST", "/csourceSubscriptions/", 422, "OperationNotSupported"),
-        ("GET", "/temporal/entities/urn:x:1", 422, "OperationNotSupported"),
+        (
+            "GET",
+            "/temporal/entityMaps/urn:x:1",
+            422,
+            "OperationNotSupported",
+        ),
     ] {
         let body = matches!(method, "POST" | "PUT" | "PATCH").then_some("{}");
         let answer = broker.send(method, path, &[], body).await;

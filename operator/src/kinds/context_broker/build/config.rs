@@ -44,6 +44,7 @@ fn broker_yaml(namespace: &str, native: &Native) -> String {
         // Receivers of notifications in the broker's own namespace need no allowance of the administrator.
         "egress": {"allowedPrivateCidrs": native.allowed_private_cidrs, "servicesOf": namespace},
         "database": {"connections": connections(native.replicas)},
+        "temporal": native.temporal,
     }));
     // A broker that was made before these members were known keeps its file byte for byte.
     put(&mut config, "contexts", contexts(native));

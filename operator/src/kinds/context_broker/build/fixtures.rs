@@ -1,5 +1,6 @@
 //! Plans and views for tests.
 
+use mim_crds::{Temporal, TemporalMode};
 use serde_json::{Value, json};
 
 use super::{build, preflight};
@@ -33,6 +34,7 @@ pub(crate) fn minimal() -> Plan {
             tenants: Vec::new(),
             contexts: Vec::new(),
             compatibility: None,
+            temporal: Temporal::default(),
             clients: None,
             operator_namespace: None,
             egress: Vec::new(),
@@ -72,6 +74,10 @@ pub(crate) fn everything() -> Plan {
         {"to": [{"ipBlock": {"cidr": "10.1.0.0/16", "except": ["10.1.2.0/24"]}}], "ports": [{"port": 8443, "protocol": "TCP"}]},
         {"to": [{"podSelector": {"matchLabels": {"app": "mqtt"}}}]},
     ]));
+    broker.temporal = Temporal {
+        mode: TemporalMode::Disabled,
+        retention: "P1Y".into(),
+    };
     broker.allowed_private_cidrs = vec!["10.9.0.0/16".into(), "192.168.7.0/24".into()];
     broker.operator_namespace = Some("mim-system".into());
     broker.restarted_at = Some("2026-02-03T04:05:06Z".into());

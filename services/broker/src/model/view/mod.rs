@@ -72,6 +72,12 @@ impl Datasets {
         })
     }
 
+    /// Whether the default instance is one of them, and the others.
+    #[must_use]
+    pub fn parts(&self) -> (bool, Vec<String>) {
+        (self.default, self.named.iter().cloned().collect())
+    }
+
     /// Whether the instance is of one of the datasets.
     #[must_use]
     pub fn have(&self, instance: &Instance) -> bool {

@@ -129,6 +129,25 @@ impl Projection {
         }
     }
 
+    /// The attributes that alone are shown, and whether scopes are; `None`: nothing is picked.
+    #[must_use]
+    pub fn picked(&self) -> Option<(Vec<String>, bool)> {
+        let pick = self.pick.as_ref()?;
+        let attributes = pick.attributes.keys().cloned().collect();
+        Some((attributes, pick.own.contains(&Member::Scope)))
+    }
+
+    /// The attributes that are left out, and whether scopes are.
+    #[must_use]
+    pub fn omitted(&self) -> (Vec<String>, bool) {
+        let Some(omit) = &self.omit else {
+            return (Vec::new(), false);
+        };
+        let whole = omit.attributes.iter().filter(|(_, linked)| linked.is_none());
+        let attributes = whole.map(|(iri, _)| iri.clone()).collect();
+        (attributes, omit.own.contains(&Member::Scope))
+    }
+
     /// How many levels of linked entities it speaks of.
     #[must_use]
     pub fn depth(&self) -> usize {
