@@ -101,12 +101,12 @@ async fn row_cluster_mode_namespace_not_onboarded_is_stalled_and_goes_on_when_th
     onboarded.stop().await;
 }
 
-/// Changes the schema of ContextBroker as a newer version of the definition might.
-async fn relax(client: &kube::Client, patch: &Value) {
+/// Changes the schema of a kind as a newer version of the definition might.
+async fn relax(client: &kube::Client, definition: &str, patch: &Value) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     definitions
         .patch(
-            "contextbrokers.mim.city",
+            definition,
             &PatchParams::default(),
             &Patch::Json::<()>(serde_json::from_value(patch.clone()).unwrap()),
         )
@@ -121,6 +121,7 @@ async fn row_unknown_engine_and_an_object_that_cannot_be_read_are_stalled_and_st
     let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     relax(
         &city.client,
+        "contextbrokers.mim.city",
         &json!([
             {"op": "remove", "path": format!("{spec}/engine/enum")},
             {"op": "replace", "path": format!("{spec}/suspend"), "value": {"type": "string"}},
@@ -176,6 +177,48 @@ async fn row_unknown_engine_and_an_object_that_cannot_be_read_are_stalled_and_st
         .delete("engine", &DeleteParams::default())
         .await
         .unwrap();
+    own.install_definitions().await;
+    city.stop().await;
+}
+
+#[tokio::test]
+async fn row_subscription_deleted_that_cannot_be_read_stays_and_says_why_until_its_owner_lets_it_go() {
+    let own = own::cluster().await;
+    let mut city = City::of(&own, "unread").await;
+    let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
+    let patch = json!([{"op": "replace", "path": suspend, "value": {"type": "string"}}]);
+    relax(&city.client, "contextsubscriptions.mim.city", &patch).await;
+    let mut object = subscription("air", "vienna", &json!({"suspend": "at night"}));
+    object["metadata"]["finalizers"] = json!([mim_crds::context_subscription::FINALIZER]);
+    eventually("the newer definition is in force", || {
+        apply(&city.client, &city.namespace, &object)
+    })
+    .await;
+    city.start(Journal::new());
+    let api = api_of(&city.client, &city.namespace, &object);
+    api.delete("air", &DeleteParams::default()).await.unwrap();
+    eventually("it says why it stays", || async {
+        let held = api.get("air").await.unwrap();
+        let conditions = held.data["status"]["conditions"].to_string();
+        if ["InvalidSpec", "mim.city/abandon=air"]
+            .iter()
+            .all(|word| conditions.contains(word))
+        {
+            Ok(())
+        } else {
+            Err(conditions)
+        }
+    })
+    .await;
+    let confirmed = json!({"metadata": {"annotations": {"mim.city/abandon": "air"}}});
+    city.patch(&object, "air", &confirmed).await;
+    eventually("it is gone", || async {
+        match api.get_opt("air").await.unwrap() {
+            None => Ok(()),
+            Some(held) => Err(held.data),
+        }
+    })
+    .await;
     own.install_definitions().await;
     city.stop().await;
 }

@@ -100,8 +100,8 @@ pub async fn leave(subscription: &ContextSubscription, reader: &Reader<'_>) -> R
     if subscription.annotations().get(annotation::ABANDON) == Some(&name) {
         return Ok(left("as the annotation mim.city/abandon says"));
     }
-    let broker = match broker(subscription, reader).await {
-        Ok((broker, _)) => broker,
+    let (broker, mut nudge) = match broker(subscription, reader).await {
+        Ok(found) => found,
         Err(NoBroker::Gone(missing)) => return Ok(left(&missing.message)),
         Err(NoBroker::Away(missing)) => {
             let message = with_way_out(&missing.message, &name);
@@ -124,12 +124,9 @@ pub async fn leave(subscription: &ContextSubscription, reader: &Reader<'_>) -> R
         }),
         _ => None,
     };
-    let requested = subscription.annotations().get(annotation::REQUESTED_AT);
-    let errand = Errand::new::<Subscriptions>(
-        wanted,
-        super::validate::recorded(subscription).written,
-        &requested,
-    );
+    nudge.extend(subscription.annotations().get(annotation::REQUESTED_AT).cloned());
+    let errand =
+        Errand::new::<Subscriptions>(wanted, super::validate::recorded(subscription).written, &nudge);
     Ok(Leaving::First(errand, complaint))
 }
 

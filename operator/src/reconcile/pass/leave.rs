@@ -2,11 +2,17 @@
 //!
 //! What goes with an object inside Kubernetes goes by garbage collection, and no finalizer is held for it.
 
-use kube::ResourceExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::{Resource, ResourceExt};
+use mim_crds::{EventReason, annotation};
 use serde_json::json;
 
 use super::conclude::version;
+use super::run::owner_of;
 use super::{Outcome, Pass};
+use crate::reconcile::child::Owner;
+use crate::reconcile::context::Context;
 use crate::reconcile::event::{self, Note};
 use crate::reconcile::kind::{Kind, Leaving};
 use crate::reconcile::reader::Reader;
@@ -83,36 +89,71 @@ impl<K: Kind> Pass<'_, K> {
         sent || finalizers.any(|held| Some(held.as_str()) == K::FINALIZER)
     }
 
-    /// Over the version that was read, so that nobody else's finalizer is lost; gives the version that shows it.
     async fn send_finalizers(&self, finalizers: &[String]) -> Result<Option<u64>, Trouble> {
-        let meta = self.object.meta();
-        let patch = json!({"metadata": {
-            "uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": finalizers,
-        }});
-        let owner = &self.owner;
-        let answer: Result<kube::core::PartialObjectMeta, _> = self
-            .cx
-            .requests
-            .merge_patch(
-                &K::api_resource(),
-                &owner.namespace,
-                &owner.name,
-                &patch,
-                Purpose::Finalizer,
-            )
-            .await;
-        match answer {
-            Ok(answer) => Ok(Some(version(answer.metadata.resource_version.as_deref()))),
-            // Gone: there is nothing to hold.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(Trouble::of(
-                error,
-                Asked {
-                    kind: owner.kind,
-                    name: &owner.name,
-                    namespace: &owner.namespace,
-                },
-            )),
-        }
+        send::<K>(self.cx, self.object.meta(), &self.owner, finalizers).await
+    }
+}
+
+/// What becomes of an object that is being deleted and cannot be read.
+pub(super) enum Unread {
+    /// Nothing of ours holds it.
+    Goes,
+    /// Our finalizer holds it.
+    Stays,
+}
+
+/// Lets go an object that cannot be read, where its owner says that what it keeps elsewhere may be left there.
+pub(super) async fn unread<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Result<Unread, Trouble> {
+    let mut finalizers = object.finalizers().to_vec();
+    let held = finalizers.len();
+    finalizers.retain(|held| Some(held.as_str()) != K::FINALIZER);
+    let name = object.name_any();
+    if finalizers.len() == held {
+        return Ok(Unread::Goes);
+    }
+    if object.annotations().get(annotation::ABANDON) != Some(&name) {
+        return Ok(Unread::Stays);
+    }
+    let owner = owner_of(object);
+    send::<K>(cx, object.meta(), &owner, &finalizers).await?;
+    let message = "as the annotation mim.city/abandon says: what it keeps elsewhere is left there".to_owned();
+    let note = Note::warning(EventReason::Abandoned, message);
+    event::publish(cx, &owner, &[note]).await;
+    Ok(Unread::Goes)
+}
+
+/// Sends finalizers over the version that was read, so that nobody else's is lost; gives the version that shows them.
+async fn send<K: Kind>(
+    cx: &Context,
+    meta: &ObjectMeta,
+    owner: &Owner,
+    finalizers: &[String],
+) -> Result<Option<u64>, Trouble> {
+    let patch = json!({"metadata": {
+        "uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": finalizers,
+    }});
+    let resource = K::api_resource();
+    let answer: Result<kube::core::PartialObjectMeta, _> = cx
+        .requests
+        .merge_patch(
+            &resource,
+            &owner.namespace,
+            &owner.name,
+            &patch,
+            Purpose::Finalizer,
+        )
+        .await;
+    match answer {
+        Ok(answer) => Ok(Some(version(answer.metadata.resource_version.as_deref()))),
+        // Gone: there is nothing to hold.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(Trouble::of(
+            error,
+            Asked {
+                kind: owner.kind,
+                name: &owner.name,
+                namespace: &owner.namespace,
+            },
+        )),
     }
 }

@@ -10,11 +10,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use mim_crds::Reason;
+use mim_crds::{Reason, annotation};
 use tracing::{debug, error, info, warn};
 
-use super::Pass;
 use super::conclude::{conditions_in, send_status, version};
+use super::{Pass, leave};
 use crate::reconcile::child::Owner;
 use crate::reconcile::context::Context;
 use crate::reconcile::kind::{Complaint, Kind};
@@ -128,7 +128,25 @@ async fn one<K: Kind>(
                 .await
                 .map(|()| Some(Remedy::Spec))
         }
-        Err(_) => Ok(None),
+        // What it keeps elsewhere is not known: only who owns it can say that it may be left there.
+        Err(invalid) => match leave::unread::<K>(cx, object).await? {
+            leave::Unread::Goes => Ok(None),
+            leave::Unread::Stays => {
+                let name = &owner.name;
+                let complaint = Complaint {
+                    reason: Reason::InvalidSpec,
+                    message: format!(
+                        "this operator cannot read the object ({}), and so cannot take away what it keeps elsewhere; upgrade the operator, or annotate it with {}={name} to leave that there",
+                        invalid.error,
+                        annotation::ABANDON
+                    ),
+                    terminal: true,
+                };
+                tell::<K>(cx, object, complaint)
+                    .await
+                    .map(|()| Some(Remedy::Spec))
+            }
+        },
         Ok(typed) => {
             let shown = version(meta.resource_version.as_deref());
             memory.status = memory.status.take().filter(|sent| sent.resource_version > shown);
@@ -148,7 +166,8 @@ async fn one<K: Kind>(
     }
 }
 
-fn owner_of<K: Kind>(object: &DeserializeGuard<K>) -> Owner {
+/// An object of ours as the owner of what it becomes.
+pub(super) fn owner_of<K: Kind>(object: &DeserializeGuard<K>) -> Owner {
     let meta = object.meta();
     Owner {
         kind: K::KIND,
