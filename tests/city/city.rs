@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams};
+use mim_crds::ContextBroker;
 use mim_tests::demo::cluster::Cluster;
 use mim_tests::demo::door::Door;
 use mim_tests::demo::http::Broker;
@@ -85,6 +86,63 @@ impl City {
             self.cluster.kubectl(&all).await.map(drop)
         };
         eventually("the namespace has its default account", account).await;
+    }
+
+    /// Waits until the condition Ready of a ContextBroker has this status and reason; gives its message.
+    pub async fn broker_says(&self, namespace: &str, name: &str, status: &str, reason: &str) -> String {
+        self.broker_tells(namespace, name, status, reason, &[]).await
+    }
+
+    /// The same, with these words in the message: a reason may have other words at first.
+    pub async fn broker_tells(
+        &self,
+        namespace: &str,
+        name: &str,
+        status: &str,
+        reason: &str,
+        words: &[&str],
+    ) -> String {
+        let api: Api<ContextBroker> = Api::namespaced(self.cluster.client.clone(), namespace);
+        eventually(&format!("{namespace}/{name} says {status}/{reason}"), || async {
+            let found = api.get(name).await.map_err(|problem| problem.to_string())?;
+            let generation = found.metadata.generation;
+            let held = found.status.unwrap_or_default();
+            let ready = held
+                .conditions
+                .into_iter()
+                .find(|condition| condition.type_ == "Ready");
+            match ready {
+                Some(ready)
+                    if held.observed_generation == generation
+                        && ready.status == status
+                        && ready.reason == reason
+                        && words.iter().all(|word| ready.message.contains(word)) =>
+                {
+                    Ok(ready.message)
+                }
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+    }
+
+    /// Makes the operator look at a ContextBroker now: Secrets are read at each pass and never watched.
+    pub async fn look_at(&self, namespace: &str, name: &str) {
+        let request = format!(
+            "{}=at-{:08x}",
+            mim_crds::annotation::REQUESTED_AT,
+            rand::random::<u32>()
+        );
+        let object = format!("contextbroker/{name}");
+        let arguments = [
+            "--namespace",
+            namespace,
+            "annotate",
+            "--overwrite",
+            &object,
+            &request,
+        ];
+        self.cluster.kubectl(&arguments).await.unwrap();
     }
 
     /// Deletes a namespace and waits until it is gone.

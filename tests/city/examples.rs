@@ -17,16 +17,6 @@ use mim_tests::demo::say::Say;
 use crate::city::{City, EXAMPLES, eventually};
 use crate::foreign_database;
 
-/// Waits until the condition Ready of a ContextBroker is False for this reason; returns its message.
-async fn not_ready_because(city: &City, name: &str, reason: &str) -> String {
-    let api: Api<ContextBroker> = Api::namespaced(city.cluster.client.clone(), EXAMPLES);
-    eventually(&format!("{name} tells {reason}"), || async {
-        let found = api.get(name).await.unwrap();
-        message(found.status.map(|status| status.conditions), reason)
-    })
-    .await
-}
-
 /// The message of a condition Ready that is False for this reason.
 fn message(conditions: Option<Vec<Condition>>, reason: &str) -> Result<String, String> {
     let mut conditions = conditions.unwrap_or_default().into_iter();
@@ -102,20 +92,30 @@ async fn an_external_broker_that_does_not_exist_is_told_as_what_it_is() {
     apply(&city.cluster, EXAMPLES, &example("external-broker.yaml"))
         .await
         .unwrap();
-    let message = not_ready_because(&city, "water", "ExternalUnreachable").await;
+    let message = city
+        .broker_says(EXAMPLES, "water", "False", "ExternalUnreachable")
+        .await;
     assert!(message.contains("broker.water.example.org"), "{message}");
     delete(&city, "external-broker.yaml").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn multi_tenant_names_the_secret_it_waits_for_and_goes_on_by_itself_when_the_database_is_there() {
+async fn row_external_database_that_is_missing_or_refuses_the_login_is_told_in_its_words_and_goes_on_by_itself()
+ {
     let city = City::new().await;
     apply(&city.cluster, EXAMPLES, &example("multi-tenant.yaml"))
         .await
         .unwrap();
-    let message = not_ready_because(&city, "departments", "DependencyNotFound").await;
+    let message = city
+        .broker_says(EXAMPLES, "departments", "False", "DependencyNotFound")
+        .await;
     assert!(message.contains("departments-db-app"), "{message}");
     foreign_database::start(&city).await;
+    // The Secret is there, and its password is not the role's.
+    let words = ["refuses the login of app", "password authentication failed"];
+    city.broker_tells(EXAMPLES, "departments", "False", "DatabaseNotReady", &words)
+        .await;
+    foreign_database::let_in(&city).await;
     let status = eventually("departments is ready", || async {
         let api: Api<ContextBroker> = Api::namespaced(city.cluster.client.clone(), EXAMPLES);
         let status = api.get("departments").await.unwrap().status.unwrap();
@@ -139,6 +139,13 @@ async fn multi_tenant_names_the_secret_it_waits_for_and_goes_on_by_itself_when_t
         broker.expect(StatusCode::OK, Method::GET, "/ngsi-ld/v1/types", None)
     })
     .await;
+    // A password that is no longer right, while the broker runs: its pods are asked by HTTP, and the words come all the same.
+    foreign_database::lock_out(&city).await;
+    let words = ["refuses the login; check username and password"];
+    city.broker_tells(EXAMPLES, "departments", "False", "DatabaseNotReady", &words)
+        .await;
+    foreign_database::let_in(&city).await;
+    city.broker_says(EXAMPLES, "departments", "True", "Ready").await;
     delete(&city, "multi-tenant.yaml").await;
     foreign_database::remove(&city).await;
 }

@@ -95,6 +95,12 @@ pub trait Kind:
         std::future::ready(Ok(Leaving::Free(None)))
     }
 
+    /// The words of the newest Warning event of a part that is not ready, where the kind knows to say more.
+    #[must_use]
+    fn explain(_suspect: &Suspect, words: String) -> String {
+        words
+    }
+
     /// What is true, from children as the API server last showed them.
     fn observe(plan: &Self::Plan, live: &Live) -> Observation;
 

@@ -9,10 +9,10 @@ pub mod rollout;
 pub mod validate;
 
 use kube::ResourceExt;
-use mim_crds::{ContextBroker, DeletionPolicy, annotation};
+use mim_crds::{ContextBroker, DeletionPolicy, Reason, annotation};
 
 use crate::reconcile::child::{Child, ChildKind, Children, Owner};
-use crate::reconcile::kind::{Common, Kind, Observation, Step, Why};
+use crate::reconcile::kind::{Common, Kind, Observation, Step, Suspect, Why};
 use crate::reconcile::live::{Live, Seen};
 use crate::reconcile::peers::Host;
 use crate::reconcile::reader::Reader;
@@ -87,6 +87,13 @@ impl Kind for ContextBroker {
 
     fn observe(plan: &Self::Plan, live: &Live) -> Observation {
         observe::observe(plan, live)
+    }
+
+    fn explain(suspect: &Suspect, words: String) -> String {
+        match suspect.reason {
+            Reason::DatabaseNotReady => observe::explained(&suspect.name, words),
+            _ => words,
+        }
     }
 
     fn kept(&self) -> Vec<(ChildKind, String)> {

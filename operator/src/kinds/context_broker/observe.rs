@@ -4,6 +4,7 @@
 //! (invariant 2): numbers are first told when they are settled.
 
 mod pod;
+mod readiness;
 
 use mim_crds::{ContextBrokerStatus, ExternalStatus, ProbeResult, Reason, StorageStatus, annotation};
 use serde_json::{Map, Value};
@@ -17,6 +18,7 @@ use crate::reconcile::live::{Live, Seen};
 use crate::reconcile::words;
 
 pub(super) use pod::cannot_start;
+pub(super) use readiness::explained;
 
 /// How the init container's message starts when the volume does not hold the data that it should (`docs/operands.md`).
 const DATA_LOST: &str = "DataLost: ";

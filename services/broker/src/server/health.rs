@@ -31,7 +31,7 @@ pub fn router(health: Health) -> Router {
 }
 
 /// Why it is not ready is for who may look into the pod: the sentence has host and role of the database. Every pod of the
-/// cluster may ask this port, for its metrics; others than the pod itself learn that the broker is not ready.
+/// cluster may ask this port, for its metrics; others than the pod itself learn by the status of what sort the trouble is.
 async fn ready(
     State(health): State<Health>,
     Extension(FromHere(from_here)): Extension<FromHere>,
@@ -42,14 +42,16 @@ async fn ready(
             "the broker is shutting down\n".to_owned(),
         );
     }
-    match health.app.store.pool().trouble() {
-        None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(trouble) if from_here => (StatusCode::SERVICE_UNAVAILABLE, format!("{trouble}\n")),
-        Some(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("{}\n", StoreError::Unavailable(DOWN.to_owned())),
-        ),
-    }
+    let Some(trouble) = health.app.store.pool().trouble() else {
+        return (StatusCode::OK, "ok\n".to_owned());
+    };
+    let words = if from_here {
+        trouble.to_string()
+    } else {
+        StoreError::Unavailable(DOWN.to_owned()).to_string()
+    };
+    let status = StatusCode::from_u16(trouble.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    (status, format!("{words}\n"))
 }
 
 async fn metrics(

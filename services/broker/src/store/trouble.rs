@@ -81,6 +81,24 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// The status by which `/readyz` tells of what sort this is (`docs/operands.md`): where a kubelet asks by HTTP, the status is all that it passes on.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Starting | Self::NotServing(_) => 503,
+            Self::Unreachable { .. } => 521,
+            Self::NotTrusted { .. } => 522,
+            Self::NoTls(_) => 523,
+            Self::Login { .. } => 524,
+            Self::NoDatabase(_) => 525,
+            Self::TooOld(_) => 526,
+            Self::NoPostgis { .. } => 527,
+            Self::NoPermission { .. } => 528,
+            Self::Settings(_) => 529,
+            Self::Migration { .. } => 530,
+        }
+    }
+
     /// Sorts what came of connecting or of a statement.
     pub fn of(error: &tokio_postgres::Error, settings: &Settings) -> Self {
         let place = format!("{}:{}", settings.host, settings.port);
@@ -135,4 +153,53 @@ fn tls_words(error: &tokio_postgres::Error) -> Option<String> {
     let io = error.source()?.downcast_ref::<std::io::Error>()?;
     let tls = io.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(tls.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sort_of_trouble_has_a_status_of_its_own_in_the_contract() {
+        let text = || "x".to_owned();
+        let (place, why, role) = (text, text, text);
+        let troubles = [
+            Trouble::NotServing(why()),
+            Trouble::Unreachable {
+                place: place(),
+                why: why(),
+            },
+            Trouble::NotTrusted {
+                place: place(),
+                why: why(),
+            },
+            Trouble::NoTls(place()),
+            Trouble::Login {
+                role: role(),
+                why: why(),
+            },
+            Trouble::NoDatabase(text()),
+            Trouble::TooOld(text()),
+            Trouble::NoPostgis {
+                role: role(),
+                why: why(),
+            },
+            Trouble::NoPermission {
+                role: role(),
+                why: why(),
+            },
+            Trouble::Settings(text()),
+            Trouble::Migration {
+                version: 1,
+                why: why(),
+            },
+        ];
+        let page = include_str!("../../../../docs/operands.md");
+        let statuses: std::collections::BTreeSet<_> = troubles.iter().map(Trouble::status).collect();
+        assert_eq!(statuses.len(), troubles.len());
+        for status in statuses {
+            assert!(page.contains(&format!("| {status} | ")), "{status}");
+        }
+        assert_eq!(Trouble::Starting.status(), 503);
+    }
 }

@@ -5,11 +5,11 @@ use std::process::Command;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Waits for words in `/readyz`, checks that `probe` prints the same with exit 1, and that the API says 503.
-async fn says(broker: &Broker, words: &str) {
+/// Waits for words in `/readyz` and the status that goes with them, checks that `probe` prints the same with exit 1, and that the API says 503.
+async fn says(broker: &Broker, status: u16, words: &str) {
     eventually(15, words, async || {
-        let (status, text) = broker.readyz().await;
-        status == 503 && text.contains(words)
+        let (found, text) = broker.readyz().await;
+        found == status && text.contains(words)
     })
     .await;
     let probe = Command::new(env!("CARGO_BIN_EXE_mim-broker"))
@@ -36,6 +36,9 @@ async fn says(broker: &Broker, words: &str) {
         let generic = told.contains("the database is not available: it does not serve at the moment");
         assert!(generic && !told.contains(words), "{told}");
     }
+    // Who asks by HTTP from elsewhere, as a kubelet does, has the sort of it at least.
+    let told = readyz_from_elsewhere(broker).await;
+    assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{told}");
 }
 
 /// `/readyz` as asked from an address that is not the broker's own.
@@ -75,7 +78,12 @@ async fn a_wrong_password_is_told_and_healed_by_the_secret() {
     let database = Postgres::shared().database();
     database.set("password", "wrong");
     let broker = Broker::start(Arc::new(database));
-    says(&broker, &format!("refuses the login of {}", broker.database.name)).await;
+    says(
+        &broker,
+        524,
+        &format!("refuses the login of {}", broker.database.name),
+    )
+    .await;
     assert_eq!(
         broker
             .client
@@ -95,7 +103,7 @@ async fn a_secret_without_a_key_is_told_and_healed() {
     let database = Postgres::shared().database();
     std::fs::remove_file(database.secret.path().join("username")).unwrap();
     let broker = Broker::start(Arc::new(database));
-    says(&broker, "has no usable file").await;
+    says(&broker, 529, "has no usable file").await;
     broker.database.set("username", &broker.database.name);
     broker.until_ready().await;
 }
@@ -105,11 +113,11 @@ async fn an_unreachable_host_and_a_missing_database_are_told() {
     let database = Postgres::shared().database();
     database.set("port", "1");
     let broker = Broker::start(Arc::new(database));
-    says(&broker, "localhost:1 cannot be reached").await;
+    says(&broker, 521, "localhost:1 cannot be reached").await;
     let port = broker.database.postgres.port().to_string();
     broker.database.set("port", &port);
     broker.database.set("dbname", "nothing");
-    says(&broker, "the server has no database nothing").await;
+    says(&broker, 525, "the server has no database nothing").await;
     broker.database.set("dbname", &broker.database.name);
     broker.until_ready().await;
 }
@@ -126,9 +134,9 @@ async fn an_untrusted_certificate_is_told() {
     let good = std::fs::read_to_string(database.secret.path().join("ca.crt")).unwrap();
     database.set("ca.crt", &other);
     let broker = Broker::start(Arc::new(database));
-    says(&broker, "is not trusted").await;
+    says(&broker, 522, "is not trusted").await;
     broker.database.set("ca.crt", "no certificate");
-    says(&broker, "CA certificate").await;
+    says(&broker, 529, "CA certificate").await;
     broker.database.set("ca.crt", &good);
     broker.until_ready().await;
 }
@@ -140,7 +148,7 @@ async fn a_server_without_tls_is_told_and_healed() {
     postgres.kill();
     postgres.launch_with("off");
     let broker = Broker::start(Arc::new(database));
-    says(&broker, "offers no TLS; the broker connects with TLS only").await;
+    says(&broker, 523, "offers no TLS; the broker connects with TLS only").await;
     postgres.kill();
     postgres.launch();
     broker.until_ready().await;
@@ -151,6 +159,7 @@ async fn a_missing_postgis_that_cannot_be_created_is_told() {
     let broker = Broker::start(Arc::new(Postgres::shared().database_from("template1")));
     says(
         &broker,
+        527,
         "PostGIS is missing in the database and cannot be created",
     )
     .await;
@@ -166,7 +175,7 @@ async fn a_role_without_permission_is_told() {
         "alter database {name} owner to postgres; revoke create on database {name} from public"
     ));
     let broker = Broker::start(Arc::new(database));
-    says(&broker, "lacks a permission").await;
+    says(&broker, 528, "lacks a permission").await;
     broker.database.psql(&format!(
         "grant create on database {0} to {0}",
         broker.database.name

@@ -1,0 +1,87 @@
+//! What a broker tells by the status of its `/readyz` (`docs/operands.md`). A kubelet that asks by HTTP passes on nothing else: its event reads
+//! `Readiness probe failed: HTTP probe failed with statuscode: 524`.
+
+/// Status, and what it says of the database.
+const MEANINGS: [(u16, &str); 11] = [
+    (503, "does not serve at the moment"),
+    (
+        521,
+        "cannot be reached; check host and port in its Secret, and network.egress",
+    ),
+    (
+        522,
+        "has a certificate that is not trusted; check the CA and the host name",
+    ),
+    (523, "offers no TLS; the broker connects with TLS only"),
+    (
+        524,
+        "refuses the login; check username and password in its Secret",
+    ),
+    (
+        525,
+        "is not on that server; create it, or correct dbname in its Secret",
+    ),
+    (526, "is older than PostgreSQL 15"),
+    (
+        527,
+        "lacks PostGIS, and the role may not create it; let a superuser run CREATE EXTENSION postgis",
+    ),
+    (
+        528,
+        "lets the role do too little; make it the owner of the database",
+    ),
+    (
+        529,
+        "cannot be looked for: a file of its Secret or CA is missing or not usable",
+    ),
+    (530, "has a schema that could not be brought up to date"),
+];
+
+/// The kubelet's words about a broker's pod, in words about its database where they are no more than a status. The pod itself says more, with the host
+/// and the role.
+pub fn explained(pod: &str, words: String) -> String {
+    match meaning(&words) {
+        Some(meaning) => {
+            format!("the database {meaning}. `kubectl exec {pod} -- /usr/bin/mim-broker probe` says more")
+        }
+        None => words,
+    }
+}
+
+fn meaning(words: &str) -> Option<&'static str> {
+    let (_, status) = words.rsplit_once("HTTP probe failed with statuscode: ")?;
+    let status: u16 = status.trim().parse().ok()?;
+    let found = MEANINGS.iter().find(|(of, _)| *of == status);
+    found.map(|(_, meaning)| *meaning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_in_words_and_other_words_stay() {
+        let told = |words: &str| explained("city-broker-1", words.to_owned());
+        let words = told("Readiness probe failed: HTTP probe failed with statuscode: 524");
+        assert!(words.starts_with("the database refuses the login; check username and password"));
+        assert!(words.contains("kubectl exec city-broker-1 -- /usr/bin/mim-broker probe"));
+        for other in [
+            "Startup probe failed: the database refuses the login of app: password authentication failed",
+            "Readiness probe failed: HTTP probe failed with statuscode: 404",
+            "Readiness probe failed: connection refused",
+        ] {
+            assert_eq!(told(other), other);
+        }
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_contract() {
+        let page = include_str!("../../../../../docs/operands.md");
+        for (status, meaning) in MEANINGS {
+            assert!(
+                page.contains(&format!("| {status} | {meaning} |")),
+                "{status} {meaning}"
+            );
+        }
+    }
+}
