@@ -10,7 +10,7 @@ use crate::schema;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Network {
-    /// Who may reach the API; absent: every pod of the same namespace. Given, it replaces that default. The operator is a client too where a ContextBroker with engine External names this broker: then admit its namespace.
+    /// Who may reach the API; absent: every pod of the same namespace. Given, it replaces that default. The pods of the operator are let in beside them: they keep subscriptions, and look at this broker where an engine External names it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::network_peers")]
     pub clients: Vec<NetworkPolicyPeer>,

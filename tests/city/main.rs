@@ -13,6 +13,8 @@ mod database;
 mod deletion;
 mod demo;
 mod examples;
+mod external;
+mod foreign_broker;
 mod foreign_database;
 mod network;
 mod operator;

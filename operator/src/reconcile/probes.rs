@@ -281,12 +281,11 @@ fn of_error(error: &Error) -> ProbeResult {
     }
 }
 
-/// Where nothing answers, a network policy may be in the way: the nearest one is the operator's own, and a broker of ours has one too.
+/// Where nothing answers, a network policy may be in the way, and the nearest one is the operator's own.
 fn words_of(error: &Error) -> String {
     match error {
         Error::NotConnected { .. } | Error::Timeout { .. } => format!(
-            "{error}; a NetworkPolicy may be in the way: the operator's own lets it call the ports of networkPolicy.probePorts (a value of its chart), and \
-             that of a broker of ours lets in who is in its network.clients"
+            "{error}; the operator's own policy lets it call the ports of networkPolicy.probePorts, a value of its chart"
         ),
         _ => error.to_string(),
     }
