@@ -34,13 +34,23 @@ pub struct Answer {
 /// The way to the NGSI-LD API.
 pub struct Broker {
     door: Door,
+    tenant: Option<String>,
 }
 
 impl Broker {
     /// The broker behind this door.
     #[must_use]
     pub fn new(door: Door) -> Self {
-        Self { door }
+        Self { door, tenant: None }
+    }
+
+    /// The broker behind this door, as it is for one tenant.
+    #[must_use]
+    pub fn of_tenant(door: Door, tenant: &str) -> Self {
+        Self {
+            door,
+            tenant: Some(tenant.to_owned()),
+        }
     }
 
     /// Sends one request over a connection of its own.
@@ -58,6 +68,33 @@ impl Broker {
     ) -> Result<Answer> {
         let answer = self.send(method.clone(), path, body).await?;
         answer.with(status, &method, path)
+    }
+
+    fn request(
+        &self,
+        address: SocketAddr,
+        keep: bool,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> std::result::Result<Request<Full<Bytes>>, String> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, address.to_string());
+        if !keep {
+            request = request.header(CONNECTION, "close");
+        }
+        if let Some(tenant) = &self.tenant {
+            request = request.header("NGSILD-Tenant", tenant);
+        }
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        request
+            .body(Full::new(bytes))
+            .map_err(|problem| problem.to_string())
     }
 
     /// Sends one request, once: over the connection that is held if it is still open, else over a new one. With `keep` that one is held
@@ -79,7 +116,8 @@ impl Broker {
                 Some(open) => open,
                 None => Connection::open(self.door.address()?).await?,
             };
-            let answer = connection.exchange(keep, method, path, body).await?;
+            let request = self.request(connection.address, keep, method, path, body)?;
+            let answer = connection.exchange(request).await?;
             let close = answer
                 .headers
                 .get(CONNECTION)
@@ -164,27 +202,7 @@ impl Connection {
         Some(held)
     }
 
-    async fn exchange(
-        &mut self,
-        keep: bool,
-        method: &Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> std::result::Result<Answer, String> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.address.to_string());
-        if !keep {
-            request = request.header(CONNECTION, "close");
-        }
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = request
-            .body(Full::new(bytes))
-            .map_err(|problem| problem.to_string())?;
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> std::result::Result<Answer, String> {
         let answer = self.sender.send_request(request).await;
         let (head, body) = answer.map_err(|error| why(&error))?.into_parts();
         let bytes = body.collect().await.map_err(|error| why(&error))?.to_bytes();
