@@ -46,6 +46,54 @@ async fn delete_platform(city: &City) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn row_claim_deleted_is_data_lost_in_the_running_city_until_the_loss_is_accepted() {
+    let city = City::new().await;
+    let entity = observation(
+        &format!("lost-{:08x}", rand::random::<u32>()),
+        1,
+        Timestamp::now(),
+    );
+    let created = city.broker.expect(
+        StatusCode::CREATED,
+        Method::POST,
+        "/ngsi-ld/v1/entities",
+        Some(&entity.body),
+    );
+    created.await.unwrap();
+    let identifier = system_identifier(&city).await;
+
+    city.kubectl(&["delete", "pvc/city-database", "--wait=false"])
+        .await;
+    city.kubectl(&["delete", "pod/city-database-0"]).await;
+    let message = city.broker_says(CITY, CITY, "False", "DataLost").await;
+    let accept = format!("{}={identifier}", annotation::ACCEPT_DATA_LOSS);
+    assert!(message.contains(&accept), "{message}");
+    // The claim is gone and stays so: nobody finds an empty city in its place.
+    eventually("the claim is gone", || async {
+        let left = left::<PersistentVolumeClaim>(&city).await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+    city.broker_says(CITY, CITY, "False", "DataLost").await;
+
+    city.kubectl(&["annotate", "cb/city", &accept]).await;
+    city.broker_says(CITY, CITY, "True", "Ready").await;
+    assert_ne!(system_identifier(&city).await, identifier);
+    let path = format!("/ngsi-ld/v1/entities/{}", entity.id());
+    eventually("the city is empty", || {
+        city.broker
+            .expect(StatusCode::NOT_FOUND, Method::GET, &path, None)
+    })
+    .await;
+    city.kubectl(&[
+        "annotate",
+        "cb/city",
+        &format!("{}-", annotation::ACCEPT_DATA_LOSS),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn row_platform_deleted_with_retain_and_made_again_finds_its_data() {
     let city = City::new().await;
     let entity = observation(
