@@ -35,10 +35,11 @@ const MOUNTS: [(&str, &str, Access); 7] = [
 /// Adds the database's children.
 pub(super) fn add(plan: &Plan, native: &Native, managed: &Managed, children: &mut Children) {
     children.own(&pod::service_account(plan, DATABASE));
-    // Where data was, no empty volume may take its place until the loss is accepted.
+    // Where data was, no empty volume may take its place until the loss is accepted and the record of the old data is gone: a pod that found both would
+    // miss its data, and have to be made once more.
     match &managed.data {
-        Data::Lost { .. } => {}
-        Data::New | Data::LossAccepted { .. } => children.keep(&claim(plan, managed)),
+        Data::Lost { .. } | Data::LossAccepted { .. } => {}
+        Data::New => children.keep(&claim(plan, managed)),
         // What is on it is known, and looked at before it is used: it is ours without labels, too.
         Data::Known(identifier) => {
             children.regain(&claim(plan, managed));

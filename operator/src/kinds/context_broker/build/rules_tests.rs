@@ -205,7 +205,7 @@ fn invariant_8_data_outlives_mistakes() {
             Data::LossAccepted {
                 identifier: "1".into(),
             },
-            true,
+            false,
             false,
         ),
     ] {
