@@ -94,7 +94,11 @@ const FLEETING: &[&str] = &[
     "namespace",
 ];
 /// Annotations with digests of bodies that hold a uid, and those of Kubernetes' controllers.
-const FLEETING_ANNOTATIONS: &[&str] = &["mim.city/applied", "mim.city/system-identifier"];
+const FLEETING_ANNOTATIONS: &[&str] = &[
+    "mim.city/applied",
+    "mim.city/system-identifier",
+    "mim.city/accept-data-loss",
+];
 
 fn masked(object: &DynamicObject, kind: &str, namespace: &str) -> Value {
     let text = serde_json::to_string(object)

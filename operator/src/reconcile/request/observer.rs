@@ -71,11 +71,19 @@ pub struct Entry {
     pub status: Option<StatusCode>,
 }
 
-/// An observer that writes everything down, and may let the process die at the n-th request that changes something.
-#[derive(Debug, Default)]
+/// An observer that writes everything down, and may let the process die at a request that changes something.
+#[derive(Default)]
 pub struct Journal {
     entries: Mutex<Vec<Entry>>,
-    cut: Option<(usize, Side)>,
+    cut: Option<Cut>,
+}
+
+/// Where the process dies.
+struct Cut {
+    /// Which requests are counted.
+    of: Box<dyn Fn(&Record) -> bool + Send + Sync>,
+    nth: usize,
+    side: Side,
 }
 
 impl Journal {
@@ -88,9 +96,19 @@ impl Journal {
     /// Dies at the n-th (from 1) request that needs the lease: a change that is no event and no renewal.
     #[must_use]
     pub fn cutting(nth: usize, side: Side) -> Self {
+        Self::cutting_at(Record::needs_lease, nth, side)
+    }
+
+    /// Dies at the n-th (from 1) of these requests.
+    #[must_use]
+    pub fn cutting_at(of: impl Fn(&Record) -> bool + Send + Sync + 'static, nth: usize, side: Side) -> Self {
         Self {
             entries: Mutex::default(),
-            cut: Some((nth, side)),
+            cut: Some(Cut {
+                of: Box::new(of),
+                nth,
+                side,
+            }),
         }
     }
 
@@ -122,10 +140,10 @@ impl Journal {
     /// Whether to die here. The rank of the request counts, not how many there are: others may have been entered while it
     /// was open.
     fn verdict(&self, entries: &[Entry], record: &Record, side: Side) -> Verdict {
-        let dies = self.cut.is_some_and(|(nth, at)| {
-            let mut changes = entries.iter().filter(|entry| entry.record.needs_lease());
-            let last = changes.nth(nth.saturating_sub(1));
-            at == side && last.is_some_and(|entry| entry.record.number == record.number)
+        let dies = self.cut.as_ref().is_some_and(|cut| {
+            let mut counted = entries.iter().filter(|entry| (cut.of)(&entry.record));
+            let last = counted.nth(cut.nth.saturating_sub(1));
+            cut.side == side && last.is_some_and(|entry| entry.record.number == record.number)
         });
         if dies { Verdict::Cut } else { Verdict::Continue }
     }
