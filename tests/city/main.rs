@@ -10,6 +10,7 @@
 
 mod changes;
 mod city;
+mod cluster_mode;
 mod database;
 mod deletion;
 mod demo;
