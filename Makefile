@@ -127,8 +127,9 @@ etsi: deps-build ## ETSI's NGSI-LD test suite against the broker: SUITE=<checkou
 	@$(TARGET)/mim-etsi --suite $(SUITE) $(ARGS)
 
 .PHONY: proof
-proof: binaries ## The tests at an API server with all waits as long as in use: ten idle minutes, one look a minute
+proof: binaries ## What takes too long for each change: the tests at an API server with all waits as long as in use (ten idle minutes), images built twice
 	MIM_PROOF=true $(CARGO) test --locked -p mim-tests --test api
+	$(LAB) images --check --out $(IMAGES)
 
 .PHONY: demo
 demo: $(if $(CONTEXT),deps-build,deps-lab) ## One city from sources to answers, in the lab or with CONTEXT=<kube-context> REGISTRY=<prefix>

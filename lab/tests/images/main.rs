@@ -90,8 +90,9 @@ fn references(out: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
-fn an_image_built_twice_has_the_same_digest() {
-    // Another machine, as far as layers are concerned: an empty cache, so packages come from the mirror again.
+fn an_image_built_twice_of_the_same_programs_has_the_same_digest() {
+    // Another machine, as far as layers are concerned: an empty cache, so packages come from the mirror again. Programs take minutes, and are
+    // built a second time by `make proof` (`mim-lab images --check`).
     let elsewhere = tempfile::tempdir().unwrap();
     let out = elsewhere.path().join("out");
     let cache = elsewhere.path().join("cache");
