@@ -115,3 +115,117 @@ fn the_tables_of_tests_name_every_test_of_an_invariant_or_a_fault_and_no_other()
         "docs/architecture.md does not list {missing:#?}"
     );
 }
+
+/// The items of a list under a heading, each with the names of the tests under it.
+fn items(page: &str, heading: &str) -> Vec<(String, Vec<String>)> {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    let below = page.split_once(&format!("\n## {heading}\n")).unwrap().1;
+    for line in below.lines().take_while(|line| !line.starts_with("## ")) {
+        let number = line
+            .split_once(". ")
+            .filter(|(number, _)| number.parse::<u32>().is_ok());
+        if line.starts_with("* ") || number.is_some() {
+            found.push((line.to_owned(), Vec::new()));
+        } else if let Some((_, tests)) = found.last_mut() {
+            tests.extend(links(line).into_iter().map(|(text, _)| text.replace('`', "")));
+        }
+    }
+    found
+}
+
+/// Words of each row of the table of bad input and faults, and what the names of its tests begin with.
+const ROWS: [(&str, &[&str]); 13] = [
+    ("refused at apply", &["row_refused_at_apply_"]),
+    (
+        "a Secret or ConfigMap named in the spec is missing",
+        &["row_secret_named_in_spec_missing_"],
+    ),
+    (
+        "a child is deleted or edited by hand",
+        &["row_child_deleted_by_hand_", "row_child_edited_by_hand_"],
+    ),
+    (
+        "somebody else's object has our child's name",
+        &["row_someone_elses_object_"],
+    ),
+    (
+        "image, crash loop, volume or quota",
+        &[
+            "row_image_cannot_be_pulled_or_pod_crash_loops_",
+            "row_pvc_pending_",
+            "row_quota_exceeded_",
+        ],
+    ),
+    ("size, number of pods", &["row_a_larger_size_", "row_scale_"]),
+    (
+        "cluster mode, a namespace that is not onboarded",
+        &["row_cluster_mode_namespace_not_onboarded_"],
+    ),
+    (
+        "the operator is killed between any two requests",
+        &["invariant_3_a_broker_ends_", "invariant_3_a_platform_ends_"],
+    ),
+    (
+        "the database is killed under load",
+        &["row_database_killed_under_load_"],
+    ),
+    (
+        "the Secret of credentials, or the claim, is deleted",
+        &[
+            "row_secret_of_credentials_deleted_",
+            "row_claim_deleted_is_data_lost_",
+        ],
+    ),
+    (
+        "an external broker or database answers, or says why not",
+        &["row_external_broker_", "row_external_database_"],
+    ),
+    ("hostile requests to the broker", &["row_broker_"]),
+    (
+        "a platform or a namespace is deleted",
+        &[
+            "row_platform_deleted_with_retain_",
+            "row_platform_deleted_with_confirmed_delete_",
+            "row_namespace_deletion_deletes_the_data_",
+        ],
+    ),
+];
+
+#[test]
+fn every_row_of_bad_input_and_faults_has_a_test_whose_name_says_so() {
+    let page = std::fs::read_to_string(checkout().join("docs/architecture.md")).unwrap();
+    let rows = items(&page, "Bad input and faults");
+    let mut wrong = Vec::new();
+    for (row, tests) in &rows {
+        if tests.is_empty() {
+            wrong.push(format!("{row} has no test"));
+        }
+    }
+    for (words, names) in ROWS {
+        let found = rows.iter().find(|(row, _)| row.contains(words));
+        let Some((_, tests)) = found else {
+            wrong.push(format!("there is no row \"{words}\""));
+            continue;
+        };
+        let lacks = names
+            .iter()
+            .filter(|name| !tests.iter().any(|test| test.starts_with(**name)));
+        wrong.extend(lacks.map(|name| format!("\"{words}\" has no test {name}…")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_invariant_has_a_test_whose_name_says_so() {
+    let page = std::fs::read_to_string(checkout().join("docs/architecture.md")).unwrap();
+    let invariants = items(&page, "Invariants and the tests that hold them");
+    assert_eq!(invariants.len(), 11);
+    for (number, (line, tests)) in (1..).zip(&invariants) {
+        assert!(line.starts_with(&format!("{number}. ")), "{line}");
+        let own = format!("invariant_{number}_");
+        assert!(!tests.is_empty(), "{line} has no test");
+        for test in tests {
+            assert!(test.starts_with(&own), "{test} stands under {line}");
+        }
+    }
+}
