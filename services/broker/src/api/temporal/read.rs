@@ -65,6 +65,7 @@ const QUERY: Known = Known {
         "geometry",
         "coordinates",
         "geoproperty",
+        "scopeQ",
         "timerel",
         "timeAt",
         "endTimeAt",
@@ -81,7 +82,7 @@ const QUERY: Known = Known {
         "format",
         "local",
     ],
-    later: &["scopeQ", "csf", "entityMap", "entityMapLifetime", "splitEntities"],
+    later: &["csf", "entityMap", "entityMapLifetime", "splitEntities"],
     options: OPTIONS,
 };
 const QUERY_BY_BODY: Known = Known {
@@ -90,12 +91,13 @@ const QUERY_BY_BODY: Known = Known {
     options: OPTIONS,
 };
 /// Members of the body of a query, and those that this version does not serve.
-const MEMBERS: [&str; 14] = [
+const MEMBERS: [&str; 15] = [
     "@context",
     "type",
     "entities",
     "q",
     "geoQ",
+    "scopeQ",
     "temporalQ",
     "attrs",
     "pick",
@@ -106,7 +108,7 @@ const MEMBERS: [&str; 14] = [
     "jsonKeys",
     "ordering",
 ];
-const LATER_MEMBERS: [&str; 5] = ["scopeQ", "csf", "entityMap", "entityMapLifetime", "splitEntities"];
+const LATER_MEMBERS: [&str; 4] = ["csf", "entityMap", "entityMapLifetime", "splitEntities"];
 
 /// Retrieve.
 pub async fn retrieve(
@@ -121,7 +123,6 @@ pub async fn retrieve(
     // Without a q they say nothing, but they may not be wrong.
     let (expand_values, json_keys) = (params.items("expandValues"), params.items("jsonKeys"));
     Reading::of(&context, expand_values.as_deref(), json_keys.as_deref())?;
-    params.flag("local")?;
     let showing = Showing::of(&call, context, asked(params), &times(params))?;
     let (body, found) = read(&call, &showing, Which::One(&id), None).await?;
     check_found(&call, &showing, &id, &body, &found).await?;
@@ -263,7 +264,8 @@ async fn answer(call: Call, query: Query) -> Result<Response, Problem> {
         let name = HeaderName::from_static("ngsild-results-count");
         reply::append(headers, name, count.to_string());
     }
-    for link in call.neighbours(limit, offset, found.entities.len() > limit, showing.media) {
+    let more = found.entities.len() > limit;
+    for link in call.neighbours(limit, offset, more, showing.media) {
         reply::append(headers, LINK, link);
     }
     Ok(response)

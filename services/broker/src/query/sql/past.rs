@@ -8,8 +8,10 @@
 //! grow with the length of the past. Partitions older than the entity are not touched.
 
 use super::{Builder, Param, Statement, all, any};
+use crate::model::entity::SCOPE;
 use crate::model::instance_id::InstanceId;
 use crate::model::temporal::Clock;
+use crate::query::scope::ScopeQuery;
 use crate::query::temporal::{Interval, TemporalQuery};
 use crate::query::{EntitySelector, Selection};
 use crate::store::TenantId;
@@ -165,6 +167,8 @@ fn text_of(rows: Rows) -> &'static str {
 /// What instances of the history have to be, as SQL about the row `h`.
 #[derive(Clone)]
 pub(super) struct Past {
+    clock: Clock,
+    interval: Interval,
     /// In the interval, by the clock.
     within: String,
     /// By each index that the clock needs: condition, time, order.
@@ -220,6 +224,8 @@ impl Past {
             .map(|(condition, ..)| format!("({condition})"))
             .collect();
         Self {
+            clock,
+            interval,
             within: any(&conditions),
             scans,
             datasets,
@@ -378,6 +384,10 @@ impl Builder {
                 past.instances(&property)
             ));
         }
+        if let Some(scope) = &selection.scope {
+            let condition = self.scoped(past, scope);
+            conditions.push(condition);
+        }
         if let Some(q) = &selection.q {
             let condition = self.query(q);
             conditions.push(condition);
@@ -389,6 +399,34 @@ impl Builder {
             format!("{}{order}", current_entities(tables, &all(&current))),
             format!("{}{order}", past_entities(&all(&conditions))),
         ]
+    }
+
+    /// That the entity `e` had such scopes in the interval: some that were set in it, or those that it had when the interval
+    /// began. Where no scope is kept of it, it has had those of now for longer than anything is kept.
+    fn scoped(&mut self, past: &Past, query: &ScopeQuery) -> String {
+        let attr = self.text(SCOPE);
+        let rows = format!(
+            "from mim.history h where h.tenant = $1 and h.entity = e.id and h.attr = {attr} and h.instance >= b.first"
+        );
+        let set = match past.clock {
+            Clock::Any | Clock::Observed => "coalesce(h.observed, h.recorded)",
+            Clock::Created | Clock::Modified | Clock::Deleted => "h.recorded",
+        };
+        let within = self.bounds(set, past.interval, Param::Time);
+        let before = past.interval.from.map_or_else(String::new, |from| {
+            let from = self.bind(Param::Time(from));
+            format!(
+                " union all (select h.body {rows} and {set} < {from} order by {set} desc, h.instance desc limit 1)"
+            )
+        });
+        let condition = self.scope(query);
+        format!(
+            "exists (select 1 from ( \
+               select array(select jsonb_array_elements_text(s.body -> 'value')) as scope \
+               from (select h.body {rows}{within}{before}) s where jsonb_typeof(s.body -> 'value') = 'array' \
+               union all select c.scope from mim.entities c \
+               where c.tenant = $1 and c.id = e.id and not exists (select 1 {rows})) e where {condition})"
+        )
     }
 
     /// Any of the selectors, as they say it exactly.

@@ -1,7 +1,8 @@
 use super::*;
 use crate::context::Context;
 use crate::query::geo::{self, GeoQuery};
-use crate::query::{q, types};
+use crate::query::pattern::Pattern;
+use crate::query::{q, scope, types};
 use proptest::prelude::*;
 
 const CLOCKS: [Clock; 5] = [
@@ -48,7 +49,7 @@ fn selection(name: &str, q: &str) -> Selection {
         entities: vec![EntitySelector {
             types: Some(types::parse("T", &context).unwrap()),
             ids: vec![name.to_owned()],
-            ..EntitySelector::default()
+            id_pattern: Some(Pattern::new("^urn").unwrap()),
         }],
         attrs: vec![name.to_owned()],
         q: Some(q::parse(q, &context).unwrap()),
@@ -56,7 +57,7 @@ fn selection(name: &str, q: &str) -> Selection {
             property: name.to_owned(),
             ..geo.unwrap()
         }),
-        ..Selection::default()
+        scope: Some(scope::parse("/a/+,/b/#").unwrap()),
     }
 }
 
