@@ -2,9 +2,11 @@
 //!
 //! * [`evolution`]: the temporal representation, normalized or values only (clauses 4.5.6 to 4.5.9);
 //! * [`aggregate`]: what is counted and computed of values, period by period (clause 4.5.19);
-//! * [`period`]: the periods.
+//! * [`period`]: the periods;
+//! * [`brought`]: what a body brings to it.
 
 pub mod aggregate;
+pub mod brought;
 pub mod evolution;
 pub mod period;
 

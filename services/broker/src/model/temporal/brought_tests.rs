@@ -1,5 +1,6 @@
 use super::*;
 use crate::context::Context;
+use crate::model::change;
 use crate::model::read::{Nulls, Reader};
 
 fn fragment(text: &str) -> PastFragment {
