@@ -166,6 +166,12 @@ macro_rules! past_of {
 }
 
 impl Store {
+    /// Whether the past is kept at this moment.
+    #[must_use]
+    pub fn keeps_past(&self) -> bool {
+        self.keeping().adds
+    }
+
     /// Adds instances to the past of an entity, all or none.
     pub async fn add_past(
         &self,
@@ -175,7 +181,7 @@ impl Store {
         manner: Manner,
         now: Timestamp,
     ) -> Result<Added, StoreError> {
-        if !self.keeping().adds {
+        if !self.keeps_past() {
             return Ok(Added::NotKept);
         }
         for _ in 0..ATTEMPTS {

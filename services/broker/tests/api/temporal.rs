@@ -1,6 +1,6 @@
 //! What is written to the past alone (clauses 5.6.11 to 5.6.16).
 
-use crate::support::{Answer, Broker, Database, Postgres};
+use crate::support::{Answer, Broker, Database, Postgres, Receiver};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -403,4 +403,74 @@ async fn no_tenant_sees_the_past_of_another() {
         values(&shown(&broker, "/urn:x:1").await, "speed"),
         [json!(120), json!(80)]
     );
+}
+
+#[tokio::test]
+async fn a_past_makes_its_tenant_where_it_is_kept_and_first_writes_may() {
+    let body = vehicle("urn:x:1").to_string();
+    let header: &[(&str, &str)] = &[("NGSILD-Tenant", "new")];
+    let list = "select string_agg(name, ',') from mim.tenants where name <> ''";
+    let keeping = configured("temporal: {mode: Enabled}\ntenantCreation: OnFirstWrite").await;
+    for (method, path, body) in [
+        ("GET", "/temporal/entities/urn:x:1", None),
+        ("DELETE", "/temporal/entities/urn:x:1", None),
+        ("POST", "/temporal/entities/urn:x:1/attrs", Some(body.as_str())),
+    ] {
+        let answer = keeping.send(method, path, header, body).await;
+        assert_eq!(answer.error(), "NonexistentTenant", "{method} {path}");
+    }
+    let made = keeping
+        .send("POST", "/temporal/entities", header, Some(&body))
+        .await;
+    assert_eq!(
+        (made.status, made.header("ngsild-tenant")),
+        (201, "new"),
+        "{}",
+        made.text()
+    );
+    assert_eq!(keeping.database.psql(list), "new");
+    let read = keeping
+        .send("GET", "/temporal/entities/urn:x:1", header, None)
+        .await;
+    assert_eq!(values(&read.json(), "speed"), [json!(120), json!(80)]);
+    let not_keeping = configured("tenantCreation: OnFirstWrite").await;
+    let refused = not_keeping
+        .send("POST", "/temporal/entities", header, Some(&body))
+        .await;
+    assert_eq!(refused.error(), "OperationNotSupported");
+    assert_eq!(not_keeping.database.psql(list), "");
+}
+
+#[tokio::test]
+async fn subscribers_hear_of_a_past_only_where_it_changes_the_current_entity() {
+    let receiver = Receiver::start().await;
+    let subscription = |receiver: &Receiver| {
+        json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}],
+            "notification": {"endpoint": {"uri": receiver.url()}, "format": "keyValues", "attributes": ["n"]}})
+        .to_string()
+    };
+    let now = |value: i32| json!({"id": "urn:x:1", "type": "T", "n": [point(value, "2024-01-02T00:00:00Z")]});
+    let older = json!({"n": [point(1, "2024-01-01T00:00:00Z")]}).to_string();
+    let newer = json!({"n": [point(3, "2024-01-03T00:00:00Z")]}).to_string();
+    let append = "/temporal/entities/urn:x:1/attrs";
+    let making =
+        configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreateMakesEntity: true}").await;
+    let body = subscription(&receiver);
+    insist(&making, 201, "POST", "/subscriptions", Some(&body)).await;
+    past(&making, &now(2)).await;
+    insist(&making, 204, "POST", append, Some(&older)).await;
+    insist(&making, 204, "POST", append, Some(&newer)).await;
+    let values = |told: Vec<Value>| told.iter().map(|entity| entity["n"].clone()).collect::<Vec<_>>();
+    assert_eq!(values(receiver.until(2).await), [json!(2), json!(3)]);
+
+    let receiver = Receiver::start().await;
+    let body = subscription(&receiver);
+    let plain = keeping().await;
+    insist(&plain, 201, "POST", "/subscriptions", Some(&body)).await;
+    past(&plain, &now(2)).await;
+    plain.create(r#"{"id":"urn:x:1","type":"T","n":7}"#).await;
+    insist(&plain, 204, "POST", append, Some(&newer)).await;
+    let patch = Some(r#"{"n":8}"#);
+    insist(&plain, 204, "PATCH", "/entities/urn:x:1/attrs", patch).await;
+    assert_eq!(values(receiver.until(2).await), [json!(7), json!(8)]);
 }

@@ -35,19 +35,23 @@ const DELETE: Known = Known {
 
 /// Create, or add to what is there (5.6.11).
 pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
-    let (mut call, body) = Call::begin(app, request, &WRITE)?;
-    let (json, sent) = call.json(body).await?;
+    let (mut arrival, body) = Call::begin_creating(app, request, &WRITE)?;
+    let (json, sent) = arrival.json(body).await?;
     if !matches!(json, Json::Object(_)) {
         return Err(Problem::invalid(format!(
             "the past of an entity is an object, not {}",
             json.kind()
         )));
     }
-    let context = call.context_of(&json, sent).await?;
-    call.expand(expanded_size(&context, &json)?).await?;
+    let context = arrival.context_of(&json, sent).await?;
+    arrival.expand(expanded_size(&context, &json)?).await?;
     let mut fragment = reader(&context).past_entity(&json)?;
     drop(json);
     let id = fragment.id.take().unwrap_or_default();
+    if !arrival.app.store.keeps_past() {
+        return answer(Added::NotKept, &id);
+    }
+    let call = arrival.making_tenant().await?;
     let manner = Manner {
         creates: true,
         makes_entity: call.app.compatibility.borrow().temporal_create_makes_entity,
