@@ -4,6 +4,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::names::ConfigMapKeyReference;
+use crate::schema;
 
 /// An @context that the broker has without fetching it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -20,7 +21,18 @@ pub struct PreloadedContext {
     pub config_map_ref: ConfigMapKeyReference,
 }
 
-/// What editions of NGSI-LD disagree on. An absent field means what the newest edition says.
+/// What writing the past of an entity makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TemporalCreate {
+    /// The past alone.
+    Past,
+    /// The current entity as well, with the latest instances.
+    PastAndEntity,
+}
+
+schema::words!(TemporalCreate: "Past", "PastAndEntity");
+
+/// What editions of NGSI-LD disagree on, or leave to brokers. An absent field means what the newest edition says.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Compatibility {
@@ -28,4 +40,11 @@ pub struct Compatibility {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 503, max = 504))]
     pub context_not_available_status: Option<i32>,
+    /// What writing the past of an entity (POST /temporal/entities) makes: `Past` alone, or `PastAndEntity`, the current entity as well, which then has the latest instances, as clients up to v1.8.1 may expect. Absent: `Past`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporal_create: Option<TemporalCreate>,
+    /// How many instances of the past one answer has at most; a longer past comes in parts, with status 206. Absent: 10000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub temporal_page_size: Option<i32>,
 }

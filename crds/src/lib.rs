@@ -27,7 +27,7 @@ pub mod urban_data_platform;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-pub use context::{Compatibility, PreloadedContext};
+pub use context::{Compatibility, PreloadedContext, TemporalCreate};
 pub use context_broker::{
     ContextBroker, ContextBrokerSpec, ContextBrokerStatus, Engine, ExternalStatus, ProbeResult, StorageStatus,
 };

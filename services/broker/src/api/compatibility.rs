@@ -1,5 +1,5 @@
-//! What editions of the standard disagree on, as settings whose default is what the newest edition says. A client that
-//! was written for an older edition can so be served as it expects.
+//! What editions of the standard disagree on or leave to brokers, as settings whose default is what the newest edition
+//! says. A client that was written for an older edition can so be served as it expects.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -10,11 +10,21 @@ use serde::Deserialize;
 pub struct Compatibility {
     /// The status of `LdContextNotAvailable`.
     pub context_not_available_status: ContextStatus,
-    /// Whether writing the past of an entity makes the current entity as well, and keeps it with the latest instances. No
-    /// edition says so; test suites and clients up to v1.8.1 expect it.
-    pub temporal_create_makes_entity: bool,
+    /// What writing the past of an entity makes.
+    pub temporal_create: TemporalCreate,
     /// How many instances of the past one answer has at most.
     pub temporal_page_size: PageSize,
+}
+
+/// What writing the past of an entity makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum TemporalCreate {
+    /// The past alone.
+    #[default]
+    Past,
+    /// The current entity as well, which then has the latest instances. No edition says so; test suites and clients up to
+    /// v1.8.1 expect it.
+    PastAndEntity,
 }
 
 /// The status of `LdContextNotAvailable`.

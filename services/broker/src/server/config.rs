@@ -151,6 +151,7 @@ pub async fn follow(path: PathBuf, config: watch::Sender<Config>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::compatibility::TemporalCreate;
     use crate::store::partitions::Mode;
 
     #[test]
@@ -190,10 +191,10 @@ mod tests {
         assert_eq!(outbox.notifications.outbox.limit.get(), 5);
         assert!(parse("notifications: {outbox: {limit: 0}}").is_err());
         let compatibility =
-            parse("compatibility: {temporalPageSize: 30, temporalCreateMakesEntity: true, other: 1}")
+            parse("compatibility: {temporalPageSize: 30, temporalCreate: PastAndEntity, other: 1}")
                 .unwrap()
                 .compatibility;
-        assert!(compatibility.temporal_create_makes_entity);
+        assert_eq!(compatibility.temporal_create, TemporalCreate::PastAndEntity);
         assert_eq!(compatibility.temporal_page_size.get(), 30);
         assert!(parse("compatibility: {temporalPageSize: 0}").is_err());
         assert_eq!(parse("").unwrap(), Config::default());

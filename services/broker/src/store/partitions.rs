@@ -209,4 +209,10 @@ mod tests {
             assert!(Retention::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn the_longest_that_the_kind_lets_through_is_for_ever() {
+        let longest = kept("P999Y9999M9999W99999D");
+        assert!(!is_over("history_1970_01", longest, at("2999-01-01T00:00:00Z")));
+    }
 }

@@ -116,7 +116,7 @@ async fn a_past_makes_the_current_entity_only_where_the_configuration_says_so() 
     assert_eq!(plain.get("/types").await.json()["typeList"], json!([]));
 
     let broker =
-        configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreateMakesEntity: true}").await;
+        configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}").await;
     past(&broker, &vehicle("urn:x:1")).await;
     let entity = insist(&broker, 200, "GET", "/entities/urn:x:1", None)
         .await
@@ -454,7 +454,7 @@ async fn subscribers_hear_of_a_past_only_where_it_changes_the_current_entity() {
     let newer = json!({"n": [point(3, "2024-01-03T00:00:00Z")]}).to_string();
     let append = "/temporal/entities/urn:x:1/attrs";
     let making =
-        configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreateMakesEntity: true}").await;
+        configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}").await;
     let body = subscription(&receiver);
     insist(&making, 201, "POST", "/subscriptions", Some(&body)).await;
     past(&making, &now(2)).await;

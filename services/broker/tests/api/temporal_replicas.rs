@@ -60,7 +60,7 @@ async fn concurrent_patches_at_two_replicas_are_all_in_the_history_in_the_order_
 async fn concurrent_pasts_of_one_new_entity_make_it_once_and_lose_nothing() {
     for config in [
         "temporal: {mode: Enabled}",
-        "temporal: {mode: Enabled}\ncompatibility: {temporalCreateMakesEntity: true}",
+        "temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}",
     ] {
         let replicas = replicas(config).await;
         let create = async |replica: &Broker, n: usize| {

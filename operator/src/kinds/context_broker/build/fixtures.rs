@@ -117,7 +117,9 @@ pub(crate) fn contexts() -> Plan {
         {"url": "https://example.org/region.jsonld", "configMapRef": {"name": long, "key": "all.jsonld"}},
         {"url": "https://example.org/water.jsonld", "configMapRef": {"name": "models", "key": "water.jsonld"}},
     ]));
-    broker.compatibility = parse(json!({"contextNotAvailableStatus": 503}));
+    broker.compatibility = parse(json!({
+        "contextNotAvailableStatus": 503, "temporalCreate": "PastAndEntity", "temporalPageSize": 500,
+    }));
     plan
 }
 

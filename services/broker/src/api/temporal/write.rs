@@ -3,6 +3,7 @@
 use crate::api::App;
 use crate::api::attributes::attribute_iri;
 use crate::api::call::Call;
+use crate::api::compatibility::TemporalCreate;
 use crate::api::entities::{checked_id, no_entity};
 use crate::api::params::Known;
 use crate::api::problem::{ErrorType, Problem};
@@ -54,7 +55,7 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     let call = arrival.making_tenant().await?;
     let manner = Manner {
         creates: true,
-        makes_entity: call.app.compatibility.borrow().temporal_create_makes_entity,
+        makes_entity: makes_entity(&call),
     };
     let store = &call.app.store;
     match store
@@ -64,6 +65,11 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
         Added::Created => Ok(reply::created("temporal/entities", &id)),
         added => answer(added, &id),
     }
+}
+
+/// Whether writing a past makes the current entity as well.
+fn makes_entity(call: &Call) -> bool {
+    call.app.compatibility.borrow().temporal_create == TemporalCreate::PastAndEntity
 }
 
 /// Append (5.6.12).
@@ -91,7 +97,7 @@ pub async fn append(
     }
     let manner = Manner {
         creates: false,
-        makes_entity: call.app.compatibility.borrow().temporal_create_makes_entity,
+        makes_entity: makes_entity(&call),
     };
     let store = &call.app.store;
     let added = store
