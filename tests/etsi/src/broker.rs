@@ -153,9 +153,10 @@ fn configuration(suite: &Path) -> Result<tempfile::TempDir> {
         source,
     })?;
     let file = folder.path().join("broker.yaml");
-    // The suite is written for v1.8.1 where editions disagree.
+    // The suite is written for v1.8.1 where editions disagree, and for a broker that shows thirty instances at once.
     let text = format!(
-        "egress: {{allowedPrivateCidrs: [{}/32]}}\ncompatibility: {{contextNotAvailableStatus: 503}}\n{}",
+        "egress: {{allowedPrivateCidrs: [{}/32]}}\ntemporal: {{mode: Enabled}}\n\
+         compatibility: {{contextNotAvailableStatus: 503, temporalCreate: PastAndEntity, temporalPageSize: 30}}\n{}",
         network::ADDRESS,
         contexts::preload(suite, folder.path())?
     );
