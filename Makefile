@@ -116,7 +116,8 @@ test: deps binaries ## All tests, against real servers
 	setsid $(CARGO) test --locked $(API_TESTS) >$(API_LOG) 2>&1 & api=$$!; \
 	$(TARGET)/mim-lab status >/dev/null 2>&1 || down="$(TARGET)/mim-lab down"; \
 	failed=0; \
-	$(CARGO) test --locked --workspace --exclude mim-tests && $(CARGO) test --locked $(OTHER_TESTS) || failed=$$?; \
+	$(CARGO) test --locked --no-fail-fast --workspace --exclude mim-tests || failed=$$?; \
+	$(CARGO) test --locked --no-fail-fast $(OTHER_TESTS) || failed=$$?; \
 	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; api=; exit $$failed
 
 .PHONY: etsi

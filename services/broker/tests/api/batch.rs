@@ -1,4 +1,4 @@
-use crate::support::Broker;
+use crate::support::{Broker, eventually};
 use serde_json::{Value, json};
 
 const UPSERT: &str = "/entityOperations/upsert";
@@ -195,20 +195,25 @@ async fn overlapping_batches_of_two_replicas_never_deadlock_and_lose_nothing() {
     for writer in 0..24 {
         let replica = if writer % 2 == 0 { &broker } else { &other };
         let body = batch(writer);
+        // All of them wait for each other's entities, so on a busy machine the last may find no connection free: who is
+        // told to come again does.
         writers.push(async move {
-            replica
-                .post("/entityOperations/upsert?options=update", &body)
-                .await
+            eventually(60, "the batch is taken", async || {
+                let answer = replica
+                    .post("/entityOperations/upsert?options=update", &body)
+                    .await;
+                let told = (answer.status, answer.header("retry-after"));
+                assert!(
+                    matches!(told, (201 | 204, "") | (503, "2")),
+                    "{told:?}: {}",
+                    answer.text()
+                );
+                answer.status != 503
+            })
+            .await;
         });
     }
-    for answer in futures::future::join_all(writers).await {
-        assert!(
-            matches!(answer.status, 201 | 204),
-            "{}: {}",
-            answer.status,
-            answer.text()
-        );
-    }
+    futures::future::join_all(writers).await;
     for entity in broker
         .get("/entities?type=T&limit=100")
         .await
