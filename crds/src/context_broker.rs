@@ -14,10 +14,12 @@ use crate::{
     external::External,
     names,
     network::Network,
+    outbox::Notifications,
     pod_template::{PodTemplate, Resources, Service},
     schema::{self, Default as SchemaDefault},
     storage::{DEFAULT_SIZE, ManagedStorage, Storage},
     temporal::Temporal,
+    tenancy::TenantCreation,
 };
 
 /// Replicas of a broker when nothing is said.
@@ -131,8 +133,8 @@ fn storage_class_is_immutable() -> Rule {
     .field_path(".external").reason(Reason::FieldValueForbidden))]
 #[x_kube(validation = Rule::new("self.engine != 'External' || !(has(self.release) || has(self.resources) || has(self.podTemplate) \
     || has(self.storage) || has(self.service) || has(self.tenants) || has(self.network) \
-    || has(self.temporal) || has(self.contexts) || has(self.compatibility))")
-    .message("engine External deploys nothing: remove release, resources, podTemplate, storage, service, tenants, temporal, network, contexts and compatibility")
+    || has(self.temporal) || has(self.contexts) || has(self.compatibility) || has(self.tenantCreation) || has(self.notifications))")
+    .message("engine External deploys nothing: remove release, resources, podTemplate, storage, service, tenants, tenantCreation, temporal, notifications, network, contexts and compatibility")
     .field_path(".engine").reason(Reason::FieldValueForbidden))]
 #[x_kube(validation = Rule::new("(has(self.storage) && has(self.storage.external)) == (has(oldSelf.storage) && has(oldSelf.storage.external))")
     .message("storage cannot change between managed and external (absent means managed): make a new ContextBroker and move the data")
@@ -170,6 +172,9 @@ pub struct ContextBrokerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::tenants")]
     pub tenants: Vec<String>,
+    /// Who makes tenants: `Configured`, the list alone, or `OnFirstWrite`, the first operation that creates something in one as well, which then is there until its data is dropped. Absent: Configured. Changes reach the broker without a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_creation: Option<TenantCreation>,
     /// JSON-LD contexts that the broker has without fetching them, for cities without a way out. A ConfigMap that comes into the list or leaves it restarts the broker's pods one by one; all other changes reach them without a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -183,6 +188,9 @@ pub struct ContextBrokerSpec {
     /// What the broker keeps of the past; absent: every change, for 90 days. Changes reach the broker without a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temporal: Option<Temporal>,
+    /// What the broker keeps for receivers of notifications that take nothing; absent: 10000 changes for each subscription, of each entity the latest beyond that. Changes reach the broker without a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<Notifications>,
     /// Who may reach the broker, and where the broker may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,

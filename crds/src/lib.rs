@@ -16,12 +16,14 @@ mod kubernetes;
 pub mod names;
 pub mod network;
 pub mod notification;
+pub mod outbox;
 pub mod pod_template;
 pub mod reason;
 pub mod rules;
 pub mod schema;
 pub mod storage;
 pub mod temporal;
+pub mod tenancy;
 pub mod urban_data_platform;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -43,11 +45,13 @@ pub use notification::{
     Accept, Endpoint, Format, Header, Join, Notification, NotifierInfo, Scheme, SecretKeyReference,
     ServiceReference, Switch,
 };
+pub use outbox::{Notifications, Outbox, Overflow};
 pub use pod_template::{PodTemplate, Resources, Service};
 pub use reason::{EventReason, Reason};
 pub use rules::{Violation, validate};
 pub use storage::{ExternalStorage, ManagedStorage, Storage};
 pub use temporal::{Temporal, TemporalMode};
+pub use tenancy::TenantCreation;
 pub use urban_data_platform::{
     ComponentStatus, MimState, MimStatus, Profile, Readiness, UrbanDataPlatform, UrbanDataPlatformSpec,
     UrbanDataPlatformStatus,

@@ -1,7 +1,10 @@
 //! What a ContextBroker asks for: a value that cannot be wrong. Everything after validation works on this.
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
-use mim_crds::{Compatibility, EgressRule, PodTemplate, PreloadedContext, Resources, Service, Temporal};
+use mim_crds::{
+    Compatibility, EgressRule, Notifications, PodTemplate, PreloadedContext, Resources, Service, Temporal,
+    TenantCreation,
+};
 
 use crate::reconcile::child::Owner;
 
@@ -52,12 +55,16 @@ pub struct Native {
     pub service: Service,
     /// Tenants beside the default one, sorted, without duplicates.
     pub tenants: Vec<String>,
+    /// Who makes tenants; `None`: the list alone.
+    pub tenant_creation: Option<TenantCreation>,
     /// Contexts that the broker has without fetching them, sorted by URL.
     pub contexts: Vec<PreloadedContext>,
     /// What editions of NGSI-LD disagree on; `None`: as the newest edition says.
     pub compatibility: Option<Compatibility>,
     /// What is kept of the past.
     pub temporal: Temporal,
+    /// What is kept for receivers of notifications; `None`: as the broker does by itself.
+    pub notifications: Option<Notifications>,
     /// Who may come in; `None`: every pod of the namespace.
     pub clients: Option<Vec<NetworkPolicyPeer>>,
     /// The operator's own namespace, from where it keeps subscriptions.

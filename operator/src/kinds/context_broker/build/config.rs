@@ -49,6 +49,8 @@ fn broker_yaml(namespace: &str, native: &Native) -> String {
     // A broker that was made before these members were known keeps its file byte for byte.
     put(&mut config, "contexts", contexts(native));
     put(&mut config, "compatibility", &native.compatibility);
+    put(&mut config, "tenantCreation", native.tenant_creation);
+    put(&mut config, "notifications", &native.notifications);
     let config = Value::Object(config);
     // JSON is YAML too, so there is always something that the broker can read.
     serde_yaml::to_string(&config).unwrap_or_else(|_| config.to_string())

@@ -1,6 +1,6 @@
 //! Plans and views for tests.
 
-use mim_crds::{Temporal, TemporalMode};
+use mim_crds::{Temporal, TemporalMode, TenantCreation};
 use serde_json::{Value, json};
 
 use super::{build, preflight};
@@ -33,7 +33,9 @@ pub(crate) fn minimal() -> Plan {
             service: mim_crds::Service::default(),
             tenants: Vec::new(),
             contexts: Vec::new(),
+            tenant_creation: None,
             compatibility: None,
+            notifications: None,
             temporal: Temporal::default(),
             clients: None,
             operator_namespace: None,
@@ -66,6 +68,8 @@ pub(crate) fn everything() -> Plan {
     broker.pod_template = pod_template("broker");
     broker.service = parse(json!({"labels": {"team": "data"}, "annotations": {"example.org/scrape": "no"}}));
     broker.tenants = vec!["air".into(), "parking".into()];
+    broker.tenant_creation = Some(TenantCreation::OnFirstWrite);
+    broker.notifications = parse(json!({"outbox": {"limit": 500, "overflow": "Pause"}}));
     broker.clients = parse(json!([
         {"podSelector": {"matchLabels": {"app": "gateway"}}},
         {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "apps"}}, "podSelector": {}},
