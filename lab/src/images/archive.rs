@@ -117,7 +117,7 @@ fn configuration(
         .collect();
     let config = ConfigBuilder::default()
         .user(image.user.clone())
-        .entrypoint(vec![format!("/usr/bin/{}", image.package)])
+        .entrypoint(vec![image.entrypoint()])
         .env(environment)
         .exposed_ports(image.ports.clone())
         .working_dir("/")

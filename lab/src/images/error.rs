@@ -133,14 +133,6 @@ pub enum Error {
     /// No folder to keep things in between builds.
     #[error("no cache folder: set XDG_CACHE_HOME or HOME")]
     NoCache,
-    /// The caller named an image that has no recipe.
-    #[error("no image is called {name}: there are {known}")]
-    UnknownImage {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: String,
-    },
 }
 
 impl Error {

@@ -5,7 +5,8 @@
 //! keeps are taken with the libraries that they need, and the rest, shells and package managers included, stays out.
 //!
 //! Into `--out` go, per image, `<name>.tar` (an OCI archive) and `<name>.cdx.json` (its bill of materials), and for all
-//! `releases.yaml` (the catalogue that the operator reads) and `operator.yaml` (values for the operator's chart).
+//! `releases.yaml` (the catalogue that the operator reads), `operator.yaml` (values for the operator's chart) and `mosquitto.yaml`
+//! (the same for the demo).
 //!
 //! The same inputs give the same digests. Inputs are the commit that last touched an image's sources, the recipes, the
 //! locked packages and the Rust toolchain. Files of packages keep their packages' times, files of ours have the commit's
@@ -38,6 +39,7 @@ use std::{
 use base::BaseLayer;
 use cache::{Cache, write_whole};
 use debian::Architecture;
+use layer::Layer;
 use lock::PackageLock;
 use recipe::{Base, Image};
 use serde_json::json;
@@ -50,8 +52,8 @@ pub use error::Error;
 
 use crate::progress::Progress;
 
-/// The image that runs the operator itself: it is no operand, so it is in no release.
-const OPERATOR: &str = "operator";
+/// Its version is that of all images.
+const OPERATOR_CRATE: &str = "mim-operator";
 
 /// Options of `mim-lab images`.
 #[derive(Debug, Clone, clap::Args)]
@@ -99,8 +101,10 @@ pub struct Args {
 /// One built image.
 #[derive(Debug, Clone)]
 pub struct BuiltImage {
-    /// Name of its recipe: `operator`, `broker`, `postgis`.
+    /// Name of its recipe: `operator`, `broker` and so on.
     pub name: String,
+    /// Whether releases name it.
+    pub operand: bool,
     /// Repository and digest.
     pub reference: ImageReference,
     /// The OCI archive.
@@ -270,7 +274,11 @@ impl<'a> Builder<'a> {
     /// Builds every image into `out`; `fresh` uses no layer of an earlier build.
     fn build(&self, out: &Path, target: &Path, fresh: bool) -> Result<Vec<BuiltImage>, Error> {
         let layers = self.layers(fresh)?;
-        let packages: Vec<String> = self.images.iter().map(|image| image.package.clone()).collect();
+        let packages: Vec<String> = self
+            .images
+            .iter()
+            .filter_map(|image| image.package.clone())
+            .collect();
         self.step(&format!("Programs with cargo, profile {}", self.profile));
         let programs = binary::build(&self.sources, &packages, self.profile, target)?;
         self.step("Images");
@@ -292,32 +300,24 @@ impl<'a> Builder<'a> {
         programs: &Path,
         out: &Path,
     ) -> Result<BuiltImage, Error> {
-        let package = self.sources.package(&image.package)?;
+        let of = self
+            .sources
+            .package(image.package.as_deref().unwrap_or(OPERATOR_CRATE))?;
         let revision = self.sources.revision(image)?;
-        let version = package.version.to_string();
-        let program = programs.join(&image.package);
-        let bytes: Arc<[u8]> = fs::read(&program).map_err(Error::file("read", &program))?.into();
-        select::check_program(&image.package, &bytes, &base.description.libraries, &image.base)?;
-        let mut tree = Tree::default();
-        tree.insert(
-            &format!("usr/bin/{}", image.package),
-            Entry::program(bytes, revision.epoch),
-        );
-        for folder in ["usr", "usr/bin"] {
-            tree.insert(folder, Entry::folder(revision.epoch));
-        }
-        let own = layer::pack(&tree)?;
+        let version = of.version.to_string();
+        let own = match &image.package {
+            Some(package) => Some(program_layer(package, image, base, programs, revision.epoch)?),
+            None => None,
+        };
         let about = archive::About {
             version: &version,
             revision: &revision,
-            source: package.repository.as_deref(),
+            source: of.repository.as_deref(),
             architecture: self.architecture,
         };
         let packages = format!("files of Debian packages, images/bases/{}.yaml", image.base);
-        let layers = [
-            (packages.as_str(), &base.layer),
-            ("program of this repository", &own),
-        ];
+        let mut layers = vec![(packages.as_str(), &base.layer)];
+        layers.extend(own.iter().map(|own| ("program of this repository", own)));
         let archive = archive::archive(image, about, &layers)?;
         let subject = sbom::Subject {
             image,
@@ -334,6 +334,7 @@ impl<'a> Builder<'a> {
         write_whole(&paths.1, &sbom)?;
         Ok(BuiltImage {
             name: image.name.clone(),
+            operand: image.operand,
             reference: ImageReference {
                 repository: image.repository(),
                 digest: archive.digest,
@@ -346,10 +347,9 @@ impl<'a> Builder<'a> {
 
     /// Writes `releases.yaml` and `operator.yaml`; with `--publish` also `images/releases/<name>.yaml`.
     fn write_catalogue(&self, args: &Args, built: &[BuiltImage]) -> Result<(), Error> {
-        let operator = self.image_recipe(OPERATOR)?;
         let name = match &args.release {
             Some(name) => name.clone(),
-            None => self.sources.package(&operator.package)?.version.to_string(),
+            None => self.sources.package(OPERATOR_CRATE)?.version.to_string(),
         };
         let release = Release {
             name,
@@ -363,7 +363,7 @@ impl<'a> Builder<'a> {
                 })?,
             images: built
                 .iter()
-                .filter(|image| image.name != OPERATOR)
+                .filter(|image| image.operand)
                 .map(|image| (image.name.clone(), image.reference.clone()))
                 .collect(),
         };
@@ -376,9 +376,11 @@ impl<'a> Builder<'a> {
             &args.out.join("releases.yaml"),
             catalogue::to_yaml(&catalogue)?.as_bytes(),
         )?;
-        for image in built.iter().filter(|image| image.name == OPERATOR) {
+        // No operands: each has a file of its own.
+        for image in built.iter().filter(|image| !image.operand) {
             let values = catalogue::to_yaml(&json!({"image": image.reference}))?;
-            write_whole(&args.out.join("operator.yaml"), values.as_bytes())?;
+            let file = format!("{}.yaml", image.name);
+            write_whole(&args.out.join(file), values.as_bytes())?;
         }
         Ok(())
     }
@@ -405,23 +407,27 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn image_recipe(&self, name: &str) -> Result<&Image, Error> {
-        self.images
-            .iter()
-            .find(|image| image.name == name)
-            .ok_or_else(|| Error::UnknownImage {
-                name: name.to_owned(),
-                known: self
-                    .images
-                    .iter()
-                    .map(|image| image.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
-    }
-
     fn step(&self, name: &str) {
         self.progress.add_steps(1);
         self.progress.step(name);
     }
+}
+
+/// The layer of one program of ours.
+fn program_layer(
+    package: &str,
+    image: &Image,
+    base: &BaseLayer,
+    programs: &Path,
+    epoch: u64,
+) -> Result<Layer, Error> {
+    let program = programs.join(package);
+    let bytes: Arc<[u8]> = fs::read(&program).map_err(Error::file("read", &program))?.into();
+    select::check_program(package, &bytes, &base.description.libraries, &image.base)?;
+    let mut tree = Tree::default();
+    tree.insert(&format!("usr/bin/{package}"), Entry::program(bytes, epoch));
+    for folder in ["usr", "usr/bin"] {
+        tree.insert(folder, Entry::folder(epoch));
+    }
+    layer::pack(&tree)
 }

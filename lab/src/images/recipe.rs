@@ -20,8 +20,16 @@ pub struct Image {
     /// Name of the folder; the repository is `mim/<name>`.
     #[serde(skip)]
     pub name: String,
-    /// Crate of the workspace whose program of the same name is the entrypoint, as `/usr/bin/<package>`.
-    pub package: String,
+    /// Crate of the workspace whose program of the same name is the entrypoint, as `/usr/bin/<package>`; absent: the image
+    /// has no program of ours, and `entrypoint` says which of its base's is run.
+    #[serde(default)]
+    pub package: Option<String>,
+    /// Path of the entrypoint, where it is a program of the base.
+    #[serde(default)]
+    entrypoint: Option<String>,
+    /// Whether the image is an operand, so that releases name it.
+    #[serde(default = "yes")]
+    pub operand: bool,
     /// Folder in `images/bases` whose files stand below the program.
     pub base: String,
     /// `org.opencontainers.image.title`.
@@ -90,6 +98,10 @@ pub struct Folder {
     pub gid: u64,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Image {
     /// Reads the recipe of one image.
     pub fn read(images: &Path, name: &str) -> Result<Self, Error> {
@@ -106,7 +118,21 @@ impl Image {
             );
             return Err(Error::Recipe { path, reason });
         }
+        if image.package.is_some() == image.entrypoint.is_some() {
+            let reason =
+                "write exactly one of package (a program of ours) and entrypoint (a program of the base)"
+                    .into();
+            return Err(Error::Recipe { path, reason });
+        }
         Ok(image)
+    }
+
+    /// Path of the program that is run.
+    pub fn entrypoint(&self) -> String {
+        match (&self.package, &self.entrypoint) {
+            (Some(package), _) => format!("/usr/bin/{package}"),
+            (None, entrypoint) => entrypoint.clone().unwrap_or_default(),
+        }
     }
 
     /// Repository without a registry, as the release catalogue has it.
@@ -186,6 +212,14 @@ mod tests {
             let error = image_with(&format!("user: '{user}'")).unwrap_err().to_string();
             assert!(error.contains("write a numeric uid:gid"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_image_runs_a_program_of_ours_or_one_of_its_base() {
+        let user = "user: '1:1'";
+        assert_eq!(image_with(user).unwrap().entrypoint(), "/usr/bin/p");
+        let error = image_with(&format!("{user}, entrypoint: /usr/sbin/x")).unwrap_err();
+        assert!(error.to_string().contains("exactly one of package"), "{error}");
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub(super) fn sbom(
     sources: &Sources,
     debian: &[DebianPackage],
 ) -> Result<Vec<u8>, Error> {
-    let root = &sources.package(&subject.image.package)?.id;
+    let root = match &subject.image.package {
+        Some(package) => Some(&sources.package(package)?.id),
+        None => None,
+    };
     build(subject, &sources.metadata, root, debian).map_err(|error| Error::document("SBOM")(error))
 }
 
@@ -41,7 +44,7 @@ type Failure = Box<dyn std::error::Error>;
 fn build(
     subject: Subject<'_>,
     metadata: &Metadata,
-    root: &PackageId,
+    root: Option<&PackageId>,
     debian: &[DebianPackage],
 ) -> Result<Vec<u8>, Failure> {
     let linked = linked(metadata, root);
@@ -107,7 +110,10 @@ fn build(
 
 /// The crates that are part of the program, each with those it needs: what only a build script or a macro uses runs at
 /// build time and is not in the image.
-fn linked<'a>(metadata: &'a Metadata, root: &'a PackageId) -> BTreeMap<&'a PackageId, Vec<&'a PackageId>> {
+fn linked<'a>(
+    metadata: &'a Metadata,
+    root: Option<&'a PackageId>,
+) -> BTreeMap<&'a PackageId, Vec<&'a PackageId>> {
     let at_build_time: BTreeSet<&PackageId> = metadata
         .packages
         .iter()
@@ -126,7 +132,7 @@ fn linked<'a>(metadata: &'a Metadata, root: &'a PackageId) -> BTreeMap<&'a Packa
         .map(|node| (&node.id, node))
         .collect();
     let mut linked = BTreeMap::new();
-    let mut waiting = vec![root];
+    let mut waiting = Vec::from_iter(root);
     while let Some(id) = waiting.pop() {
         if linked.contains_key(id) {
             continue;

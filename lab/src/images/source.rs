@@ -138,7 +138,10 @@ impl Sources {
         inputs.insert(format!("images/{}", image.name));
         inputs.insert(format!("images/bases/{}.yaml", image.base));
         inputs.insert("images/*.lock".to_owned());
-        let mut waiting = vec![self.package(&image.package)?];
+        let mut waiting = Vec::new();
+        if let Some(package) = &image.package {
+            waiting.push(self.package(package)?);
+        }
         while let Some(package) = waiting.pop() {
             let folder = package
                 .manifest_path

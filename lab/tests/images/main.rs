@@ -24,7 +24,7 @@ use container::Container;
 use oci::Archive;
 use serde_json::Value;
 
-const IMAGES: [&str; 3] = ["broker", "operator", "postgis"];
+const IMAGES: [&str; 4] = ["broker", "mosquitto", "operator", "postgis"];
 
 /// Runs `mim-lab images` into a folder, with a cache folder of its own if one is given.
 fn build(out: &Path, cache: Option<&Path>, more: &[&str]) -> Output {
@@ -149,11 +149,13 @@ fn the_catalogue_names_the_archives_by_digest() {
     assert_eq!(
         release["images"].as_object().unwrap().len(),
         2,
-        "the operator is no operand"
+        "operator and mosquitto are no operands"
     );
-    let operator = yaml(&images().join("operator.yaml"));
-    assert_eq!(operator["image"]["repository"], "mim/operator");
-    assert_eq!(operator["image"]["digest"], open("operator").digest);
+    for name in ["operator", "mosquitto"] {
+        let values = yaml(&images().join(format!("{name}.yaml")));
+        assert_eq!(values["image"]["repository"], format!("mim/{name}"));
+        assert_eq!(values["image"]["digest"], open(name).digest);
+    }
 }
 
 #[test]
@@ -179,18 +181,16 @@ fn an_import_knows_the_image_by_tag_and_by_digest_under_the_registry_of_the_lab(
 #[test]
 fn an_image_says_what_it_is_and_runs_as_a_numeric_user_who_is_not_root() {
     for (name, program, user) in [
-        ("broker", "mim-broker", "65532:65532"),
-        ("operator", "mim-operator", "65532:65532"),
-        ("postgis", "mim-database", "999:999"),
+        ("broker", "/usr/bin/mim-broker", "65532:65532"),
+        ("mosquitto", "/usr/sbin/mosquitto", "65532:65532"),
+        ("operator", "/usr/bin/mim-operator", "65532:65532"),
+        ("postgis", "/usr/bin/mim-database", "999:999"),
     ] {
         let config = open(name).config;
         assert_eq!(config["os"], "linux");
         let run = &config["config"];
         assert_eq!(run["User"], user);
-        assert_eq!(
-            run["Entrypoint"],
-            serde_json::json!([format!("/usr/bin/{program}")])
-        );
+        assert_eq!(run["Entrypoint"], serde_json::json!([program]));
         assert_eq!(run["StopSignal"], "SIGTERM");
         let label = |key: &str| {
             run["Labels"][format!("org.opencontainers.image.{key}")]
@@ -199,7 +199,7 @@ fn an_image_says_what_it_is_and_runs_as_a_numeric_user_who_is_not_root() {
         };
         assert_eq!(label("version"), env!("CARGO_PKG_VERSION"));
         assert!(
-            label("licenses").starts_with("Apache-2.0"),
+            label("licenses").contains("Apache-2.0"),
             "{name}: {}",
             label("licenses")
         );
@@ -215,9 +215,10 @@ fn an_image_says_what_it_is_and_runs_as_a_numeric_user_who_is_not_root() {
 }
 
 #[test]
-fn operator_and_broker_hold_no_shell_and_nothing_to_run_but_their_program() {
+fn images_other_than_the_database_hold_no_shell_and_nothing_to_run_but_their_program() {
     for (name, program) in [
         ("broker", "usr/bin/mim-broker"),
+        ("mosquitto", "usr/sbin/mosquitto"),
         ("operator", "usr/bin/mim-operator"),
     ] {
         let archive = open(name);
@@ -261,6 +262,10 @@ fn nothing_in_an_image_changes_who_it_runs_as_and_only_named_folders_are_writabl
 fn the_bill_of_materials_names_crates_and_packages_once_and_the_image_by_digest() {
     for (name, expected) in [
         ("broker", ["pkg:cargo/tokio@", "pkg:deb/debian/libc6@"]),
+        (
+            "mosquitto",
+            ["pkg:deb/debian/mosquitto@", "pkg:deb/debian/libc6@"],
+        ),
         (
             "operator",
             ["pkg:cargo/kube-client@", "pkg:deb/debian/ca-certificates@"],
