@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 use mim_tests::demo::CITY;
-use mim_tests::demo::door::Door;
+use mim_tests::demo::door::{Door, PORT};
 use mim_tests::demo::http::Broker;
 use mim_tests::demo::ready::ready;
 use mim_tests::demo::say::Say;
@@ -27,7 +27,7 @@ async fn a_new_tenant_and_a_label_of_the_service_reach_the_running_city_and_no_p
         city.brokers().starts().await.unwrap(),
         city.databases().starts().await.unwrap(),
     );
-    let door = Door::open(city.cluster.clone(), CITY, "city-broker")
+    let door = Door::open(city.cluster.clone(), CITY, "city-broker", PORT)
         .await
         .unwrap();
     let harbour = Broker::of_tenant(door, "harbour");

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams};
 use mim_crds::ContextBroker;
 use mim_tests::demo::cluster::Cluster;
-use mim_tests::demo::door::Door;
+use mim_tests::demo::door::{Door, PORT};
 use mim_tests::demo::http::Broker;
 use mim_tests::demo::install::Images;
 use mim_tests::demo::pods::Pods;
@@ -51,7 +51,7 @@ impl City {
             upgrade_operator(&cluster).await;
         }
         demo::apply_city(&cluster, CITY, Say::default()).await.unwrap();
-        let door = Door::open(Arc::clone(&cluster), CITY, "city-broker")
+        let door = Door::open(Arc::clone(&cluster), CITY, "city-broker", PORT)
             .await
             .unwrap();
         Self {

@@ -18,6 +18,8 @@ async fn the_demo_goes_from_images_to_answers_and_ends_with_how_long_ready_took(
         "found: type AirQualityObserved",
         "found: free parking spots",
         "found: car parks within 2 km of the centre",
+        "by MQTT,",
+        "occupied, then free",
         "requests without retry, 0 failed",
         "SIGKILL",
         "urbandataplatform.mim.city/city",

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Api;
 use mim_crds::{ContextBroker, ContextSubscription};
-use mim_tests::demo::door::Door;
+use mim_tests::demo::door::{Door, PORT};
 use mim_tests::demo::http::Broker;
 use mim_tests::demo::install::{apply, example};
 use mim_tests::demo::programs::checkout;
@@ -51,6 +51,7 @@ fn each_example_has_a_test_here() {
         "external-broker.yaml",
         "minimal.yaml",
         "multi-tenant.yaml",
+        "subscription-mqtt.yaml", // by the demo
         "subscription.yaml",
     ];
     assert_eq!(found, tested.map(str::to_owned).into());
@@ -133,7 +134,9 @@ async fn row_external_database_that_is_missing_or_refuses_the_login_is_told_in_i
     assert_eq!(status.ready_replicas, Some(3));
     assert_eq!(status.tenants, ["air_quality", "parking", "street_lights"]);
     let cluster = Arc::clone(&city.cluster);
-    let door = Door::open(cluster, EXAMPLES, "departments-broker").await.unwrap();
+    let door = Door::open(cluster, EXAMPLES, "departments-broker", PORT)
+        .await
+        .unwrap();
     let broker = Broker::new(door);
     eventually("it answers", || {
         broker.expect(StatusCode::OK, Method::GET, "/ngsi-ld/v1/types", None)

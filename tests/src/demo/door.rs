@@ -1,4 +1,4 @@
-//! How requests come to the broker: by the Service's address where this machine is the node, else by a forward to each pod behind the Service.
+//! How requests come to the broker, and to the MQTT server: by the Service's address where this machine is the node, else by a forward to each pod behind the Service.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,7 +22,7 @@ pub const PORT: u16 = 1026;
 /// How often the endpoints are read: kube-proxy, in whose place this stands, is as quick.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// A way to a broker's Service.
+/// A way to a Service.
 pub enum Door {
     /// Straight to the Service's address: what kube-proxy does with it is part of what is shown.
     Service(SocketAddr),
@@ -31,10 +31,10 @@ pub enum Door {
 }
 
 impl Door {
-    /// Finds the way to the Service of this name.
-    pub async fn open(cluster: Arc<Cluster>, namespace: &str, service: &str) -> Result<Self> {
+    /// Finds the way to this port of the Service of this name, which is that of its pods as well.
+    pub async fn open(cluster: Arc<Cluster>, namespace: &str, service: &str, port: u16) -> Result<Self> {
         if cluster.lab.is_none() {
-            return Forwards::open(cluster, namespace, service)
+            return Forwards::open(cluster, namespace, service, port)
                 .await
                 .map(Self::Forwards);
         }
@@ -43,7 +43,7 @@ impl Door {
         let address: Option<IpAddr> = address.and_then(|address| address.parse().ok());
         let address =
             address.ok_or_else(|| Error::Broken(format!("Service {namespace}/{service} has no address")))?;
-        Ok(Self::Service(SocketAddr::new(address, PORT)))
+        Ok(Self::Service(SocketAddr::new(address, port)))
     }
 
     /// Where the next connection goes; an error says why there is nowhere to go.
@@ -71,12 +71,13 @@ impl Drop for Forwards {
 }
 
 impl Forwards {
-    async fn open(cluster: Arc<Cluster>, namespace: &str, service: &str) -> Result<Self> {
+    async fn open(cluster: Arc<Cluster>, namespace: &str, service: &str, port: u16) -> Result<Self> {
         let ready = Ready::default();
         let mut keeper = Keeper {
             cluster,
             namespace: namespace.to_owned(),
             service: service.to_owned(),
+            port,
             forwards: BTreeMap::new(),
             ready: Arc::clone(&ready),
         };
@@ -104,6 +105,7 @@ struct Keeper {
     cluster: Arc<Cluster>,
     namespace: String,
     service: String,
+    port: u16,
     forwards: BTreeMap<String, Forward>,
     ready: Ready,
 }
@@ -125,7 +127,7 @@ impl Keeper {
             .cloned()
             .collect();
         for pod in gone {
-            if let Ok(forward) = Forward::start(&self.cluster, &self.namespace, &pod).await {
+            if let Ok(forward) = Forward::start(&self.cluster, &self.namespace, &pod, self.port).await {
                 self.forwards.insert(pod, forward);
             }
         }
@@ -157,8 +159,8 @@ impl Keeper {
 }
 
 impl Forward {
-    async fn start(cluster: &Cluster, namespace: &str, pod: &str) -> std::io::Result<Self> {
-        let (name, ports) = (format!("pod/{pod}"), format!(":{PORT}"));
+    async fn start(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> std::io::Result<Self> {
+        let (name, ports) = (format!("pod/{pod}"), format!(":{port}"));
         let arguments = ["port-forward", "--namespace", namespace, &name, &ports];
         let (program, all) = cluster.kubectl_command(&arguments);
         let mut process = Command::new(program)

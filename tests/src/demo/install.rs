@@ -22,12 +22,12 @@ const DEMO: &str = "demo";
 /// How long a namespace may take to go.
 const GONE: Duration = Duration::from_mins(3);
 /// Archives of images, as `mim-lab images` names them.
-const ARCHIVES: [&str; 3] = ["operator.tar", "broker.tar", "postgis.tar"];
+const ARCHIVES: [&str; 4] = ["operator.tar", "broker.tar", "postgis.tar", "mosquitto.tar"];
 
 /// The images of this checkout.
 #[derive(Clone, Debug)]
 pub struct Images {
-    /// Folder of the archives, `releases.yaml` and `operator.yaml`.
+    /// Folder of the archives, `releases.yaml`, `operator.yaml` and `mosquitto.yaml`.
     pub folder: PathBuf,
     /// Cargo's profile of the programs in them.
     pub profile: String,
@@ -42,13 +42,13 @@ impl Images {
     pub async fn prepare(&self, cluster: &Cluster, say: Say) -> Result<()> {
         let lab = programs::lab();
         if self.build {
-            say.step("images: operator, broker, database");
+            say.step("images: operator, broker, database, MQTT server");
             let arguments = ["images".as_ref(), "--out".as_ref(), self.folder.as_os_str()];
             let profile = ["--profile".as_ref(), OsStr::new(&self.profile)];
             programs::show(&lab?, &[&arguments[..], &profile].concat()).await?;
         }
         let advice = "`make images` writes it";
-        for file in ["releases.yaml", "operator.yaml"] {
+        for file in ["releases.yaml", "operator.yaml", "mosquitto.yaml"] {
             let path = self.folder.join(file);
             std::fs::metadata(&path).map_err(|source| Error::Read { path, source, advice })?;
         }
@@ -196,4 +196,12 @@ pub async fn apply(cluster: &Cluster, namespace: &str, manifest: &Path) -> Resul
     let path = manifest.display().to_string();
     let arguments = ["--namespace", namespace, "apply", "--server-side", "-f", &path];
     cluster.kubectl(&arguments).await.map(drop)
+}
+
+/// Applies a manifest that is made here.
+pub async fn apply_text(cluster: &Cluster, namespace: &str, manifest: &str) -> Result<()> {
+    let unwritten = |problem: std::io::Error| Error::Broken(format!("no temporary file: {problem}"));
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").map_err(unwritten)?;
+    std::fs::write(file.path(), manifest).map_err(unwritten)?;
+    apply(cluster, namespace, file.path()).await
 }

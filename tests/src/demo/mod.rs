@@ -1,7 +1,7 @@
 //! `make demo`: one city from sources to answers, and what it takes when pods go.
 //!
 //! Each step is a module: [`cluster`] (the lab, or the user's), [`install`] (images, charts, namespace), [`ready`], [`entities`] and [`questions`] (data
-//! and what is asked of it), [`traffic`] and [`pods`] (clients at work while pods are deleted and killed).
+//! and what is asked of it), [`mqtt`] (who is told of a change), [`traffic`] and [`pods`] (clients at work while pods are deleted and killed).
 
 pub mod cluster;
 pub mod door;
@@ -10,6 +10,7 @@ pub mod error;
 pub mod geography;
 pub mod http;
 pub mod install;
+pub mod mqtt;
 pub mod pods;
 pub mod programs;
 pub mod questions;
@@ -27,6 +28,7 @@ use kube::ResourceExt as _;
 use self::http::Broker;
 use cluster::Cluster;
 use door::Door;
+use entities::Entity;
 use error::{Error, Result};
 use install::Images;
 use pods::Pods;
@@ -89,9 +91,10 @@ pub async fn run(options: &Options) -> Result<()> {
 
     let service = format!("{CITY}-broker");
     let broker = Arc::new(Broker::new(
-        Door::open(Arc::clone(&cluster), &options.namespace, &service).await?,
+        Door::open(Arc::clone(&cluster), &options.namespace, &service, door::PORT).await?,
     ));
-    data(&broker, options.seed, say).await?;
+    let entities = data(&broker, options.seed, say).await?;
+    told(&cluster, &broker, &entities, options, say).await?;
     let pods = Pods::broker(&cluster.client, &options.namespace, CITY);
     deleted_gracefully(&broker, &pods, say).await?;
     killed_hard(&cluster, &broker, &pods, say).await?;
@@ -123,7 +126,7 @@ pub async fn apply_city(cluster: &Cluster, namespace: &str, say: Say) -> Result<
 }
 
 /// Loads a city's entities and asks for them.
-pub async fn data(broker: &Broker, seed: u64, say: Say) -> Result<()> {
+pub async fn data(broker: &Broker, seed: u64, say: Say) -> Result<Vec<Entity>> {
     say.step("data: air quality, parking, street lights");
     let entities = entities::city(seed, Timestamp::now());
     let started = Instant::now();
@@ -136,6 +139,31 @@ pub async fn data(broker: &Broker, seed: u64, say: Say) -> Result<()> {
         let took = started.elapsed().as_millis();
         say.line(&format!("{found:>4} found: {} ({took} ms)", question.words));
     }
+    Ok(entities)
+}
+
+/// A parking spot becomes free: an application learns of it by MQTT, and the broker still knows what was before.
+pub async fn told(
+    cluster: &Arc<Cluster>,
+    broker: &Broker,
+    entities: &[Entity],
+    options: &Options,
+    say: Say,
+) -> Result<()> {
+    let namespace = &options.namespace;
+    say.step("kubectl apply --server-side -f examples/subscription-mqtt.yaml, beside an MQTT server");
+    mqtt::server(cluster, &options.images, namespace, say).await?;
+    mqtt::subscription(cluster, namespace, say).await?;
+    let mut subscriber = mqtt::Subscriber::open(cluster, namespace).await?;
+    let spot = questions::a_spot_that_is_taken(entities)?;
+    let started = Instant::now();
+    questions::set_free(broker, spot).await?;
+    let message = subscriber.told_of(spot.id()).await?;
+    let took = started.elapsed().as_millis();
+    say.line(&format!("by MQTT, {took} ms after the write began: {message}"));
+    say.step("a temporal query: what that spot was before");
+    let was = questions::statuses(broker, spot).await?;
+    say.line(&format!("{}: {}", spot.id(), was.join(", then ")));
     Ok(())
 }
 

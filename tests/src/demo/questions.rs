@@ -1,7 +1,8 @@
 //! What is asked of the city: by type, by attribute, by area. What must be found is computed from the entities that were loaded.
 
 use http::{Method, StatusCode};
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::entities::{AIR_QUALITY, CAR_PARK, CENTRE, Entity, SPOT, STREET_LIGHT};
 use super::error::{Error, Result};
@@ -99,6 +100,48 @@ pub fn questions(entities: &[Entity]) -> Vec<Question> {
         count(&|entity| entity.is_a(STREET_LIGHT) && entity.place.within(CENTRE, REACH)),
     ));
     all
+}
+
+/// A parking spot that is not free.
+pub fn a_spot_that_is_taken(entities: &[Entity]) -> Result<&Entity> {
+    let taken = |entity: &&Entity| entity.is_a(SPOT) && entity.value("status") == Some(&"occupied".into());
+    let none = || Error::Broken("every parking spot of the city is free: try another --seed".to_owned());
+    entities.iter().find(taken).ok_or_else(none)
+}
+
+/// Writes that a spot is free now.
+pub async fn set_free(broker: &Broker, spot: &Entity) -> Result<()> {
+    let path = format!("/ngsi-ld/v1/entities/{}/attrs/status", spot.id());
+    let body = json!({"type": "Property", "value": "free", "observedAt": Timestamp::now()});
+    broker
+        .expect(StatusCode::NO_CONTENT, Method::PATCH, &path, Some(&body))
+        .await
+        .map(drop)
+}
+
+/// What a spot's status was and is, as the broker keeps it: the latest two, in the order of time.
+pub async fn statuses(broker: &Broker, spot: &Entity) -> Result<Vec<String>> {
+    let path = format!(
+        "/ngsi-ld/v1/temporal/entities/{}?attrs=status&timeproperty=modifiedAt&lastN=2&options=temporalValues",
+        spot.id()
+    );
+    let answer = broker.expect(StatusCode::OK, Method::GET, &path, None).await?;
+    let pairs = answer.body.pointer("/status/values").and_then(Value::as_array);
+    let mut values: Vec<(&str, &str)> = pairs
+        .into_iter()
+        .flatten()
+        .filter_map(|pair| Some((pair.get(1)?.as_str()?, pair.get(0)?.as_str()?)))
+        .collect();
+    // Times of one form sort as they are written.
+    values.sort_unstable();
+    let values: Vec<String> = values.into_iter().map(|(_, value)| value.to_owned()).collect();
+    if values != ["occupied", "free"] {
+        return Err(Error::Broken(format!(
+            "{} was occupied and became free, but the broker tells {values:?} (GET {path})",
+            spot.id()
+        )));
+    }
+    Ok(values)
 }
 
 fn rectangle() -> String {
