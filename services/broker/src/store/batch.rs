@@ -8,6 +8,7 @@
 
 use crate::memory::room::Held;
 use crate::model::entity::Entity;
+use crate::store::entities::{goes_on, made_at};
 use crate::store::pool::Lease;
 use crate::store::rows::{self, Beside, Columns, Found, Gone, columns, gone};
 use crate::store::{Store, StoreError, TenantId, weight};
@@ -117,8 +118,9 @@ struct Part {
 enum Attempt<R> {
     /// It is on disk; these were left out, with their sizes, as they are larger together than the part may be.
     Done(Box<BatchOutcome<R>>, Vec<(String, usize)>),
-    /// Somebody else created one of the entities meanwhile, or subscribed.
-    Overtaken,
+    /// Somebody else created one of the entities meanwhile, or subscribed; or new ones can be made at this time at the
+    /// earliest.
+    Overtaken(Option<Timestamp>),
     /// It needs so much room, and must not wait for it with locks.
     NeedsRoom(usize),
 }
@@ -173,11 +175,13 @@ impl Store {
         } else {
             Held::default()
         };
+        let mut earliest = Timestamp::MIN;
         for _ in 0..ATTEMPTS {
             let mut lease = self.pool.lease().await?;
-            match self.attempt(&mut lease, tenant, part, decide, &mut room).await? {
+            let judge = Judge { decide, earliest };
+            match self.attempt(&mut lease, tenant, part, &judge, &mut room).await? {
                 Attempt::Done(outcome, left) => return Ok((*outcome, left)),
-                Attempt::Overtaken => {}
+                Attempt::Overtaken(at) => earliest = at.unwrap_or(earliest),
                 Attempt::NeedsRoom(bytes) => {
                     drop(lease);
                     drop(std::mem::take(&mut room));
@@ -196,7 +200,7 @@ impl Store {
         lease: &mut Lease,
         tenant: TenantId,
         part: &Part,
-        decide: &D,
+        judge: &Judge<'_, D>,
         room: &mut Held,
     ) -> Result<Attempt<D::Reason>, StoreError> {
         let size = i64::try_from(part.size).unwrap_or(i64::MAX);
@@ -226,7 +230,7 @@ impl Store {
             changed,
             gone,
             outcome,
-        } = match decided(tenant, ids, there, decide, &self.beside(known)) {
+        } = match decided(tenant, ids, there, judge, &self.beside(known)) {
             Ok(decided) => decided,
             Err(error) => {
                 lease.rollback().await;
@@ -234,10 +238,14 @@ impl Store {
             }
         };
         if !new.ids.is_empty() {
-            let rows = lease.within(rows::INSERT, columns!(tenant, new, &epoch)).await?;
-            if rows::inserted(&rows).1.len() < new.ids.len() {
+            let first = new.first_instance();
+            let rows = lease
+                .within(rows::INSERT, columns!(tenant, new, &epoch, &first))
+                .await?;
+            let inserted = rows::inserted(&rows);
+            if inserted.ids.len() < new.ids.len() {
                 lease.rollback().await;
-                return Ok(Attempt::Overtaken);
+                return Ok(Attempt::Overtaken(inserted.earliest));
             }
         }
         if !gone.ids.is_empty() {
@@ -281,6 +289,12 @@ fn in_parts(left: Vec<(String, usize)>) -> Vec<Part> {
     parts
 }
 
+/// Who decides, and when new entities can be made at the earliest.
+struct Judge<'d, D> {
+    decide: &'d D,
+    earliest: Timestamp,
+}
+
 /// What is to be written, and what is then told of it.
 struct Decided<R> {
     new: Columns,
@@ -293,9 +307,10 @@ fn decided<'i, D: Decide>(
     tenant: TenantId,
     ids: impl Iterator<Item = &'i String>,
     mut there: BTreeMap<String, Entity>,
-    decide: &D,
+    judge: &Judge<'_, D>,
     beside: &Beside,
 ) -> Result<Decided<D::Reason>, StoreError> {
+    let decide = judge.decide;
     let (mut new, mut changed) = (Columns::new(beside), Columns::new(beside));
     let mut gone = Gone::new(beside);
     let mut outcome = BatchOutcome::default();
@@ -304,11 +319,13 @@ fn decided<'i, D: Decide>(
         let before = found.clone();
         let Verdict { decision, refused } = decide.decide(id, found);
         match (decision, before) {
-            (Decision::Put(after), None) => {
+            (Decision::Put(mut after), None) => {
+                made_at(&mut after, judge.earliest);
                 new.add_new(tenant, &after)?;
                 outcome.created.insert(id.clone());
             }
-            (Decision::Put(after), Some(before)) => {
+            (Decision::Put(mut after), Some(before)) => {
+                goes_on(&mut after, &before);
                 changed.add_changed(tenant, &before, &after)?;
                 outcome.existed.insert(id.clone());
             }

@@ -2,10 +2,12 @@
 
 use crate::memory::room::Held;
 use crate::model::entity::Entity;
+use crate::store::history::after;
 use crate::store::pool::Lease;
 use crate::store::rows::{self, Beside, Columns, Found, Gone, Sizes, columns, gone};
 use crate::store::{Store, StoreError, TenantId, weight};
 use jiff::Timestamp;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What came of changing an entity.
@@ -16,6 +18,20 @@ pub enum Changed<T, E> {
     Refused(E),
     /// The change is on disk.
     Done(T),
+}
+
+/// Makes a new entity one of this time, or later: see [`rows::Inserted`].
+pub(super) fn made_at(entity: &mut Entity, at: Timestamp) {
+    entity.created = entity.created.max(at);
+    entity.modified = entity.modified.max(at);
+}
+
+/// Takes care that no change of an entity seems to be before another one, as clocks of replicas differ: its past is in the
+/// order in which it happened, and ends with the last modification.
+pub(super) fn goes_on(entity: &mut Entity, before: &Entity) {
+    if entity.modified < before.modified {
+        entity.modified = after(before.modified);
+    }
 }
 
 /// An entity in a transaction in which nobody else writes it.
@@ -67,22 +83,27 @@ impl Store {
     /// Keeps a new entity; false when its id is in use.
     pub async fn create(&self, tenant: TenantId, entity: &Entity) -> Result<bool, StoreError> {
         let mut known = self.known(tenant).await?;
+        let mut entity = Cow::Borrowed(entity);
         loop {
             let beside = self.beside(Arc::clone(&known));
             let mut new = Columns::new(&beside);
-            new.add_new(tenant, entity)?;
+            new.add_new(tenant, &entity)?;
+            let first = new.first_instance();
             let mut lease = self.pool.lease().await?;
             let rows = lease
-                .query(rows::INSERT, columns!(tenant, new, &known.epoch))
+                .query(rows::INSERT, columns!(tenant, new, &known.epoch, &first))
                 .await?;
             drop(lease);
-            let (epoch, inserted) = rows::inserted(&rows);
-            if epoch == known.epoch {
+            let inserted = rows::inserted(&rows);
+            if inserted.epoch != known.epoch {
+                // Somebody has subscribed since this process last looked.
+                known = self.learn(tenant).await?;
+            } else if let Some(earliest) = inserted.earliest {
+                made_at(entity.to_mut(), earliest);
+            } else {
                 self.tell(&new.told);
-                return Ok(!inserted.is_empty());
+                return Ok(!inserted.ids.is_empty());
             }
-            // Somebody has subscribed since this process last looked.
-            known = self.learn(tenant).await?;
         }
     }
 
@@ -110,6 +131,7 @@ impl Store {
                 return Ok(Changed::Refused(refused));
             }
         };
+        goes_on(&mut entity, &before);
         let mut changed = Columns::new(&beside);
         if let Err(error) = changed.add_changed(tenant, &before, &entity) {
             lease.rollback().await;

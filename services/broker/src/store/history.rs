@@ -19,16 +19,18 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// Up to which instance, itself not included, the past of an entity that is deleted now goes with it.
+    /// Up to which instance, itself not included, the past of an entity that is deleted goes with it.
     #[must_use]
-    pub fn forgets(self, entity: &Entity, at: Timestamp) -> Option<Uuid> {
-        // Clocks of replicas differ; what was stored before this deletion has no later id.
-        let last = at.max(entity.modified);
-        let first_after = last
-            .checked_add(jiff::SignedDuration::from_micros(1))
-            .unwrap_or(last);
-        (self.adds || self.has_any).then_some(InstanceId::first_at(first_after).0)
+    pub fn forgets(self, entity: &Entity) -> Option<Uuid> {
+        // Whatever the clocks of replicas say: no instance is stored after its entity was modified last.
+        (self.adds || self.has_any).then(|| InstanceId::first_at(after(entity.modified)).0)
     }
+}
+
+/// The earliest time after another one that ids of instances can tell from it.
+#[must_use]
+pub fn after(at: Timestamp) -> Timestamp {
+    at.checked_add(jiff::SignedDuration::from_micros(1)).unwrap_or(at)
 }
 
 /// Rows of the history as the columns of a set-based statement.

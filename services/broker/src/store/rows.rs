@@ -2,6 +2,7 @@
 
 use crate::model::entity::{Entity, Kind};
 use crate::model::geometry::Geometry;
+use crate::model::instance_id::InstanceId;
 use crate::model::json::Json;
 use crate::model::{stored, terms};
 use crate::notify::matcher::Known;
@@ -165,6 +166,13 @@ impl Columns {
         Ok(())
     }
 
+    /// The least id that an instance of one of these entities, which are all new, can have.
+    #[must_use]
+    pub fn first_instance(&self) -> Uuid {
+        let first = self.created.iter().min().copied();
+        InstanceId::first_at(first.unwrap_or(Timestamp::MAX)).0
+    }
+
     fn add(&mut self, tenant: TenantId, entity: &Entity) -> Result<(), StoreError> {
         let attrs = stored::write(&entity.attributes).map_err(|e| StoreError::TooLarge(e.to_string()))?;
         self.ids.push(entity.id.clone());
@@ -209,14 +217,17 @@ fn geometries(entity: &Entity) -> impl Iterator<Item = (&String, &Json)> {
     })
 }
 
-/// Inserts entities that are not there, if the subscribers are those of the epoch `$26`; returns the epoch, and the ids of
-/// those that it inserted.
-pub const INSERT: &str = "with new as ( \
+/// Inserts entities that are not there, if the subscribers are those of the epoch `$26`, and none of the entities had a
+/// predecessor whose past goes up to the instance `$27` or beyond it; see [`Inserted`].
+pub const INSERT: &str = "with predecessor as materialized ( \
+    select f.before from mim.forgotten f \
+    where f.tenant = $1 and f.entity = any($2::text[]) and f.before > $27 order by f.before desc limit 1), \
+  new as ( \
     insert into mim.entities (tenant, id, types, scope, attrs, terms, created, modified) \
     select $1, u.id, string_to_array(u.types, E'\\x1f'), string_to_array(u.scope, E'\\x1f'), u.attrs::jsonb, u.terms::bigint[], u.created, u.modified \
     from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[]) \
         as u(id, types, scope, attrs, terms, created, modified) \
-    where (select t.subscriptions from mim.tenants t where t.id = $1) = $26 \
+    where (select t.subscriptions from mim.tenants t where t.id = $1) = $26 and not exists (select 1 from predecessor) \
     order by u.id on conflict do nothing returning id), \
   typed as ( \
     insert into mim.entity_types (tenant, type, id) select $1, t.type, t.id \
@@ -235,13 +246,30 @@ pub const INSERT: &str = "with new as ( \
   due as ( \
     insert into mim.deliveries (subscription, lane, change) select d.subscription, d.lane, told.number \
     from unnest($23::bigint[], $24::smallint[], $25::text[]) as d(subscription, lane, entity) join told using (entity)) \
-  select (select t.subscriptions from mim.tenants t where t.id = $1), array(select id from new)";
+  select (select t.subscriptions from mim.tenants t where t.id = $1), array(select id from new), (select before from predecessor)";
 
-/// What [`INSERT`] returns.
+/// What came of [`INSERT`].
+#[derive(Default)]
+pub struct Inserted {
+    /// The epoch of the subscribers; if it is another one than was said, nothing was inserted.
+    pub epoch: i64,
+    /// The ids of those that were inserted.
+    pub ids: Vec<String>,
+    /// When they can be made at the earliest, where they were to be made earlier; nothing was inserted then. A predecessor's
+    /// past goes so far by the clock of another replica, and theirs must not go with it.
+    pub earliest: Option<Timestamp>,
+}
+
+/// Reads what [`INSERT`] returns.
 #[must_use]
-pub fn inserted(rows: &[Row]) -> (i64, Vec<String>) {
-    rows.first()
-        .map_or((0, Vec::new()), |row| (row.get(0), row.get(1)))
+pub fn inserted(rows: &[Row]) -> Inserted {
+    rows.first().map_or_else(Inserted::default, |row| Inserted {
+        epoch: row.get(0),
+        ids: row.get(1),
+        earliest: row
+            .get::<_, Option<Uuid>>(2)
+            .and_then(|before| InstanceId(before).stored_at()),
+    })
 }
 
 /// Writes entities that are there and locked.
@@ -353,9 +381,9 @@ pub const DELETE: &str = "with gone as (delete from mim.entities e where e.tenan
   unplaced as (delete from mim.entity_geometries g where g.tenant = $1 and g.id = any($2::text[])), \
   past_only as (delete from mim.temporal_entities t where t.tenant = $1 and t.id = any($2::text[])), \
   forgotten as ( \
-    insert into mim.forgotten (tenant, entity, before) select $1, f.id, f.before \
-    from unnest($2::text[], $5::uuid[]) as f(id, before) where f.before is not null \
-    on conflict (tenant, entity) do update set before = excluded.before), \
+    insert into mim.forgotten as f (tenant, entity, before) select $1, u.id, u.before \
+    from unnest($2::text[], $5::uuid[]) as u(id, before) where u.before is not null \
+    on conflict (tenant, entity) do update set before = greatest(f.before, excluded.before)), \
   told as ( \
     insert into mim.changes (tenant, entity, body) select $1, c.entity, c.body \
     from unnest($6::text[], $7::text[]) as c(entity, body) returning number, entity), \
@@ -396,7 +424,7 @@ impl Gone {
             self.typed.0.push(iri.clone());
             self.typed.1.push(entity.id.clone());
         }
-        self.before.push(self.keeping.forgets(entity, at));
+        self.before.push(self.keeping.forgets(entity));
         self.told.add(Some(entity), None, at);
     }
 }

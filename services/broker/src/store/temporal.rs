@@ -13,11 +13,11 @@ use crate::model::read::past::PastFragment;
 use crate::model::temporal::brought::{Point, latest, points};
 use crate::model::{change, stored};
 use crate::store::entities::Locked;
-use crate::store::history::{Keeping, Past};
+use crate::store::history::{Keeping, Past, after};
 use crate::store::pool::Lease;
 use crate::store::rows::{self, Beside, Columns, columns};
 use crate::store::{Store, StoreError, TenantId};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -109,6 +109,9 @@ const CORRECT: &str = "update mim.history h set body = c.body::jsonb, modified =
 
 const LOCK: &str =
     "select types, modified from mim.temporal_entities where tenant = $1 and id = $2 for update";
+
+/// Up to where a past of this entity was forgotten, and has not gone yet.
+const FORGOTTEN: &str = "select before from mim.forgotten where tenant = $1 and entity = $2";
 
 const CREATE: &str = concat!(
     "with new as (insert into mim.temporal_entities (tenant, id, types, created, modified) values ($1, $2, $10, $11, $11) \
@@ -217,7 +220,7 @@ impl Store {
             room: _room,
         } = locked;
         let existed = lease.within(EXISTS, &[&tenant.0, &before.id]).await?;
-        let now = now.max(before.modified);
+        let now = now.max(after(before.modified));
         let past = correct(&mut lease, tenant, &before.id, points(fragment), now).await?;
         let mut entity = before.clone();
         let winners = if manner.makes_entity {
@@ -260,25 +263,32 @@ impl Store {
         fragment: &PastFragment,
         now: Timestamp,
     ) -> Result<Option<Added>, StoreError> {
+        let known = self.known(tenant).await?;
+        let mut lease = self.pool.lease().await?;
+        let existed = lease.begin(EXISTS, &[&tenant.0, &id]).await?;
+        let now = begins_at(&mut lease, tenant, id, now).await?;
         let mut winners = latest(fragment, None, now);
         winners.id = Some(id.to_owned());
         let entity = change::create(winners, now);
-        let known = self.known(tenant).await?;
         let epoch = known.epoch;
         let mut new = Columns::new(&Beside {
             keeping: Keeping::default(),
             known,
         });
-        new.add_new(tenant, &entity)?;
-        let mut lease = self.pool.lease().await?;
-        let existed = lease.begin(EXISTS, &[&tenant.0, &id]).await?;
+        if let Err(error) = new.add_new(tenant, &entity) {
+            lease.rollback().await;
+            return Err(error);
+        }
         new.past = correct(&mut lease, tenant, id, points(fragment), now).await?;
-        let rows = lease.within(rows::INSERT, columns!(tenant, new, &epoch)).await?;
-        let (newest, inserted) = rows::inserted(&rows);
-        if inserted.is_empty() {
+        let first = new.first_instance();
+        let rows = lease
+            .within(rows::INSERT, columns!(tenant, new, &epoch, &first))
+            .await?;
+        let inserted = rows::inserted(&rows);
+        if inserted.ids.is_empty() {
             lease.rollback().await;
             drop(lease);
-            if newest != epoch {
+            if inserted.epoch != epoch {
                 // Somebody has subscribed since this process last looked.
                 self.learn(tenant).await?;
             }
@@ -309,6 +319,7 @@ impl Store {
                 lease.rollback().await;
                 return Ok(Some(Added::NotFound));
             }
+            let now = begins_at(&mut lease, tenant, id, now).await?;
             let past = past_of(id, points(fragment), now);
             let created = lease
                 .commit(CREATE, past_of!(tenant, id, past, &fragment.types, &now))
@@ -321,7 +332,7 @@ impl Store {
                 types.push(iri.clone());
             }
         }
-        let now = now.max(modified);
+        let now = now.max(after(modified));
         let past = correct(&mut lease, tenant, id, points(fragment), now).await?;
         lease
             .commit(EXTEND, past_of!(tenant, id, past, &types, &now))
@@ -330,7 +341,7 @@ impl Store {
     }
 
     /// Forgets the past of an entity; the entity that there is now stays, and its past begins anew. False: there is none.
-    pub async fn forget_past(&self, tenant: TenantId, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn forget_past(&self, tenant: TenantId, id: &str) -> Result<bool, StoreError> {
         let (mut lease, modified, _room) = if let Some(current) = self.lock(tenant, id).await? {
             (current.lease, Some(current.entity.modified), current.room)
         } else {
@@ -347,8 +358,7 @@ impl Store {
             lease.rollback().await;
             return Ok(false);
         }
-        let last = modified.map_or(now, |modified| now.max(modified));
-        let next = last.checked_add(SignedDuration::from_micros(1)).unwrap_or(last);
+        let next = after(modified.unwrap_or_default());
         let before = InstanceId::first_at(next).0;
         lease.commit(FORGET, &[&tenant.0, &id, &before, &next]).await?;
         Ok(true)
@@ -427,6 +437,19 @@ impl Store {
             .await?;
         Ok(!gone.is_empty())
     }
+}
+
+/// When a new past of an entity begins: now, or after one that was forgotten by the clock of another replica.
+async fn begins_at(
+    lease: &mut Lease,
+    tenant: TenantId,
+    id: &str,
+    now: Timestamp,
+) -> Result<Timestamp, StoreError> {
+    let rows = lease.within(FORGOTTEN, &[&tenant.0, &id]).await?;
+    let before = rows.first().map(|row| InstanceId(row.get(0)));
+    let earliest = before.and_then(InstanceId::stored_at);
+    Ok(earliest.map_or(now, |earliest| now.max(earliest)))
 }
 
 /// Corrects the data points that are there; the others become rows.

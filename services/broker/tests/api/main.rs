@@ -40,6 +40,7 @@ mod selected_types;
 mod shapes;
 mod temporal;
 mod temporal_aggregates;
+mod temporal_clocks;
 mod temporal_deletes;
 mod temporal_plans;
 mod temporal_queries;

@@ -132,11 +132,7 @@ pub async fn delete(
 ) -> Result<Response, Problem> {
     let (call, _) = Call::begin(app, request, &WRITE)?;
     checked_id(&id)?;
-    let forgotten = call
-        .app
-        .store
-        .forget_past(call.tenant, &id, Timestamp::now())
-        .await?;
+    let forgotten = call.app.store.forget_past(call.tenant, &id).await?;
     if forgotten {
         Ok(reply::no_content())
     } else {
