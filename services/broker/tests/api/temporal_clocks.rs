@@ -129,3 +129,34 @@ async fn the_past_is_in_the_order_in_which_it_happened_and_goes_whole_whatever_c
     swept(&broker).await;
     assert_eq!(broker.database.psql("select count(*) from mim.history"), "1");
 }
+
+#[tokio::test]
+async fn a_past_that_was_there_before_its_entity_goes_when_an_older_broker_deletes_that() {
+    let broker = keeping().await;
+    past(
+        &broker,
+        &json!({"id": "urn:x:1", "type": "T", "n": [point(1, "2020-01-01T00:00:00Z")]}),
+    )
+    .await;
+    broker.create(r#"{"id":"urn:x:1","type":"T","n":2}"#).await;
+    assert_eq!(
+        values(&shown(&broker, "/urn:x:1").await, "n"),
+        [json!(1), json!(2)]
+    );
+    // What a broker from before the past could be written does.
+    broker.database.psql(
+        "with gone as (delete from mim.entities), untyped as (delete from mim.entity_types) \
+         insert into mim.forgotten (tenant, entity, before) \
+         values (1, 'urn:x:1', mim.first_instance(now() + interval '1 microsecond')) \
+         on conflict (tenant, entity) do update set before = excluded.before",
+    );
+    insist(&broker, 404, "GET", "/temporal/entities/urn:x:1", None).await;
+    insist(
+        &broker,
+        404,
+        "POST",
+        "/temporal/entities/urn:x:1/attrs",
+        Some(r#"{"n":[{"value":3}]}"#),
+    )
+    .await;
+}
