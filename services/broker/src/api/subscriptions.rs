@@ -205,6 +205,7 @@ pub async fn delete(
     let gone = gone.ok_or_else(|| no_subscription(&id))?;
     if let Some(context) = gone.own_context {
         store.delete_context(call.tenant, &context).await?;
+        call.app.contexts.spread().await;
     }
     Ok(reply::no_content())
 }

@@ -307,6 +307,7 @@ impl Subscription {
             .map(str::to_owned)
             .or(updated.context.take())
             .or(self.context.clone());
+        updated.own_context.clone_from(&self.own_context);
         updated.checked(now)
     }
 

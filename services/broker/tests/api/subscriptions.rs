@@ -1,7 +1,8 @@
 //! Subscriptions as objects: made, shown, changed, deleted.
 
-use crate::support::Broker;
+use crate::support::{Broker, Postgres};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn subscription(id: &str, more: &Value) -> Value {
     let mut body = json!({
@@ -184,4 +185,44 @@ async fn names_are_shown_in_the_context_of_the_reader() {
     let shown = broker.get("/subscriptions/urn:s:1").await.json();
     assert_eq!(shown["entities"], json!([{"type": "https://a.example/T"}]));
     assert_eq!(shown["watchedAttributes"], json!(["https://a.example/n"]));
+}
+
+#[tokio::test]
+async fn a_context_that_the_broker_keeps_for_a_subscription_ends_with_it_at_every_replica() {
+    let database = Arc::new(Postgres::shared().database());
+    let one = Broker::start(Arc::clone(&database));
+    let other = Broker::start_with(database, Arc::clone(&one.config));
+    one.until_ready().await;
+    other.until_ready().await;
+    let mut sent = subscription("urn:s:1", &json!({}));
+    sent["@context"] = json!({"T": "urn:t:1"});
+    let headers = [("content-type", "application/ld+json")];
+    let created = one
+        .send("POST", "/subscriptions", &headers, Some(&sent.to_string()))
+        .await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    // A change of something else does not part the two.
+    let patched = one
+        .send(
+            "PATCH",
+            "/subscriptions/urn:s:1",
+            &[],
+            Some(r#"{"description":"d"}"#),
+        )
+        .await;
+    assert_eq!(patched.status, 204, "{}", patched.text());
+    let shown = one.get("/subscriptions/urn:s:1").await.json();
+    let url = shown["jsonldContext"].as_str().unwrap();
+    let link = format!("<{url}>; rel=\"http://www.w3.org/ns/json-ld#context\"; type=\"application/ld+json\"");
+    let status = async |broker: &Broker| {
+        broker
+            .send("GET", "/types", &[("link", &link)], None)
+            .await
+            .status
+    };
+    assert_eq!((status(&one).await, status(&other).await), (200, 200));
+    let deleted = one.send("DELETE", "/subscriptions/urn:s:1", &[], None).await;
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    assert_eq!((status(&other).await, status(&one).await), (504, 504));
+    assert_eq!(one.get("/jsonldContexts").await.json(), json!([]));
 }
