@@ -36,10 +36,12 @@ const UPDATE: &str = "with epoch as ( \
   update mim.subscriptions set body = $3::text::jsonb, modified = $4, due = $5, quiet_until = null \
   where tenant = $1 and id = $2";
 const DELETE: &str = "with gone as (delete from mim.subscriptions where tenant = $1 and id = $2 returning number, body), \
-  undelivered as (delete from mim.deliveries d using gone where d.subscription = gone.number), \
-  unheld as (delete from mim.lanes l using gone where l.subscription = gone.number), \
   epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id = $1 and exists (select from gone)) \
-  select body::text from gone";
+  select body::text, number from gone";
+/// What is left of one, lanes first: who empties one holds its row while it takes away what it has delivered, and then notes
+/// that at the subscription.
+const UNHELD: &str = "delete from mim.lanes where subscription = $1";
+const UNDELIVERED: &str = "delete from mim.deliveries where subscription = $1";
 const ONE: &str = concat!(
     "select ",
     columns!(),
@@ -195,8 +197,21 @@ impl Store {
         tenant: TenantId,
         id: &str,
     ) -> Result<Option<Subscription>, StoreError> {
-        let gone = self.pool.lease().await?.query(DELETE, &[&tenant.0, &id]).await?;
-        gone.first().map(|row| read(row.get(0))).transpose()
+        let mut lease = self.pool.lease().await?;
+        let gone = lease.query(DELETE, &[&tenant.0, &id]).await?;
+        let Some(gone) = gone.first() else {
+            return Ok(None);
+        };
+        let (subscription, number) = (read(gone.get(0))?, gone.get::<_, i64>(1));
+        let left = async {
+            lease.begin(UNHELD, &[&number]).await?;
+            lease.commit(UNDELIVERED, &[&number]).await
+        };
+        if let Err(error) = left.await {
+            // It is gone all the same, and what waits for it goes when it is its turn.
+            tracing::debug!(%error, "what waits for a deleted subscription goes later");
+        }
+        Ok(Some(subscription))
     }
 
     /// The subscribers of a tenant, as far as this process knows; asks for them the first time.

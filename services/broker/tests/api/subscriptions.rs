@@ -1,6 +1,6 @@
 //! Subscriptions as objects: made, shown, changed, deleted.
 
-use crate::support::{Broker, Postgres};
+use crate::support::{Broker, Postgres, Receiver, eventually};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -225,4 +225,36 @@ async fn a_context_that_the_broker_keeps_for_a_subscription_ends_with_it_at_ever
     assert_eq!(deleted.status, 204, "{}", deleted.text());
     assert_eq!((status(&other).await, status(&one).await), (504, 504));
     assert_eq!(one.get("/jsonldContexts").await.json(), json!([]));
+}
+
+#[tokio::test]
+async fn a_subscription_is_deleted_while_its_notifications_are_noted() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    let sent = subscription(
+        "urn:s:1",
+        &json!({"notification": {"endpoint": {"uri": receiver.url()}}}),
+    );
+    let created = broker.post("/subscriptions", &sent.to_string()).await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    broker.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
+    receiver.until(1).await;
+    let lanes = "select count(*) from mim.lanes where held_until < now()";
+    eventually(10, "it is noted", async || broker.database.psql(lanes) == "1").await;
+    // A replica that notes what it has sent, in the order in which that is done; it takes a while.
+    let database = Arc::clone(&broker.database);
+    let noting = tokio::task::spawn_blocking(move || {
+        database.psql(
+            "begin; update mim.lanes set failures = 0; select pg_sleep(2); \
+             update mim.subscriptions set times_sent = times_sent + 1; commit",
+        )
+    });
+    let held =
+        "select count(*) from pg_locks where relation = 'mim.lanes'::regclass and mode = 'RowExclusiveLock'";
+    eventually(10, "the lane is held", async || broker.database.psql(held) == "1").await;
+    let deleted = broker.send("DELETE", "/subscriptions/urn:s:1", &[], None).await;
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    noting.await.unwrap();
+    let left = "select (select count(*) from mim.lanes) + (select count(*) from mim.deliveries)";
+    assert_eq!(broker.database.psql(left), "0");
 }
