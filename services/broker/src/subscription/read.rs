@@ -260,8 +260,8 @@ impl Subscription {
         found.checked(now)
     }
 
-    /// What an update makes of it (clause 5.8.2): members given take the place of those there, nulls take them away; of
-    /// `notification` and its `endpoint` single members are given. Names in it mean what they mean in its own context.
+    /// What an update makes of it (clause 5.8.2): members given take the place of those there, whole as 5.2.12 wants them, and
+    /// nulls take them away. Names in it mean what they mean in its own context.
     pub fn updated(&self, fragment: &Json, context: &Context, now: Timestamp) -> Result<Self, Refusal> {
         let Json::Object(given) = fragment else {
             return refuse(format!("the body is an object, not {}", fragment.kind()));
@@ -271,32 +271,20 @@ impl Subscription {
         }
         // What is kept is shown with full names, which mean the same in every context.
         let mut whole = self.kept();
-        merge(&mut whole, fragment, &["notification", "endpoint"]);
+        merge(&mut whole, fragment);
         let mut updated = Self::read(&whole, context, &self.id, now)?;
         if updated.id != self.id {
             return refuse("id cannot be changed");
         }
         // Texts with names in them were read in the context of the update, also those that it does not give.
-        let has = |path: &[&str]| {
-            path.iter()
-                .try_fold(fragment, |json, name| json.get(name))
-                .is_some()
-        };
-        if !has(&["q"]) {
+        if fragment.get("q").is_none() {
             updated.q.clone_from(&self.q);
         }
-        if !has(&["entities"]) {
+        if fragment.get("entities").is_none() {
             updated.entities.clone_from(&self.entities);
         }
-        for name in ["pick", "omit"] {
-            if !has(&["notification", name]) {
-                let (kept, is) = if name == "pick" {
-                    (&self.notification.pick, &mut updated.notification.pick)
-                } else {
-                    (&self.notification.omit, &mut updated.notification.omit)
-                };
-                is.clone_from(kept);
-            }
+        if fragment.get("notification").is_none() {
+            updated.notification.clone_from(&self.notification);
         }
         updated
             .notification
@@ -340,17 +328,14 @@ impl Subscription {
     }
 }
 
-/// Takes over the members of a fragment; into the named ones it goes.
-fn merge(whole: &mut Json, fragment: &Json, into: &[&str]) {
+/// Takes over the members of a fragment.
+fn merge(whole: &mut Json, fragment: &Json) {
     let (Json::Object(whole), Json::Object(fragment)) = (whole, fragment) else {
         return;
     };
     for (name, value) in fragment {
         let at = whole.iter().position(|(n, _)| n == name);
         match (at.and_then(|at| whole.get_mut(at)), value) {
-            (Some((_, there @ Json::Object(_))), Json::Object(_)) if into.contains(&name.as_str()) => {
-                merge(there, value, into);
-            }
             (Some(_), Json::Null) => whole.retain(|(n, _)| n != name),
             (None, Json::Null) => {}
             (Some((_, there)), value) => there.clone_from(value),

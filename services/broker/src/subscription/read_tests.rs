@@ -144,11 +144,7 @@ fn what_makes_no_sense_is_refused_with_the_members_name() {
     assert_eq!(read(base).unwrap().id, NEW);
     for (path, value, word) in REFUSED {
         let mut body = json(base);
-        merge(
-            &mut body,
-            &Json::Object(vec![((*path).to_owned(), json(value))]),
-            &[],
-        );
+        merge(&mut body, &Json::Object(vec![((*path).to_owned(), json(value))]));
         let refused = Subscription::read(&body, &context("a"), NEW, now());
         let Err(Refusal(why)) = refused else {
             panic!("{path} = {value} was taken");
@@ -187,16 +183,22 @@ fn an_update_replaces_what_it_gives_and_keeps_the_meaning_of_the_rest() {
         "speed in q is still that of the first context"
     );
     assert_eq!(updated.entities, subscription.entities);
-    assert_eq!(updated.notification.pick, subscription.notification.pick);
     assert_eq!(updated.notification.endpoint.uri, "http://r.example/other");
-    assert_eq!(updated.notification.endpoint.timeout, Some(500));
+    assert_eq!(
+        (&updated.notification.pick, updated.notification.endpoint.timeout),
+        (&None, None),
+        "what is given is given whole"
+    );
     assert_eq!(updated.geo_q, subscription.geo_q);
+    let described = subscription.updated(&json(r#"{"description":"d"}"#), &context("b"), now());
+    assert_eq!(described.unwrap().notification, subscription.notification);
     for bad in [
         "{}",
         "[]",
         r#"{"status":"active"}"#,
         r#"{"id":"urn:s:2"}"#,
         r#"{"notification":null}"#,
+        r#"{"notification":{"format":"keyValues"}}"#,
         r#"{"type":"Other"}"#,
         r#"{"expiresAt":"2020-01-01T00:00:00Z"}"#,
         r#"{"timeInterval":5}"#,
@@ -217,7 +219,7 @@ fn values_that_open_something_are_not_shown_and_survive_being_sent_back() {
     assert!(!text.contains("s3cret") && text.contains("plain"), "{text}");
     assert!(!format!("{subscription:?}").contains("Bearer"));
     let mut sent_back = json(&text);
-    merge(&mut sent_back, &json(r#"{"description":"d"}"#), &[]);
+    merge(&mut sent_back, &json(r#"{"description":"d"}"#));
     let updated = subscription.updated(&sent_back, &context("a"), now()).unwrap();
     assert_eq!(updated.notification.endpoint, subscription.notification.endpoint);
 }
@@ -238,7 +240,7 @@ proptest! {
     fn any_document_is_read_or_refused(text in "[\\[\\]{}\":,a-zA-Z0-9 ]{0,80}", member in prop::sample::select(MEMBERS)) {
         if let Ok(value) = Json::parse(text.as_bytes()) {
             let mut body = json(FULL);
-            merge(&mut body, &Json::Object(vec![(member.to_owned(), value)]), &[]);
+            merge(&mut body, &Json::Object(vec![(member.to_owned(), value)]));
             if let Ok(read) = Subscription::read(&body, &context("a"), NEW, now()) {
                 let _ = (shown(&read, "b"), read.criteria());
             }
