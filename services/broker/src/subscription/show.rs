@@ -81,7 +81,7 @@ impl Subscription {
     #[must_use]
     pub fn shown(&self, context: &Context, outcome: &Outcome, sys_attrs: bool, now: Timestamp) -> Json {
         let mut members = self.members(Some(context));
-        if self.notification_trigger.is_empty() && self.time_interval.is_none() {
+        if self.notification_trigger.is_empty() {
             members.list(
                 "notificationTrigger",
                 DEFAULT.iter().map(|t| Json::string(t.name())),

@@ -228,6 +228,23 @@ async fn a_context_that_the_broker_keeps_for_a_subscription_ends_with_it_at_ever
 }
 
 #[tokio::test]
+async fn triggers_are_shown_where_none_were_sent() {
+    let broker = Broker::ready().await;
+    for (id, more) in [("urn:s:1", json!({})), ("urn:s:2", json!({"timeInterval": 60}))] {
+        let created = broker
+            .post("/subscriptions", &subscription(id, &more).to_string())
+            .await;
+        assert_eq!(created.status, 201, "{}", created.text());
+        let shown = broker.get(&format!("/subscriptions/{id}")).await.json();
+        assert_eq!(
+            shown["notificationTrigger"],
+            json!(["attributeCreated", "attributeUpdated"]),
+            "{more}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_subscription_is_deleted_while_its_notifications_are_noted() {
     let broker = Broker::ready().await;
     let receiver = Receiver::start().await;
