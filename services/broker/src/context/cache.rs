@@ -130,9 +130,16 @@ impl Contexts {
         }
     }
 
-    /// The context of a body.
+    /// The context of a body. One that is a single URL, in an array or not, is told by that URL.
     pub async fn of_body(&self, tenant: TenantId, context: &Json) -> Result<Arc<Context>, ContextError> {
-        self.of(tenant, context, None).await
+        let only = match context {
+            Json::Array(parts) => parts.first().filter(|_| parts.len() == 1),
+            other => Some(other),
+        };
+        match only {
+            Some(Json::String(url)) => self.of_link(tenant, Some(url)).await,
+            _ => self.of(tenant, context, None).await,
+        }
     }
 
     /// Counts a use of one of the tenant's contexts.

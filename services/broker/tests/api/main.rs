@@ -39,6 +39,7 @@ mod query;
 mod refusals;
 mod selected_types;
 mod shapes;
+mod subscribed_contexts;
 mod subscriptions;
 mod temporal;
 mod temporal_aggregates;
