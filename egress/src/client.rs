@@ -357,6 +357,8 @@ async fn send(
     };
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
+        // Names of headers are the same in any case, but not every receiver knows.
+        .title_case_headers(true)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(broken)?;

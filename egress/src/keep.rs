@@ -54,6 +54,8 @@ impl KeepAlive {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_OF_SERVER)
+            // Names of headers are the same in any case, but not every receiver knows.
+            .http1_title_case_headers(true)
             .build(dial);
         Self { calls, allow }
     }

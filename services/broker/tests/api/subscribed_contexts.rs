@@ -1,8 +1,10 @@
 //! In which context a subscriber is told, and what of it the broker keeps.
 
 use crate::support::{Broker, Receiver};
+use crate::temporal::configured;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const URL: &str = "https://c.example/a";
 
@@ -62,4 +64,36 @@ async fn a_context_that_is_one_url_is_told_by_that_url_also_from_an_array() {
     }
     let kept = broker.get("/jsonldContexts?kind=ImplicitlyCreated").await;
     assert_eq!(kept.json(), json!([]));
+}
+
+#[tokio::test]
+async fn headers_of_a_notification_are_written_as_most_programs_write_them() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let receiving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut received = Vec::new();
+        while !String::from_utf8_lossy(&received).contains("notifiedAt") {
+            assert!(stream.read_buf(&mut received).await.unwrap() > 0);
+        }
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
+        String::from_utf8(received).unwrap()
+    });
+    let broker = configured("").await;
+    let sent = json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}],
+        "notification": {"endpoint": {"uri": format!("http://{address}/"),
+            "receiverInfo": [{"key": "X-City", "value": "Saint-Malo"}]}}});
+    let created = broker.post("/subscriptions", &sent.to_string()).await;
+    assert_eq!(created.status, 201, "{}", created.text());
+    broker.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
+    let received = receiving.await.unwrap();
+    for header in ["Content-Type: application/json", "Link: <", "X-City: Saint-Malo"] {
+        assert!(
+            received.contains(&format!("\r\n{header}")),
+            "{header}: {received}"
+        );
+    }
 }
