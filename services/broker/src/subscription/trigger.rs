@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Trigger {
     /// An entity is new. Its attributes are new too.
     EntityCreated,
-    /// Anything of an entity that is there: any of the three kinds of changes of attributes.
+    /// Any of the three kinds of changes of attributes.
     EntityUpdated,
     /// An entity is gone.
     EntityDeleted,
@@ -18,7 +18,7 @@ pub enum Trigger {
     AttributeCreated,
     /// An attribute says something else than before.
     AttributeUpdated,
-    /// An attribute is gone from an entity that is still there.
+    /// An attribute is gone, alone or with its entity.
     AttributeDeleted,
 }
 
@@ -108,11 +108,12 @@ impl Triggers {
         let has_watched = |entity: &Entity| {
             self.watched.is_empty() || self.watched.iter().any(|iri| entity.attributes.contains_key(iri))
         };
-        match (change.before, change.after) {
+        let as_a_whole = match (change.before, change.after) {
             (Some(before), None) => self.kinds.contains(&Trigger::EntityDeleted) && has_watched(before),
-            (None, Some(after)) if self.kinds.contains(&Trigger::EntityCreated) && has_watched(after) => true,
-            _ => change.instances.iter().any(|instance| self.counts(instance)),
-        }
+            (None, Some(after)) => self.kinds.contains(&Trigger::EntityCreated) && has_watched(after),
+            _ => false,
+        };
+        as_a_whole || change.instances.iter().any(|instance| self.counts(instance))
     }
 
     fn counts(&self, instance: &InstanceChange<'_>) -> bool {
@@ -171,7 +172,11 @@ mod tests {
                 Some(&one),
                 &[EntityCreated, AttributeCreated, EntityUpdated],
             ),
-            (Some(&one), None, &[EntityDeleted]),
+            (
+                Some(&one),
+                None,
+                &[EntityDeleted, AttributeDeleted, EntityUpdated],
+            ),
             (Some(&one), Some(&other), &[AttributeUpdated, EntityUpdated]),
             (Some(&one), Some(&again), &[]),
             (Some(&one), Some(&more), &[AttributeCreated, EntityUpdated]),
@@ -201,6 +206,13 @@ mod tests {
         assert!(!counts(&[], &["urn:b"], Some(&one), Some(&other)));
         assert!(!counts(&[Trigger::EntityDeleted], &["urn:c"], Some(&one), None));
         assert!(counts(&[Trigger::EntityDeleted], &["urn:b"], Some(&one), None));
+        assert!(!counts(
+            &[Trigger::AttributeDeleted],
+            &["urn:c"],
+            Some(&one),
+            None
+        ));
+        assert!(counts(&[Trigger::AttributeDeleted], &["urn:b"], Some(&one), None));
         assert!(!counts(&[Trigger::EntityCreated], &["urn:c"], None, Some(&one)));
     }
 }
