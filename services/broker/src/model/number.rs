@@ -1,6 +1,7 @@
 //! Numbers of JSON as decimals, compared as the database compares them: exactly, whatever they are written like.
 
 use std::cmp::Ordering;
+use std::hash::Hasher;
 
 /// How two numbers of JSON compare: `5` is `5.0` is `0.5e1`, and no digit is lost to a float. Allocates nothing.
 #[must_use]
@@ -11,6 +12,28 @@ pub fn compare(one: &str, other: &str) -> Ordering {
         (-1, _) => other.cmp_size(&one),
         (0, _) => Ordering::Equal,
         _ => one.cmp_size(&other),
+    }
+}
+
+/// Feeds a hasher with a number, the same for all that [`compare`] finds equal.
+pub fn hash(number: &str, hasher: &mut impl Hasher) {
+    let number = Decimal::of(number);
+    let sign = number.sign();
+    hasher.write_i8(sign);
+    if sign == 0 {
+        return;
+    }
+    hasher.write_i64(number.exponent);
+    let mut zeros = 0;
+    for digit in number.digits() {
+        // Zeros count once another digit comes after them.
+        if digit == b'0' {
+            zeros += 1;
+        } else {
+            (0..zeros).for_each(|_| hasher.write_u8(b'0'));
+            hasher.write_u8(digit);
+            zeros = 0;
+        }
     }
 }
 
@@ -92,6 +115,7 @@ fn without_zeros(digits: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::hash::DefaultHasher;
 
     #[test]
     fn one_number_may_be_written_in_many_ways() {
@@ -139,7 +163,18 @@ mod tests {
         }
 
         #[test]
+        fn equal_numbers_have_one_hash(a in "-?[01]{1,3}(\\.[01]{1,3})?(e-?[0-2])?", b in "-?[01]{1,3}(\\.[01]{1,3})?(e-?[0-2])?") {
+            let [ha, hb] = [&a, &b].map(|number| {
+                let mut hasher = DefaultHasher::new();
+                hash(number, &mut hasher);
+                hasher.finish()
+            });
+            prop_assert_eq!(compare(&a, &b).is_eq(), ha == hb, "{} {}", a, b);
+        }
+
+        #[test]
         fn comparing_never_panics(a in "[-0-9.eE+]{0,12}", b in "[-0-9.eE+]{0,12}") {
+            hash(&a, &mut DefaultHasher::new());
             prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
         }
     }

@@ -9,10 +9,12 @@
 //! * [`pattern`]: regular expressions that both PostgreSQL and the broker understand alike;
 //! * [`sought`]: what a client searches as it wrote it, in a URL or in JSON;
 //! * [`sql`]: from all of these to statements;
-//! * [`evaluate`]: the same asked of an entity in memory.
+//! * [`evaluate`]: the same asked of an entity in memory;
+//! * [`index`]: which of many are worth to be asked about an entity.
 
 pub mod evaluate;
 pub mod geo;
+pub mod index;
 pub mod order;
 pub mod pattern;
 pub mod q;
