@@ -3,6 +3,7 @@
 use crate::model::diff::changes;
 use crate::model::entity::Entity;
 use crate::query::evaluate::{Prepared, Subject};
+use crate::query::index::Index;
 use crate::store::TenantId;
 use crate::store::subscriptions::Kept;
 use crate::subscription::Subscription;
@@ -89,6 +90,8 @@ pub struct Known {
     /// The epoch.
     pub epoch: i64,
     all: HashMap<i64, Ready>,
+    /// Which of them a write can concern, so that each write asks a few of many.
+    index: Index<i64>,
 }
 
 impl Known {
@@ -96,10 +99,12 @@ impl Known {
     #[must_use]
     pub fn new(epoch: i64, all: Vec<Kept>) -> Self {
         let ready = |kept: Kept| Some((kept.number, Ready::of(kept.subscription)?));
-        Self {
-            epoch,
-            all: all.into_iter().filter_map(ready).collect(),
+        let all: HashMap<i64, Ready> = all.into_iter().filter_map(ready).collect();
+        let mut index = Index::default();
+        for (number, ready) in &all {
+            index.insert(*number, &ready.criteria, &ready.subscription.watched_attributes);
         }
+        Self { epoch, all, index }
     }
 
     /// Whether no change concerns anybody.
@@ -131,9 +136,11 @@ impl Known {
             instances: &instances,
         };
         let mut subject = Subject::of(entity);
-        for (number, ready) in &self.all {
-            if ready.is_concerned(&change, &mut subject, now) {
-                concerned.subscriptions.push(*number);
+        let touched = instances.iter().map(|instance| instance.iri);
+        for number in self.index.candidates(entity, touched) {
+            let ready = self.all.get(&number);
+            if let Some(ready) = ready.filter(|ready| ready.is_concerned(&change, &mut subject, now)) {
+                concerned.subscriptions.push(number);
                 concerned.wants_before |= ready.wants_before;
             }
         }

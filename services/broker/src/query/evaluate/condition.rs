@@ -6,11 +6,11 @@ use crate::model::json::Json;
 use crate::model::moment::{Moment, looks_like_date};
 use crate::model::number;
 use crate::query::evaluate::Subject;
-use crate::query::pattern::Scratch;
+use crate::query::evaluate::effort::Effort;
 use crate::query::q::{Operand, Order, Part, Path, Query, System, Term, Test, Value};
 use std::cmp::Ordering;
 
-/// Whether the query holds.
+/// Whether the query holds, as far as the effort allows to tell.
 pub fn holds(query: &Query, subject: &mut Subject) -> bool {
     match query {
         Query::And(parts) => parts.iter().all(|part| holds(part, subject)),
@@ -20,18 +20,21 @@ pub fn holds(query: &Query, subject: &mut Subject) -> bool {
 }
 
 fn term_holds(term: &Term, subject: &mut Subject) -> bool {
-    // What a test needs for patterns is lent to it.
-    let mut scratch = std::mem::take(&mut subject.scratch);
+    // Lent to the test, which looks at the subject meanwhile.
+    let mut effort = std::mem::take(&mut subject.effort);
     let found = match &term.path {
         Path::CreatedAt => entity_time_passes(subject.created(), &term.test),
         Path::ModifiedAt => entity_time_passes(subject.modified(), &term.test),
         // Refused when the selection was prepared.
         Path::Linked { .. } => false,
-        Path::Attribute { names, part } => any_instance(&subject.entity.attributes, names, &mut |instance| {
-            instance_passes(instance, part, &term.test, subject, &mut scratch)
-        }),
+        Path::Attribute { names, part } => {
+            let mut passes = |instance: &Instance, effort: &mut Effort| {
+                instance_passes(instance, part, &term.test, subject, effort)
+            };
+            any_instance(&subject.entity.attributes, names, &mut effort, &mut passes)
+        }
     };
-    subject.scratch = scratch;
+    subject.effort = effort;
     found
 }
 
@@ -39,19 +42,22 @@ fn term_holds(term: &Term, subject: &mut Subject) -> bool {
 fn any_instance(
     attributes: &Attributes,
     names: &[String],
-    passes: &mut dyn FnMut(&Instance) -> bool,
+    effort: &mut Effort,
+    passes: &mut dyn FnMut(&Instance, &mut Effort) -> bool,
 ) -> bool {
     let Some((name, deeper)) = names.split_first() else {
         return false;
     };
     let instances = attributes.get(name).map(Vec::as_slice).unwrap_or_default();
-    if deeper.is_empty() {
-        instances.iter().any(passes)
-    } else {
-        instances
-            .iter()
-            .any(|instance| any_instance(&instance.subs, deeper, passes))
-    }
+    instances.iter().any(|instance| {
+        let goes_on = effort.spend(1);
+        goes_on
+            && if deeper.is_empty() {
+                passes(instance, effort)
+            } else {
+                any_instance(&instance.subs, deeper, effort, passes)
+            }
+    })
 }
 
 /// What a test looks at.
@@ -68,9 +74,9 @@ fn instance_passes(
     part: &Part,
     test: &Test,
     subject: &Subject,
-    scratch: &mut Scratch,
+    effort: &mut Effort,
 ) -> bool {
-    let mut passes = |seen: Seen| passes(seen, instance.kind.links(), test, scratch);
+    let mut passes = |seen: Seen| passes(seen, instance.kind.links(), test, effort);
     let beside = match part {
         Part::Value => return passes(Seen::Value(&instance.value)),
         Part::Member { sent, expanded } => {
@@ -122,19 +128,30 @@ fn member<'a>(value: &'a Json, path: &[String]) -> Option<&'a Json> {
     })
 }
 
-fn passes(seen: Seen, links: bool, asked: &Test, scratch: &mut Scratch) -> bool {
+fn passes(seen: Seen, links: bool, asked: &Test, effort: &mut Effort) -> bool {
     match asked {
         Test::Exists => true,
-        Test::Equals { not, any_of } => any_of.iter().any(|operand| seen.equals(links, operand)) != *not,
-        Test::Order(order, value) => seen.is_in_order(links, *order, value),
+        Test::Equals { not, any_of } => {
+            effort.spend(any_of.len().saturating_mul(seen.size()))
+                && any_of.iter().any(|operand| seen.equals(links, operand)) != *not
+        }
+        Test::Order(order, value) => effort.spend(1) && seen.is_in_order(links, *order, value),
         Test::Matches { not, pattern } => {
             let searched = if links { None } else { seen.string() };
-            searched.is_some_and(|searched| pattern.is_found_in(searched, scratch)) != *not
+            searched.is_some_and(|searched| effort.finds(pattern, searched)) != *not
         }
     }
 }
 
 impl<'a> Seen<'a> {
+    /// How many values there are to compare.
+    fn size(self) -> usize {
+        match self {
+            Self::Value(Json::Array(items)) => items.len(),
+            _ => 1,
+        }
+    }
+
     /// Where it is a string.
     fn string(self) -> Option<&'a str> {
         match self {

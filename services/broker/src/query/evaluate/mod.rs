@@ -1,14 +1,16 @@
 //! The second evaluator of selections: whether one entity, in memory, is selected. SQL answers queries, this answers
 //! subscriptions, and the two agree on everything; a test of 10,000 random pairs sees to it.
 //!
-//! * [`condition`]: the query language;
-//! * [`place`]: geo-queries in the plane, as PostGIS answers them;
-//! * [`distance`]: distances on the ellipsoid;
+//! * `condition`: the query language;
+//! * `effort`: how much that may cost;
+//! * `place`: geo-queries in the plane, as PostGIS answers them;
+//! * `distance`: distances on the ellipsoid;
 //! * `repair`: what becomes of geometries whose rings cross.
 
-pub mod condition;
-pub mod distance;
-pub mod place;
+mod condition;
+mod distance;
+mod effort;
+mod place;
 mod repair;
 mod vector;
 mod weight;
@@ -17,8 +19,9 @@ use crate::model::entity::{Entity, Kind};
 use crate::model::geometry::Geometry;
 use crate::model::names::time_text;
 use crate::model::{Refusal, refuse};
+use crate::query::evaluate::effort::Effort;
 use crate::query::evaluate::place::{Area, Place};
-use crate::query::pattern::{Pattern, Scratch};
+use crate::query::pattern::Pattern;
 use crate::query::q::Query;
 use crate::query::scope::ScopeQuery;
 use crate::query::types::TypeSelection;
@@ -26,8 +29,8 @@ use crate::query::{EntitySelector, Selection};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// A selection that is ready to be asked about any number of entities. A simple one takes less than a kilobyte, one
-/// with a pattern about two, one with an area 32 bytes more for each position of it.
+/// A selection that is ready to be asked about any number of entities. A simple one takes half a kilobyte, one with a
+/// pattern one and a half, one with an area 16 bytes more for each position of it, or 60 where a distance is asked for.
 #[derive(Debug)]
 pub struct Prepared {
     /// Empty: any entity.
@@ -59,8 +62,17 @@ impl Prepared {
         })
     }
 
-    /// Whether the entity is selected. What costs least is asked first.
+    /// Whether the entity is selected; not, where that would cost more than it may ([`Subject::was_too_costly`]).
     pub fn selects(&self, subject: &mut Subject) -> bool {
+        subject.effort.begin();
+        let selected = self.would_select(subject);
+        let too_costly = subject.effort.is_spent();
+        subject.too_costly |= too_costly;
+        selected && !too_costly
+    }
+
+    /// What costs least is asked first.
+    fn would_select(&self, subject: &mut Subject) -> bool {
         let entity = subject.entity;
         (self.attrs.is_empty() || self.attrs.iter().any(|iri| entity.attributes.contains_key(iri)))
             && self
@@ -107,7 +119,7 @@ fn is_meant(one: &EntitySelector, subject: &mut Subject) -> bool {
         && one
             .id_pattern
             .as_ref()
-            .is_none_or(|pattern| pattern.is_found_in(&entity.id, &mut subject.scratch))
+            .is_none_or(|pattern| subject.effort.finds(pattern, &entity.id))
 }
 
 fn of_selector(one: &EntitySelector) -> usize {
@@ -131,7 +143,8 @@ pub struct Subject<'e> {
     modified: OnceLock<String>,
     /// Its geometries by attribute, as they are searched.
     places: HashMap<&'e str, Vec<Place>>,
-    scratch: Scratch,
+    effort: Effort,
+    too_costly: bool,
 }
 
 impl<'e> Subject<'e> {
@@ -143,7 +156,8 @@ impl<'e> Subject<'e> {
             created: OnceLock::new(),
             modified: OnceLock::new(),
             places: HashMap::new(),
-            scratch: Scratch::default(),
+            effort: Effort::default(),
+            too_costly: false,
         }
     }
 
@@ -151,6 +165,12 @@ impl<'e> Subject<'e> {
     #[must_use]
     pub fn entity(&self) -> &'e Entity {
         self.entity
+    }
+
+    /// Whether some selection could not be asked about it, as that would have cost too much.
+    #[must_use]
+    pub fn was_too_costly(&self) -> bool {
+        self.too_costly
     }
 
     fn created(&self) -> &str {

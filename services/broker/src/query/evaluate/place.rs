@@ -166,17 +166,17 @@ impl Area {
     /// How many bytes of memory it takes, nearly.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let (place, boxes) = match &self.test {
-            Test::Near { from, boxes, .. } => (from, boxes.len()),
-            Test::Far { from, .. } => (from, 0),
-            Test::Relation { to, .. } => (to, 0),
+        let (place, of_position, boxes) = match &self.test {
+            Test::Near { from, boxes, .. } => (from, Shape::WEIGHT_OF_POSITION, boxes.len()),
+            Test::Far { from, .. } => (from, Shape::WEIGHT_OF_POSITION, 0),
+            Test::Relation { to, .. } => (to, 0, 0),
         };
         let positions = geo::CoordsIter::coords_count(&place.geometry);
         size_of::<Self>()
             + size_of::<Place>()
             + self.property.len()
             + boxes * size_of::<Bounds>()
-            + positions * (size_of::<Coord>() + Shape::WEIGHT_OF_POSITION)
+            + positions * (size_of::<Coord>() + of_position)
     }
 }
 

@@ -122,6 +122,38 @@ fn a_line_of_ten_thousand_positions_is_measured_in_bounded_time() {
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
+#[test]
+fn row_broker_a_query_that_costs_too_much_selects_nothing_and_takes_bounded_time() {
+    let items = vec!["1"; 200_000].join(",");
+    let text = "ab".repeat(500_000);
+    let entity = entity(&format!(r#"{{"id":"urn:x:1","type":"T","n":[{items}],"s":"{text}","m":1}}"#));
+    let values = (2..500).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
+    let started = std::time::Instant::now();
+    let mut subject = Subject::of(&entity);
+    for q in [
+        format!("n=={values}"),
+        format!("n!={values}"),
+        format!("m|n!={values}"),
+        "s~=\"((a|b|c|d){1,30}){1,20}e\"".to_owned(),
+        "s!~=\"((a|b|c|d){1,30}){1,20}e\"".to_owned(),
+    ] {
+        assert_eq!(by_q(&q).selects(&mut subject), q.starts_with("m|"), "{q:.20}");
+    }
+    assert!(subject.was_too_costly());
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    // What is asked next is not concerned.
+    assert!(by_q("m==1").selects(&mut subject));
+    let mut another = Subject::of(&entity);
+    assert!(by_q("s~=\"^(ab)+$\";n!=2").selects(&mut another) && !another.was_too_costly());
+}
+
+#[test]
+fn what_is_prepared_is_shared_by_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Prepared>();
+    is_shared::<crate::query::index::Index<u64>>();
+}
+
 /// Positions that meet, nearly meet, or are anywhere.
 fn position() -> impl Strategy<Value = (f64, f64)> {
     prop_oneof![

@@ -87,6 +87,12 @@ impl Pattern {
         machine.is_match(cache, text)
     }
 
+    /// How many states its machine has: searching takes time in proportion to them and to the length of the text.
+    #[must_use]
+    pub fn states(&self) -> usize {
+        self.0.machine.get_nfa().states().len()
+    }
+
     /// How many bytes of memory it takes.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -112,6 +118,8 @@ impl PartialEq for Pattern {
         self.text() == other.text()
     }
 }
+
+impl Eq for Pattern {}
 
 /// What running patterns takes: one is enough for any number of them, one after the other.
 #[derive(Debug, Default)]

@@ -3,8 +3,8 @@
 //! Boolean operations of the crate `geo` would do the same, but the crate beneath them leaves out bounds checks where it
 //! trusts what it has computed before, which does not always hold for rings that nearly touch; these come from clients.
 //!
-//! * [`walls`]: cuts rings where they cross, and keeps the pieces that have the inside on one side only;
-//! * [`trace`]: puts the pieces together to rings.
+//! * `walls`: cuts rings where they cross, and keeps the pieces that have the inside on one side only;
+//! * `trace`: puts the pieces together to rings.
 
 mod trace;
 mod walls;
