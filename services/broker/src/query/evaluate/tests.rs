@@ -126,7 +126,9 @@ fn a_line_of_ten_thousand_positions_is_measured_in_bounded_time() {
 fn row_broker_a_query_that_costs_too_much_selects_nothing_and_takes_bounded_time() {
     let items = vec!["1"; 200_000].join(",");
     let text = "ab".repeat(500_000);
-    let entity = entity(&format!(r#"{{"id":"urn:x:1","type":"T","n":[{items}],"s":"{text}","m":1}}"#));
+    let entity = entity(&format!(
+        r#"{{"id":"urn:x:1","type":"T","n":[{items}],"s":"{text}","m":1}}"#
+    ));
     let values = (2..500).map(|n: u32| n.to_string()).collect::<Vec<_>>().join(",");
     let started = std::time::Instant::now();
     let mut subject = Subject::of(&entity);
