@@ -2,25 +2,31 @@
 //! lanes of a replica that has died, and those that rest after a failure of another one's.
 
 use crate::notify::interval;
-use crate::notify::lane::Post;
+use crate::notify::lane::{HOLD, Post};
 use crate::store::told::Place;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 
 /// How many lanes are emptied at once. A receiver that answers slowly keeps its own lanes, and no others.
 const AT_ONCE: usize = 512;
-/// How often to look for lanes that nobody empties.
+/// How many of receivers that did not take something lately: however many of them hang, they do not keep others waiting.
+const DOUBTFUL_AT_ONCE: usize = 128;
+/// How often to look for lanes that nobody empties, and to hold those longer that this process empties.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long to wait for calls that are under way when this process ends.
+const LAST: Duration = Duration::from_secs(5);
 
 /// The lanes that this process empties.
 pub struct Dispatch {
     post: Arc<Post>,
     /// Lanes that are being emptied, and whether more has come to them since.
     running: Mutex<HashMap<Place, bool>>,
-    places: Arc<Semaphore>,
+    places: Semaphore,
+    doubtful: Semaphore,
 }
 
 impl Dispatch {
@@ -30,7 +36,8 @@ impl Dispatch {
         Arc::new(Self {
             post: Arc::new(post),
             running: Mutex::default(),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Semaphore::new(AT_ONCE),
+            doubtful: Semaphore::new(DOUBTFUL_AT_ONCE),
         })
     }
 
@@ -43,6 +50,10 @@ impl Dispatch {
             tokio::select! {
                 Some(place) = waiting.recv() => self.wake(place),
                 _ = look.tick() => {
+                    let held = self.emptied();
+                    if !held.is_empty() {
+                        let _ = self.post.store.hold_lanes(&held, self.post.holder, HOLD).await;
+                    }
                     // While the database is away there is nothing to see.
                     for place in self.post.store.forgotten_lanes().await.unwrap_or_default() {
                         self.wake(place);
@@ -53,8 +64,29 @@ impl Dispatch {
         }
     }
 
+    fn emptied(&self) -> Vec<Place> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.keys().copied().collect()
+    }
+
+    /// Takes no more lanes, ends what is being sent, and leaves all lanes to others.
+    pub async fn leave(&self) {
+        self.post.leaving.store(true, Ordering::Relaxed);
+        let until = Instant::now() + LAST;
+        while !self.emptied().is_empty() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left = self.emptied();
+        if !left.is_empty() {
+            let _ = self.post.store.leave_lanes(&left, self.post.holder).await;
+        }
+    }
+
     /// Sees to it that a lane is emptied from now on.
     fn wake(self: &Arc<Self>, place: Place) {
+        if self.post.leaving.load(Ordering::Relaxed) {
+            return;
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         match running.entry(place) {
             Entry::Occupied(mut more) => *more.get_mut() = true,
@@ -68,10 +100,19 @@ impl Dispatch {
     async fn empty(self: Arc<Self>, place: Place) {
         loop {
             let again = {
-                let Ok(_permit) = self.places.acquire().await else {
+                let places = if self.post.is_doubtful(place) {
+                    &self.doubtful
+                } else {
+                    &self.places
+                };
+                let Ok(_permit) = places.acquire().await else {
                     return;
                 };
-                self.post.empty(place).await
+                if self.post.leaving.load(Ordering::Relaxed) {
+                    None
+                } else {
+                    self.post.empty(place).await
+                }
             };
             if let Some(after) = again {
                 let dispatch = Arc::clone(&self);
@@ -81,7 +122,8 @@ impl Dispatch {
                 });
             }
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(more @ true) = running.get_mut(&place) {
+            let leaving = self.post.leaving.load(Ordering::Relaxed);
+            if let Some(more @ true) = running.get_mut(&place).filter(|_| !leaving) {
                 *more = false;
             } else {
                 running.remove(&place);

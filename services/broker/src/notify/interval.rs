@@ -2,7 +2,7 @@
 //! notification; none where there are none. When the next one is due stands in the database, so replicas send one.
 
 use crate::model::Refusal;
-use crate::notify::lane::Post;
+use crate::notify::lane::{Post, finished};
 use crate::notify::message::Telling;
 use crate::notify::send::Failed;
 use crate::query::Selection;
@@ -55,7 +55,7 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
     if telling.size() == 0 {
         return Ok(());
     }
-    let message = post.finished(telling, due.tenant);
+    let message = finished(telling, post.store.tenant_name(due.tenant).await?);
     let sender = post.sender.borrow().clone();
     let sent = sender.send(&subscription.notification.endpoint, &message).await;
     post.metrics

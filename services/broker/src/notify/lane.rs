@@ -1,8 +1,8 @@
 //! How a lane is emptied: change by change, in order, each one sent before the next.
 
-use crate::api::call::TENANT;
 use crate::context::Context;
 use crate::context::cache::Contexts;
+use crate::notify::matcher::LANES;
 use crate::notify::message::{Message, Telling};
 use crate::notify::record;
 use crate::notify::send::{Failed, Sender};
@@ -13,15 +13,21 @@ use crate::store::{Store, TenantId};
 use crate::subscription::Subscription;
 use jiff::Timestamp;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How long a lane is held: longer than the longest call and what comes with it.
-const HOLD: i32 = 120_000;
+/// How long a lane is held, in milliseconds, unless the hold is made longer meanwhile: so long nobody empties the lanes
+/// of a replica that has died.
+pub(super) const HOLD: i32 = 20_000;
 /// After how long what was sent is noted, and the lane held anew.
 const NOTE: Duration = Duration::from_secs(10);
+/// A receiver that takes longer than this for what a lane gave is one for which too much may wait.
+const SLOW: Duration = Duration::from_secs(1);
+/// The header, or member of metadata, that tells whose a notification is.
+const TENANT: &str = "NGSILD-Tenant";
 /// How long to wait for the database.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest rest after failures.
@@ -45,6 +51,8 @@ pub struct Post {
     pub holder: Uuid,
     /// Lanes whose first change was not taken, and how often it was tried.
     pub failing: Mutex<HashMap<Place, (i64, u32)>>,
+    /// Whether this process is about to end.
+    pub leaving: AtomicBool,
 }
 
 impl Post {
@@ -60,18 +68,39 @@ impl Post {
             return Some(PAUSE);
         };
         while !waiting.is_empty() {
+            let started = Instant::now();
             let done = self.send_all(place, &waiting).await;
-            let Ok(next) = self.store.go_on_with_lane(hold, &done).await else {
-                // What was sent and is not noted is sent again: better than not at all.
+            let Some(next) = self.go_on(hold, &done).await else {
                 return Some(PAUSE);
             };
-            if let Some(again) = done.again {
+            if done.again.is_some() || started.elapsed() > SLOW {
                 self.bound(place.0).await;
+            }
+            if let Some(again) = done.again {
                 return Duration::try_from(again.duration_since(Timestamp::now())).ok();
+            }
+            if self.leaving.load(Ordering::Relaxed) {
+                let _ = self.store.leave_lanes(&[place], self.holder).await;
+                return None;
             }
             waiting = next;
         }
         None
+    }
+
+    /// Notes what was sent and gives what is next. While the database is away it is tried again, as long as the lane is
+    /// held; what is not noted in the end is sent again: better than not at all.
+    async fn go_on(&self, hold: Hold, done: &Done) -> Option<Vec<Waiting>> {
+        let started = Instant::now();
+        loop {
+            let noted = self.store.go_on_with_lane(hold, done).await;
+            let in_time = started.elapsed().as_millis() < u128::from(hold.millis.unsigned_abs());
+            match noted {
+                Ok(next) => return Some(next),
+                Err(_) if in_time && !self.leaving.load(Ordering::Relaxed) => tokio::time::sleep(PAUSE).await,
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Gives up what waits beyond the limit.
@@ -91,7 +120,7 @@ impl Post {
         let started = Instant::now();
         let mut done = Done::default();
         for change in waiting {
-            if started.elapsed() > NOTE {
+            if started.elapsed() > NOTE || self.leaving.load(Ordering::Relaxed) {
                 break;
             }
             match self.send_one(place, change, &mut done).await {
@@ -121,7 +150,10 @@ impl Post {
             }
             Err(rest) => return Next::Rest(rest),
         }
-        let message = match self.message(&subscription, change).await {
+        let Ok(tenant) = self.store.tenant_name(change.tenant).await else {
+            return Next::Rest(PAUSE);
+        };
+        let message = match self.message(&subscription, change, tenant).await {
             Ok(message) => message,
             Err(why) => {
                 tracing::error!(subscription = subscription.id, why, "a change cannot be told");
@@ -169,7 +201,9 @@ impl Post {
                 *entry = (change, 0);
             }
             entry.1 += 1;
-            entry.1
+            let tries = entry.1;
+            self.metrics.lanes_failing(failing.len());
+            tries
         };
         if failed.is_refusal() && tries >= TRIES {
             self.forget(place);
@@ -181,7 +215,19 @@ impl Post {
 
     fn forget(&self, place: Place) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        failing.remove(&place);
+        if failing.remove(&place).is_some() {
+            self.metrics.lanes_failing(failing.len());
+        }
+    }
+
+    /// Whether the receiver of this lane did not take something lately, in any of its lanes.
+    pub fn is_doubtful(&self, place: Place) -> bool {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let lanes = 0..i16::try_from(LANES).unwrap_or_default();
+        !failing.is_empty()
+            && lanes
+                .into_iter()
+                .any(|lane| failing.contains_key(&(place.0, lane)))
     }
 
     /// The subscription as it is in the epoch of the change's look, or later.
@@ -215,22 +261,17 @@ impl Post {
         Ok(true)
     }
 
-    async fn message(&self, subscription: &Subscription, change: &Waiting) -> Result<Message, String> {
+    async fn message(
+        &self,
+        subscription: &Subscription,
+        change: &Waiting,
+        tenant: String,
+    ) -> Result<Message, String> {
         let recorded = record::read(&change.entity, &change.body).map_err(|e| e.to_string())?;
         let context = self.context(change.tenant, subscription).await;
         let mut telling = Telling::new(subscription, &context).map_err(|why| why.0)?;
         telling.change(&recorded);
-        Ok(self.finished(telling, change.tenant))
-    }
-
-    /// A notification with an id of its own, from this tenant.
-    pub fn finished(&self, telling: Telling<'_>, tenant: TenantId) -> Message {
-        let id = format!("urn:ngsi-ld:Notification:{}", Uuid::from_u128(rand::random()));
-        let mut message = telling.finish(&id, Timestamp::now());
-        if let Some(name) = self.store.tenant_name(tenant).filter(|name| !name.is_empty()) {
-            message.headers.push((TENANT.to_owned(), name));
-        }
-        message
+        Ok(finished(telling, tenant))
     }
 
     /// The context in which notifications are told. One that cannot be had is no reason to tell nothing: names are then
@@ -248,6 +289,17 @@ impl Post {
             }
         }
     }
+}
+
+/// A notification with an id of its own, from the tenant of this name.
+#[must_use]
+pub fn finished(telling: Telling<'_>, tenant: String) -> Message {
+    let id = format!("urn:ngsi-ld:Notification:{}", Uuid::from_u128(rand::random()));
+    let mut message = telling.finish(&id, Timestamp::now());
+    if !tenant.is_empty() {
+        message.headers.push((TENANT.to_owned(), tenant));
+    }
+    message
 }
 
 /// What to do after a change.

@@ -49,6 +49,7 @@ pub struct Metrics {
     clients: Gauge,
     notifications: Family<Outcome, Counter>,
     dropped: Family<Cause, Counter>,
+    lanes_failing: Gauge,
 }
 
 impl Default for Metrics {
@@ -101,6 +102,12 @@ impl Default for Metrics {
             "Notifications that were not sent and will not be, by cause",
             dropped.clone(),
         );
+        let lanes_failing = Gauge::default();
+        registry.register(
+            "notification_lanes_failing",
+            "Lanes of notifications whose receiver did not take the last one from this replica",
+            lanes_failing.clone(),
+        );
         Self {
             registry,
             answered,
@@ -110,6 +117,7 @@ impl Default for Metrics {
             clients,
             notifications,
             dropped,
+            lanes_failing,
         }
     }
 }
@@ -124,6 +132,11 @@ impl Metrics {
     pub fn notifications_dropped(&self, cause: &'static str, number: i64) {
         let number = u64::try_from(number).unwrap_or_default();
         self.dropped.get_or_create(&Cause { cause }).inc_by(number);
+    }
+
+    /// Tells how many lanes have a receiver that did not take what was sent last.
+    pub fn lanes_failing(&self, number: usize) {
+        self.lanes_failing.set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
     /// Counts an answer. The route is a template.

@@ -82,8 +82,10 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         metrics: Arc::clone(&metrics),
         holder: Uuid::from_u128(rand::random()),
         failing: Mutex::default(),
+        leaving: AtomicBool::default(),
     };
-    tokio::spawn(Dispatch::new(post).run(waiting));
+    let dispatch = Dispatch::new(post);
+    tokio::spawn(Arc::clone(&dispatch).run(waiting));
     let app = App::new(
         store,
         Arc::clone(&contexts),
@@ -119,6 +121,8 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     tokio::time::sleep(settings.drain_delay).await;
     stop.send_replace(true);
     let served = serving.await.map_err(|e| e.to_string());
+    // What was written until now is told by this replica or the next one, which need not wait for this one's lanes.
+    dispatch.leave().await;
     // What is counted and cannot be written now is lost.
     let _ = contexts.write_uses().await;
     served

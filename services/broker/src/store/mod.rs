@@ -199,12 +199,6 @@ impl Store {
         *self.keeping.borrow()
     }
 
-    /// The name of a tenant; empty for the default one. `None`: none that is configured.
-    #[must_use]
-    pub fn tenant_name(&self, tenant: TenantId) -> Option<String> {
-        self.tenants.name(tenant)
-    }
-
     /// The pool, for metrics.
     #[must_use]
     pub fn pool(&self) -> &Pool {

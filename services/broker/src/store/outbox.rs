@@ -47,7 +47,7 @@ pub struct Hold {
     pub place: Place,
     /// This process.
     pub holder: Uuid,
-    /// Milliseconds; longer than the longest call.
+    /// Milliseconds.
     pub millis: i32,
 }
 
@@ -120,18 +120,36 @@ const FORGOTTEN: &str = "with recursive waiting as ( \
 const ORPHANS: &str = "delete from mim.changes c where c.number in ( \
     select o.number from mim.changes o where not exists (select from mim.deliveries d where d.change = o.number) \
     order by o.number limit 1000) and c.number < (select coalesce(max(m.number), 0) - 10000 from mim.changes m)";
+/// Holds lanes longer that are still held. One whose row is locked is about to be left, or held longer anyway.
+const HOLD_ON: &str = "update mim.lanes l set held_until = clock_timestamp() + $4 * interval '1 millisecond' \
+  where (l.subscription, l.lane) in ( \
+    select h.subscription, h.lane from unnest($1::bigint[], $2::smallint[]) p (s, n) \
+    join mim.lanes h on h.subscription = p.s and h.lane = p.n \
+    where h.holder = $3 and h.held_until > clock_timestamp() \
+      and h.held_until < clock_timestamp() + $4 * 0.75 * interval '1 millisecond' \
+    for update of h skip locked)";
+/// Leaves lanes as they are.
+const LEAVE: &str = "update mim.lanes l set held_until = '-infinity' \
+  where (l.subscription, l.lane) in ( \
+    select h.subscription, h.lane from unnest($1::bigint[], $2::smallint[]) p (s, n) \
+    join mim.lanes h on h.subscription = p.s and h.lane = p.n \
+    where h.holder = $3 for update of h skip locked)";
 const COUNT: &str = "select count(*) from (select from mim.deliveries where subscription = $1 limit $2) d";
-const COALESCE: &str = "delete from mim.deliveries d using ( \
-    select c.number, row_number() over (partition by c.tenant, c.entity order by c.number desc) as nth \
-    from mim.deliveries i join mim.changes c on c.number = i.change where i.subscription = $1) o \
-  where d.subscription = $1 and d.change = o.number and o.nth > 1";
-const DROP_OLDEST: &str = "delete from mim.deliveries d using ( \
-    select i.lane, i.change from mim.deliveries i where i.subscription = $1 order by i.change desc offset $2) o \
-  where d.subscription = $1 and d.lane = o.lane and d.change = o.change";
+/// Each of these tells how many were given up. Lanes of one receiver may do so at once: none counts what another one has.
+const COALESCE: &str = "with gone as (delete from mim.deliveries d using ( \
+      select c.number, row_number() over (partition by c.tenant, c.entity order by c.number desc) as nth \
+      from mim.deliveries i join mim.changes c on c.number = i.change where i.subscription = $1) o \
+    where d.subscription = $1 and d.change = o.number and o.nth > 1 returning 1) \
+  select count(*) from gone";
+const DROP_OLDEST: &str = "with gone as (delete from mim.deliveries d using ( \
+      select i.lane, i.change from mim.deliveries i where i.subscription = $1 order by i.change desc offset $2) o \
+    where d.subscription = $1 and d.lane = o.lane and d.change = o.change returning 1) \
+  select count(*) from gone";
 const PAUSE: &str = "with paused as ( \
     update mim.subscriptions set body = body || '{\"isActive\": false}' where number = $1 returning tenant), \
-  epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id in (select tenant from paused)) \
-  delete from mim.deliveries where subscription = $1";
+  epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id in (select tenant from paused)), \
+  gone as (delete from mim.deliveries where subscription = $1 returning 1) \
+  select count(*) from gone";
 
 /// A subscription whose interval is over.
 #[derive(Clone, Debug)]
@@ -248,6 +266,24 @@ impl Store {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
+    /// Holds lanes for so many milliseconds from now on, those of them that this holder still has.
+    pub async fn hold_lanes(&self, places: &[Place], holder: Uuid, millis: i32) -> Result<(), StoreError> {
+        let (subscriptions, lanes): (Vec<i64>, Vec<i16>) = places.iter().copied().unzip();
+        let mut lease = self.pool.lease().await?;
+        lease
+            .query(HOLD_ON, &[&subscriptions, &lanes, &holder, &f64::from(millis)])
+            .await?;
+        Ok(())
+    }
+
+    /// Leaves lanes to others, those of them that this holder has.
+    pub async fn leave_lanes(&self, places: &[Place], holder: Uuid) -> Result<(), StoreError> {
+        let (subscriptions, lanes): (Vec<i64>, Vec<i16>) = places.iter().copied().unzip();
+        let mut lease = self.pool.lease().await?;
+        lease.query(LEAVE, &[&subscriptions, &lanes, &holder]).await?;
+        Ok(())
+    }
+
     /// Takes away changes that nobody waits for.
     pub async fn sweep_changes(&self) -> Result<(), StoreError> {
         self.pool.lease().await?.query(ORPHANS, &[]).await?;
@@ -257,23 +293,21 @@ impl Store {
     /// Gives up what waits beyond the limit; how many notifications were given up.
     pub async fn bound_outbox(&self, subscription: i64, outbox: Outbox) -> Result<i64, StoreError> {
         let limit = i64::from(outbox.limit.get());
-        // A count that ends soon after the limit tells enough, unless something is given up.
-        let (slightly, all) = (limit + 1, i64::MAX);
+        // A count that ends soon after the limit tells enough.
+        let slightly = limit + 1;
         let mut lease = self.pool.lease().await?;
         let count = |rows: Vec<Row>| rows.first().map_or(0_i64, |row| row.get(0));
         if count(lease.query(COUNT, &[&subscription, &slightly]).await?) <= limit {
             return Ok(0);
         }
-        let before = count(lease.query(COUNT, &[&subscription, &all]).await?);
-        match outbox.overflow {
-            Overflow::Pause => drop(lease.query(PAUSE, &[&subscription]).await?),
-            Overflow::DropOldest => drop(lease.query(DROP_OLDEST, &[&subscription, &limit]).await?),
+        let oldest: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&subscription, &limit];
+        Ok(match outbox.overflow {
+            Overflow::Pause => count(lease.query(PAUSE, &[&subscription]).await?),
+            Overflow::DropOldest => count(lease.query(DROP_OLDEST, &oldest).await?),
             Overflow::CoalesceLatest => {
-                lease.query(COALESCE, &[&subscription]).await?;
-                lease.query(DROP_OLDEST, &[&subscription, &limit]).await?;
+                let coalesced = count(lease.query(COALESCE, &[&subscription]).await?);
+                coalesced + count(lease.query(DROP_OLDEST, &oldest).await?)
             }
-        }
-        let after = count(lease.query(COUNT, &[&subscription, &all]).await?);
-        Ok((before - after).max(0))
+        })
     }
 }

@@ -17,6 +17,7 @@ const MAKE: &str = "with made as ( \
     on conflict (name) do nothing returning id) \
   select id from made union all select id from mim.tenants where name = $1::text limit 1";
 const FIND: &str = "select id from mim.tenants where name = $1";
+const NAME: &str = "select name from mim.tenants where id = $1";
 
 /// What the configuration says of tenants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Tenants {
 #[derive(Default)]
 struct Known {
     numbers: HashMap<String, TenantId>,
+    /// Also of those that are not configured any more.
+    names: HashMap<TenantId, String>,
     on_first_write: bool,
 }
 
@@ -46,13 +49,14 @@ impl Tenants {
         known.numbers.get(name).copied()
     }
 
-    /// The name of a tenant; `None`: none that is known.
-    pub fn name(&self, tenant: TenantId) -> Option<String> {
+    fn name(&self, tenant: TenantId) -> Option<String> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names = known.numbers.iter();
-        names
-            .find(|(_, number)| **number == tenant)
-            .map(|(name, _)| name.clone())
+        known.names.get(&tenant).cloned()
+    }
+
+    fn remember(&self, tenant: TenantId, name: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.names.insert(tenant, name.to_owned());
     }
 
     /// Whether the first write to a tenant makes it.
@@ -66,6 +70,7 @@ impl Tenants {
         // The configuration may have changed while the database was asked.
         if known.on_first_write {
             known.numbers.insert(name.to_owned(), number);
+            known.names.insert(number, name.to_owned());
         }
     }
 
@@ -86,13 +91,19 @@ impl Tenants {
                 &[&names, &wanted.on_first_write],
             )
             .await?;
-        let numbers = rows.iter().map(|row| (row.get(0), TenantId(row.get(1))));
+        let rows = rows
+            .iter()
+            .map(|row| (row.get::<_, String>(0), TenantId(row.get(1))));
+        let rows: Vec<_> = rows.collect();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if !(known.on_first_write && wanted.on_first_write) {
             known.numbers.clear();
         }
         // One that a request has learned of meanwhile stays known.
-        known.numbers.extend(numbers);
+        known
+            .names
+            .extend(rows.iter().map(|(name, number)| (*number, name.clone())));
+        known.numbers.extend(rows);
         known.on_first_write = wanted.on_first_write;
         Ok(())
     }
@@ -103,6 +114,20 @@ impl Store {
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<TenantId> {
         self.tenants.find(name)
+    }
+
+    /// The name of a tenant; empty for the default one. Also of one that was taken off the list: what waits there is
+    /// still told, and whose it is.
+    pub async fn tenant_name(&self, tenant: TenantId) -> Result<String, StoreError> {
+        if let Some(name) = self.tenants.name(tenant) {
+            return Ok(name);
+        }
+        let rows = self.pool.lease().await?.query(NAME, &[&tenant.0]).await?;
+        let Some(name) = rows.first().map(|row| row.get::<_, String>(0)) else {
+            return Err(StoreError::Internal("a tenant has no name".to_owned()));
+        };
+        self.tenants.remember(tenant, &name);
+        Ok(name)
     }
 
     /// Whether the first write to a tenant makes it.

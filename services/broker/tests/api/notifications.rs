@@ -356,6 +356,48 @@ async fn tenants_are_told_apart_and_named() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_tenant_that_is_taken_off_the_list_still_tells_whose_it_is() {
+    let broker = Broker::ready().await;
+    let one = [("NGSILD-Tenant", "one")];
+    let receivers = [Receiver::start().await, Receiver::start().await];
+    for (n, receiver) in receivers.iter().enumerate() {
+        receiver.answers(500);
+        let body = json!({"id": format!("urn:s:{n}"), "type": "Subscription", "entities": [{"type": "T"}], "notification": {"endpoint": {"uri": receiver.url()}}});
+        let made = broker
+            .send("POST", "/subscriptions", &one, Some(&body.to_string()))
+            .await;
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    let made = broker.send("POST", "/entities", &one, Some(&entity(1, 0))).await;
+    assert_eq!(made.status, 201);
+    for receiver in &receivers {
+        eventually(10, "it was tried", async || !receiver.all().is_empty()).await;
+    }
+    std::fs::write(
+        broker.config.path().join("broker.yaml"),
+        "tenants: [two]\negress: {allowedPrivateCidrs: []}\n",
+    )
+    .unwrap();
+    eventually(10, "the tenant is not served any more", async || {
+        broker.send("GET", "/types", &one, None).await.status == 404
+    })
+    .await;
+    let told = async |receiver: &Receiver| {
+        receiver.answers(204);
+        receiver.until(1).await;
+        let all = receiver.all();
+        assert_eq!(all.last().unwrap().headers["ngsild-tenant"], "one");
+    };
+    told(&receivers[0]).await;
+    // And by a replica that has never known the tenant.
+    let (database, config) = (Arc::clone(&broker.database), Arc::clone(&broker.config));
+    drop(broker);
+    let stranger = Broker::start_with(database, config);
+    stranger.until_ready().await;
+    told(&receivers[1]).await;
+}
+
+#[tokio::test]
 async fn an_interval_tells_all_that_match_once_however_many_replicas_there_are() {
     let first = Broker::ready().await;
     let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));

@@ -18,5 +18,6 @@ mod support;
 mod database;
 mod late;
 mod memory;
+mod notifications;
 mod process;
 mod words;

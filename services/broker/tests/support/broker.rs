@@ -39,6 +39,15 @@ impl Broker {
 
     /// A broker with a configuration folder that others may share.
     pub fn start_with(database: Arc<Database>, config: Arc<tempfile::TempDir>) -> Self {
+        Self::start_trusting(database, config, None)
+    }
+
+    /// As [`Self::start_with`], with these certificates in place of those that the system trusts.
+    pub fn start_trusting(
+        database: Arc<Database>,
+        config: Arc<tempfile::TempDir>,
+        trusted: Option<&std::path::Path>,
+    ) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_mim-broker"))
             .args([
                 "run",
@@ -59,6 +68,7 @@ impl Broker {
             .arg("--database-ca")
             .arg(database.secret.path().join("ca.crt"))
             .env("NO_COLOR", "1")
+            .envs(trusted.map(|file| ("SSL_CERT_FILE", file)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -144,6 +154,17 @@ impl Broker {
             .iter()
             .map(|e| e["id"].as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// A metric by its name with all labels, as `name{label="value"}`; 0 where there is none.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self
+            .client
+            .send(self.health, "GET", "/metrics", &[], None)
+            .await
+            .text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0, |value| value.trim().parse().unwrap())
     }
 
     /// Sends a signal to the process.

@@ -22,21 +22,30 @@ pub struct Receiver {
 #[derive(Clone, Debug)]
 pub struct Received {
     pub status: u16,
+    pub path: String,
     pub headers: http::HeaderMap,
     pub body: Value,
 }
 
 impl Receiver {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    /// At an address where somebody is expected.
+    pub async fn start_at(address: impl tokio::net::ToSocketAddrs) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (status, received) = (Arc::new(AtomicU16::new(204)), Arc::new(Mutex::new(Vec::new())));
         let (answer, log) = (Arc::clone(&status), Arc::clone(&received));
+        let elsewhere: Arc<str> = format!("http://{address}/elsewhere").into();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                let elsewhere = Arc::clone(&elsewhere);
                 let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                     let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                    let elsewhere = Arc::clone(&elsewhere);
                     async move {
                         let (head, body) = request.into_parts();
                         let body = body
@@ -47,6 +56,7 @@ impl Receiver {
                         let status = answer.load(Ordering::SeqCst);
                         log.lock().unwrap().push(Received {
                             status,
+                            path: head.uri.path().to_owned(),
                             headers: head.headers,
                             body: serde_json::from_slice(&body).unwrap_or(Value::Null),
                         });
@@ -58,7 +68,7 @@ impl Receiver {
                         if response.status().is_redirection() {
                             response
                                 .headers_mut()
-                                .insert("location", "http://127.0.0.1/".parse().unwrap());
+                                .insert("location", elsewhere.parse().unwrap());
                         }
                         Ok::<_, Infallible>(response)
                     }

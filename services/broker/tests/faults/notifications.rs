@@ -1,0 +1,429 @@
+//! Replicas and databases that are killed while they tell subscribers, and receivers that take nothing.
+
+use crate::support::client::Client;
+use crate::support::{Broker, Postgres, Receiver, eventually};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Subscribes to all entities of the type `T`, told in short.
+async fn subscribe(broker: &Broker, id: &str, endpoint: Value) {
+    let body = json!({
+        "id": id, "type": "Subscription", "entities": [{"type": "T"}],
+        "notification": {"format": "keyValues", "endpoint": endpoint}
+    });
+    let answer = broker.post("/subscriptions", &body.to_string()).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+}
+
+/// A broker whose outbox is as small as this text says.
+async fn with_outbox(outbox: &str) -> Broker {
+    let config = tempfile::tempdir().unwrap();
+    let text = format!("notifications: {{outbox: {outbox}}}\n");
+    std::fs::write(config.path().join("broker.yaml"), text).unwrap();
+    let database = Arc::new(Postgres::shared().database());
+    let broker = Broker::start_with(database, Arc::new(config));
+    broker.until_ready().await;
+    broker
+}
+
+async fn shown(broker: &Broker, id: &str) -> Value {
+    broker.get(&format!("/subscriptions/{id}")).await.json()
+}
+
+/// Clients that write one number after the other to an entity of their own, at whichever replica answers.
+struct Load {
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicUsize>,
+    writers: Vec<tokio::task::JoinHandle<Vec<i64>>>,
+}
+
+const WRITERS: usize = 8;
+
+impl Load {
+    async fn start(broker: &Broker, replicas: &[SocketAddr]) -> Self {
+        for n in 0..WRITERS {
+            let body = json!({"id": format!("urn:x:{n}"), "type": "T", "n": 0});
+            broker.create(&body.to_string()).await;
+        }
+        let (stop, accepted) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let writer = |n: usize| {
+            let (stop, accepted, replicas) = (Arc::clone(&stop), Arc::clone(&accepted), replicas.to_vec());
+            tokio::spawn(write(n, replicas, stop, accepted))
+        };
+        let writers = (0..WRITERS).map(writer).collect();
+        Self {
+            stop,
+            accepted,
+            writers,
+        }
+    }
+
+    async fn until(&self, writes: usize) {
+        eventually(60, &format!("{writes} writes are accepted"), async || {
+            self.accepted.load(Ordering::Relaxed) >= writes
+        })
+        .await;
+    }
+
+    fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Ends the writing; what was accepted of each entity.
+    async fn end(self) -> BTreeMap<String, Vec<i64>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = BTreeMap::new();
+        for (n, writer) in self.writers.into_iter().enumerate() {
+            let mut accepted = vec![0];
+            accepted.extend(writer.await.unwrap());
+            all.insert(format!("urn:x:{n}"), accepted);
+        }
+        all
+    }
+}
+
+/// Writes until it is told to stop; what was answered 2xx.
+async fn write(
+    writer: usize,
+    replicas: Vec<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicUsize>,
+) -> Vec<i64> {
+    let client = Client::new();
+    let path = format!("/ngsi-ld/v1/entities/urn:x:{writer}/attrs");
+    let (mut at, mut ours) = (writer, Vec::new());
+    for n in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let replica = replicas[at % replicas.len()];
+        let body = json!({"n": n}).to_string();
+        match client.try_send(replica, "PATCH", &path, &[], Some(body)).await {
+            Ok(answer) if answer.status == 204 => {
+                ours.push(n);
+                accepted.fetch_add(1, Ordering::Relaxed);
+                // Replicas take turns.
+                at += usize::from(n % 10 == 0);
+            }
+            Ok(answer) if answer.status == 503 => tokio::time::sleep(Duration::from_millis(20)).await,
+            Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
+            // It was killed; whether it has written nobody knows.
+            Err(_) => at += 1,
+        }
+    }
+    ours
+}
+
+/// Waits until nothing waits to be told, and checks what was.
+async fn all_is_told(broker: &Broker, receiver: &Receiver, accepted: &BTreeMap<String, Vec<i64>>) {
+    let started = Instant::now();
+    eventually(60, "nothing waits", async || {
+        broker.database.psql("select count(*) from mim.deliveries") == "0"
+    })
+    .await;
+    println!("all was told {:?} after the last write", started.elapsed());
+    let mut told: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let taken = receiver.taken();
+    println!("{} notifications were taken", taken.len());
+    for entity in taken {
+        let of = told.entry(entity["id"].as_str().unwrap().to_owned()).or_default();
+        let n = entity["n"].as_i64().unwrap();
+        // After a crash some are told again; what counts is when each came first.
+        if !of.contains(&n) {
+            of.push(n);
+        }
+    }
+    for (id, numbers) in accepted {
+        let of = told.get(id).unwrap_or_else(|| panic!("{id} is never told"));
+        assert!(of.is_sorted(), "{id} is told out of order: {of:?}");
+        let lost: Vec<_> = numbers.iter().filter(|n| of.binary_search(n).is_err()).collect();
+        assert!(lost.is_empty(), "{id}: {lost:?} were accepted and never told");
+        let kept = broker
+            .get(&format!("/entities/{id}?options=keyValues"))
+            .await
+            .json();
+        assert!(kept["n"].as_i64().unwrap() >= *numbers.last().unwrap(), "{kept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_a_replica_killed_under_load_loses_no_write_and_no_notification() {
+    let mut first = Broker::ready().await;
+    let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
+    second.until_ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(&first, "urn:s:1", json!({"uri": receiver.url()})).await;
+    let started = Instant::now();
+    let load = Load::start(&first, &[first.api, second.api]).await;
+    load.until(1000).await;
+    let took = started.elapsed();
+    first.signal("-KILL");
+    first.process.wait().unwrap();
+    load.until(load.accepted() + 300).await;
+    let accepted = load.end().await;
+    println!("killed when 1,000 writes had taken {took:?}");
+    all_is_told(&second, &receiver, &accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_a_database_killed_under_load_loses_no_write_and_no_notification() {
+    let postgres = Postgres::own();
+    let broker = Broker::start(Arc::new(postgres.database()));
+    broker.until_ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(&broker, "urn:s:1", json!({"uri": receiver.url()})).await;
+    let load = Load::start(&broker, &[broker.api]).await;
+    load.until(500).await;
+    tokio::task::block_in_place(|| {
+        postgres.kill();
+        postgres.launch();
+    });
+    load.until(load.accepted() + 300).await;
+    let accepted = load.end().await;
+    all_is_told(&broker, &receiver, &accepted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_a_replica_that_ends_leaves_its_notifications_to_the_next_at_once() {
+    let mut first = Broker::ready().await;
+    let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
+    second.until_ready().await;
+    let receiver = Receiver::start().await;
+    // It takes its time: the lane is never empty when its replica ends.
+    receiver.answers(0);
+    subscribe(
+        &first,
+        "urn:s:1",
+        json!({"uri": receiver.url(), "timeout": 60_000}),
+    )
+    .await;
+    first.create(r#"{"id":"urn:x:0","type":"T","n":0}"#).await;
+    eventually(10, "it is being told", async || !receiver.all().is_empty()).await;
+    first.signal("-TERM");
+    first.process.wait().unwrap();
+    receiver.answers(204);
+    let ended = Instant::now();
+    receiver.until(1).await;
+    // The next look, not the end of a hold.
+    assert!(ended.elapsed() < Duration::from_secs(10), "{:?}", ended.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_receivers_that_are_down_fail_hang_or_redirect_are_seen_and_slow_nobody() {
+    const WRITES: u32 = 100;
+    let broker = Broker::ready().await;
+    let (good, failing, hanging, redirecting) = (
+        Receiver::start().await,
+        Receiver::start().await,
+        Receiver::start().await,
+        Receiver::start().await,
+    );
+    let down = Receiver::start().await;
+    let nobody = down.address;
+    drop(down);
+    failing.answers(500);
+    hanging.answers(0);
+    redirecting.answers(302);
+    let bad = ["down", "failing", "hanging", "redirecting"];
+    for (name, uri) in [
+        ("good", good.url()),
+        ("down", format!("http://{nobody}/notify")),
+        ("failing", failing.url()),
+        ("hanging", hanging.url()),
+        ("redirecting", redirecting.url()),
+    ] {
+        subscribe(
+            &broker,
+            &format!("urn:s:{name}"),
+            json!({"uri": uri, "timeout": 5000}),
+        )
+        .await;
+    }
+    let mut slowest = Duration::ZERO;
+    for n in 0..WRITES {
+        let started = Instant::now();
+        let body = json!({"id": format!("urn:x:{n}"), "type": "T", "n": n});
+        broker.create(&body.to_string()).await;
+        slowest = slowest.max(started.elapsed());
+    }
+    println!("the slowest write took {slowest:?}");
+    // No write waits for a receiver that hangs.
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    let started = Instant::now();
+    good.until(WRITES as usize).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    for name in bad {
+        eventually(20, &format!("{name} is shown as failed"), async || {
+            let notification = shown(&broker, &format!("urn:s:{name}")).await["notification"].clone();
+            notification["status"] == "failed"
+                && notification["lastFailure"].is_string()
+                && notification["timesFailed"].as_u64() > Some(0)
+        })
+        .await;
+    }
+    assert_eq!(shown(&broker, "urn:s:good").await["notification"]["status"], "ok");
+    for outcome in ["status", "not_sent", "ok"] {
+        let name = format!("mim_broker_notifications_total{{outcome=\"{outcome}\"}}");
+        assert!(broker.metric(&name).await > 0, "{name}");
+    }
+    assert!(broker.metric("mim_broker_notification_lanes_failing").await >= 4);
+    assert!(redirecting.all().iter().all(|request| request.path == "/notify"));
+    // They come back, and have lost nothing.
+    let back = Receiver::start_at(nobody).await;
+    for receiver in [&failing, &hanging, &redirecting] {
+        receiver.answers(204);
+    }
+    for receiver in [&back, &failing, &hanging, &redirecting] {
+        receiver.until(WRITES as usize).await;
+    }
+    eventually(10, "nothing waits", async || {
+        broker.database.psql("select count(*) from mim.deliveries") == "0"
+    })
+    .await;
+    assert_eq!(broker.metric("mim_broker_notification_lanes_failing").await, 0);
+    for name in bad {
+        assert_eq!(
+            shown(&broker, &format!("urn:s:{name}")).await["notification"]["status"],
+            "ok",
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_however_many_receivers_hang_others_are_told_at_once() {
+    const HANGING: usize = 100;
+    let broker = Broker::ready().await;
+    let (hanging, good) = (Receiver::start().await, Receiver::start().await);
+    hanging.answers(0);
+    for n in 0..HANGING {
+        subscribe(&broker, &format!("urn:s:{n}"), json!({"uri": hanging.url()})).await;
+    }
+    // Entities of all lanes: more calls hang than may be under way.
+    for n in 0..16 {
+        broker
+            .create(&json!({"id": format!("urn:x:{n}"), "type": "T", "n": n}).to_string())
+            .await;
+    }
+    eventually(30, "all of them have failed", async || {
+        let failed = "select count(*) from mim.subscriptions where times_failed > 0";
+        broker.database.psql(failed) == HANGING.to_string()
+    })
+    .await;
+    subscribe(&broker, "urn:s:good", json!({"uri": good.url()})).await;
+    for n in 0..20 {
+        let started = Instant::now();
+        broker
+            .create(&json!({"id": format!("urn:y:{n}"), "type": "T", "n": n}).to_string())
+            .await;
+        good.until(n + 1).await;
+        assert!(
+            started.elapsed() < Duration::from_secs(3),
+            "{n}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+/// How many numbers are written to each of three entities.
+const EACH: usize = 20;
+
+/// Writes while nothing is taken, until as many wait and as many were given up as is said.
+async fn overflow(broker: &Broker, receiver: &Receiver, settled: impl Fn(usize, usize) -> bool) {
+    receiver.answers(500);
+    subscribe(broker, "urn:s:1", json!({"uri": receiver.url()})).await;
+    for n in 0..EACH {
+        for entity in 0..3 {
+            let body = json!([{"id": format!("urn:x:{entity}"), "type": "T", "n": n}]);
+            let answer = broker.post("/entityOperations/upsert", &body.to_string()).await;
+            assert!((200..300).contains(&answer.status), "{}", answer.text());
+        }
+    }
+    eventually(30, "what does not wait is counted", async || {
+        let waiting = broker.database.psql("select count(*) from mim.deliveries");
+        let waiting: usize = waiting.parse().unwrap();
+        settled(waiting, dropped(broker).await)
+    })
+    .await;
+}
+
+async fn dropped(broker: &Broker) -> usize {
+    let name = "mim_broker_notifications_dropped_total{cause=\"overflow\"}";
+    usize::try_from(broker.metric(name).await).unwrap()
+}
+
+/// What was told once the receiver is there again, by entity.
+async fn told_in_the_end(broker: &Broker, receiver: &Receiver) -> BTreeMap<String, Vec<i64>> {
+    receiver.answers(204);
+    eventually(30, "nothing waits", async || {
+        broker.database.psql("select count(*) from mim.deliveries") == "0"
+    })
+    .await;
+    let mut told: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for entity in receiver.taken() {
+        let id = entity["id"].as_str().unwrap().to_owned();
+        told.entry(id).or_default().push(entity["n"].as_i64().unwrap());
+    }
+    told
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_keeps_the_latest_of_each_entity() {
+    let broker = with_outbox("{limit: 10, overflow: CoalesceLatest}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow(&broker, &receiver, settled).await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.values().all(|of| of.last() == Some(&19) && of.is_sorted()),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_drops_the_oldest() {
+    let broker = with_outbox("{limit: 10, overflow: DropOldest}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow(&broker, &receiver, settled).await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    // The newest ten: of each entity the last three, and one more.
+    assert!(told.values().all(|of| of.ends_with(&[17, 18, 19])), "{told:?}");
+    let taken: usize = told.values().map(Vec::len).sum();
+    assert_eq!(taken, 10, "{told:?}");
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_pauses_the_subscription() {
+    let broker = with_outbox("{limit: 10, overflow: Pause}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow(&broker, &receiver, settled).await;
+    eventually(10, "it is paused", async || {
+        shown(&broker, "urn:s:1").await["status"] == "paused"
+    })
+    .await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert!(told.is_empty(), "{told:?}");
+    // What is written while it is paused is not told; once it is active again, what comes then is.
+    broker.create(r#"{"id":"urn:x:8","type":"T","n":1}"#).await;
+    let active = Some("{\"isActive\":true}");
+    assert_eq!(
+        broker
+            .send("PATCH", "/subscriptions/urn:s:1", &[], active)
+            .await
+            .status,
+        204
+    );
+    broker.create(r#"{"id":"urn:x:9","type":"T","n":1}"#).await;
+    assert_eq!(receiver.until(1).await[0]["id"], "urn:x:9");
+}
