@@ -9,10 +9,10 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev git
 IMAGE_PACKAGES := mmdebstrap
 LAB_PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod
-# The database that tests run against.
-TEST_PACKAGES := postgresql-15 postgresql-15-postgis-3
-# What ETSI's suite is run with, beside the database: Robot Framework, a network of its own, its MQTT broker.
-ETSI_PACKAGES := python3 python3-venv iproute2 util-linux mosquitto
+# What tests run against: the database, the MQTT broker that receives notifications.
+TEST_PACKAGES := postgresql-15 postgresql-15-postgis-3 mosquitto
+# What ETSI's suite is run with beside these: Robot Framework, a network of its own.
+ETSI_PACKAGES := python3 python3-venv iproute2 util-linux
 # Debian's own are older, so make does not install these two: Rust as rust-toolchain.toml pins it, Go as the lab's go.mod files ask for.
 RUST_VERSION := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 GO_VERSION := 1.26

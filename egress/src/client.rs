@@ -254,6 +254,13 @@ impl Client {
             Some(pem) => tls::trusting_bundle(pem),
             None => self.system_tls.get_or_try_init(system_tls).await.cloned(),
         };
+        let found = found.map(|config| {
+            if target.http {
+                config
+            } else {
+                tls::without_http(&config)
+            }
+        });
         found.map_err(|why| match why {
             tls::NoRoots::NotReadable => Error::CaNotReadable {
                 place: target.place.clone(),

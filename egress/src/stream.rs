@@ -26,10 +26,10 @@ pub enum Stream {
 }
 
 impl Client {
-    /// Connects to the host of a URL, `https` for TLS and `http` for none, within the timeout. All rules of this crate
-    /// hold for the connection; what travels over it is the caller's.
+    /// Connects to the host of a URL within the timeout: by TLS for `https` and `mqtts`, without for `http` and `mqtt`.
+    /// All rules of this crate hold for the connection; what travels over it is the caller's.
     pub async fn dial(&self, url: &Url, allow: &Allow, timeout: Duration) -> Result<Stream, Error> {
-        let target = Target::parse(url, allow)?;
+        let target = Target::to_dial(url, allow)?;
         let deadline = Instant::now() + timeout;
         tokio::time::timeout_at(deadline, self.open(&target, None, deadline))
             .await

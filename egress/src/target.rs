@@ -28,6 +28,8 @@ pub struct Target {
     pub place: Place,
     /// Speak TLS.
     pub tls: bool,
+    /// Speak HTTP, and offer it in the TLS handshake.
+    pub http: bool,
     /// What to resolve, or an address that needs no look-up.
     pub host: TargetHost,
     /// Port, that of the scheme where the URL has none.
@@ -52,7 +54,32 @@ pub enum TargetHost {
 impl Target {
     /// Checks everything about a URL that needs no network: scheme, user name, length, host, names of the API server.
     pub fn parse(url: &Url, allow: &Allow) -> Result<Self, Error> {
+        Self::checked(url, Place::of(url), allow)
+    }
+
+    /// As [`Self::parse`], also for `mqtt` and `mqtts`. Their hosts are read by the rules for web addresses, so that
+    /// the same notations are known as addresses.
+    pub fn to_dial(url: &Url, allow: &Allow) -> Result<Self, Error> {
+        let (web, port) = match url.scheme() {
+            "mqtt" => ("http", 1883),
+            "mqtts" => ("https", 8883),
+            _ => return Self::parse(url, allow),
+        };
         let place = Place::of(url);
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Error::UserInfo { place });
+        }
+        let host = url.host_str().ok_or(Error::NoHost)?;
+        let port = url.port().unwrap_or(port);
+        let web = Url::parse(&format!("{web}://{host}:{port}/")).map_err(|_| Error::NoHost)?;
+        let target = Self::checked(&web, place, allow)?;
+        Ok(Self {
+            http: false,
+            ..target
+        })
+    }
+
+    fn checked(url: &Url, place: Place, allow: &Allow) -> Result<Self, Error> {
         let tls = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -92,6 +119,7 @@ impl Target {
         Ok(Self {
             place,
             tls,
+            http: true,
             host,
             port,
             authority,
@@ -233,6 +261,46 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn servers_of_mqtt_are_dialed_by_the_same_rules() {
+        let dial =
+            |text: &str| Target::to_dial(&Url::parse(text).unwrap(), &Allow::ServicesOf("city".into()));
+        for (text, tls, port) in [
+            ("mqtt://example.org/topic", false, 1883),
+            ("mqtts://Example.org./topic", true, 8883),
+            ("mqtts://example.org:443", true, 443),
+            ("http://example.org", false, 80),
+        ] {
+            let target = dial(text).unwrap();
+            assert_eq!((target.tls, target.port), (tls, port), "{text}");
+            assert_eq!(target.host, TargetHost::Name("example.org".into()), "{text}");
+            assert_eq!(target.http, text.starts_with("http"), "{text}");
+        }
+        for text in [
+            "mqtt://0x7f.1:1883/",
+            "mqtt://2130706433",
+            "mqtts://[::ffff:127.0.0.1]/a",
+        ] {
+            let host = dial(text).unwrap().host;
+            assert_eq!(host, TargetHost::Address("127.0.0.1".parse().unwrap()), "{text}");
+        }
+        assert!(dial("mqtt://mosquitto.city.svc/a").unwrap().private_allowed);
+        assert!(!dial("mqtt://mosquitto.other.svc/a").unwrap().private_allowed);
+        let refused = dial("mqtts://kubernetes.default.svc:6443/a").unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .starts_with("mqtts://kubernetes.default.svc:6443 "),
+            "{refused}"
+        );
+        assert!(matches!(
+            dial("mqtt://user:word@example.org/"),
+            Err(Error::UserInfo { .. })
+        ));
+        assert!(matches!(dial("amqp://example.org/"), Err(Error::Scheme { .. })));
+        assert!(matches!(target("mqtt://example.org/"), Err(Error::Scheme { .. })));
     }
 
     #[test]

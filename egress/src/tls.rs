@@ -42,6 +42,14 @@ pub fn trusting_system() -> Result<Arc<ClientConfig>, NoRoots> {
     }
 }
 
+/// The same, for another protocol than HTTP: a server that knows names of protocols would refuse one that it does not speak.
+#[must_use]
+pub fn without_http(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols.clear();
+    Arc::new(config)
+}
+
 fn configured(roots: RootCertStore) -> Arc<ClientConfig> {
     // The provider is named, never the process' default: no other crate of the process can change what is spoken here.
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -19,23 +19,38 @@ const MAX_PACKET: u32 = 64 * 1024;
 /// The one message of a connection has this packet identifier.
 const ID: u16 = 1;
 
-/// The body of the message: what HTTP has in headers, and the notification.
+/// How long to wait for the server to close the connection once it has everything.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// The body of the message: what HTTP has in headers, and the notification. Of two headers of one name the one that
+/// HTTP would send is there.
 #[must_use]
 pub fn body(endpoint: &Endpoint, message: &Message) -> String {
     let mut out = String::with_capacity(message.body.len() + 256);
-    out.push_str("{\"metadata\":{\"Content-Type\":");
-    write_string(&mut out, message.content_type);
+    let of = |pairs: &[(String, String)], name: &str| pairs.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+    let is_theirs = |name: &str| {
+        let mut theirs = endpoint.receiver_info.iter();
+        theirs.any(|pair| pair.key.eq_ignore_ascii_case(name))
+    };
     let link = message.link.iter().map(|link| ("Link", link.as_str()));
-    let ours = message
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let default = [("Content-Type", message.content_type)].into_iter().chain(link);
     let theirs = endpoint
         .receiver_info
         .iter()
         .map(|pair| (pair.key.as_str(), pair.value.as_str()));
-    for (name, value) in link.chain(ours).chain(theirs) {
-        out.push(',');
+    let ours = message
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    out.push_str("{\"metadata\":{");
+    let all = default
+        .filter(|(name, _)| !is_theirs(name))
+        .chain(theirs.filter(|(name, _)| !of(&message.headers, name)))
+        .chain(ours);
+    for (n, (name, value)) in all.enumerate() {
+        if n > 0 {
+            out.push(',');
+        }
         write_string(&mut out, name);
         out.push(':');
         write_string(&mut out, value);
@@ -54,7 +69,7 @@ pub async fn publish(
     body: String,
     timeout: Duration,
 ) -> Result<(), Failed> {
-    let scheme = if to.tls { "https" } else { "http" };
+    let scheme = if to.tls { "mqtts" } else { "mqtt" };
     let url = Url::parse(&format!("{scheme}://{}:{}/", to.host, to.port))
         .map_err(|e| Failed::NotSent(e.to_string()))?;
     let talk = async {
@@ -111,7 +126,24 @@ impl Session {
         self.write(&disconnect(self.version_5)?).await?;
         // Everything has to have left before the connection ends.
         let _ = self.stream.shutdown().await;
+        if to.qos == 0 {
+            // Nothing else says that the server has read the message, or that it does not want it.
+            let closed = tokio::time::timeout(CLOSING, self.until_closed());
+            return closed.await.unwrap_or(Ok(()));
+        }
         Ok(())
+    }
+
+    /// Waits until the server closes the connection; an error is what it said before.
+    async fn until_closed(&mut self) -> Result<(), Failed> {
+        loop {
+            if let Ok(Some(Answer::Refused(why))) = self.next() {
+                return Err(broken(why));
+            }
+            if !matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {
+                return Ok(());
+            }
+        }
     }
 
     async fn write(&mut self, packet: &[u8]) -> Result<(), Failed> {
@@ -157,32 +189,51 @@ impl Session {
     }
 }
 
+const WRONG_CREDENTIALS: Answer =
+    Answer::Refused("the MQTT server refuses the connection; check user and password");
+const WRONG_VERSION: Answer = Answer::Refused(
+    "the MQTT server does not speak this version of MQTT; write the other one as MQTT-Version into notifierInfo",
+);
+const NOT_NOW: Answer = Answer::Refused("the MQTT server takes no connection now");
+const NOT_TAKEN: Answer = Answer::Refused(
+    "the MQTT server does not take the message; check topic, rights, size and quality of service",
+);
+
 fn next_4(received: &mut BytesMut) -> Result<Option<Answer>, ()> {
     use rumqttc::mqttbytes::Error;
-    match v4::Packet::read(received, MAX_PACKET as usize) {
-        Ok(v4::Packet::ConnAck(ack)) if ack.code == v4::ConnectReturnCode::Success => {
-            Ok(Some(Answer::Connected))
-        }
-        Ok(v4::Packet::ConnAck(_)) => Ok(Some(Answer::Refused(
-            "the MQTT server refuses the connection; check user and password",
-        ))),
-        Ok(v4::Packet::PubAck(_)) => Ok(Some(Answer::Published)),
-        Ok(v4::Packet::PubRec(_)) => Ok(Some(Answer::Received)),
-        Ok(v4::Packet::PubComp(_)) => Ok(Some(Answer::Complete)),
-        Err(Error::InsufficientBytes(_)) => Ok(None),
-        Ok(_) | Err(_) => Err(()),
-    }
+    use v4::ConnectReturnCode as Code;
+    Ok(Some(match v4::Packet::read(received, MAX_PACKET as usize) {
+        Ok(v4::Packet::ConnAck(ack)) => match ack.code {
+            Code::Success => Answer::Connected,
+            Code::BadUserNamePassword | Code::NotAuthorized => WRONG_CREDENTIALS,
+            Code::RefusedProtocolVersion => WRONG_VERSION,
+            Code::BadClientId | Code::ServiceUnavailable => NOT_NOW,
+        },
+        Ok(v4::Packet::PubAck(_)) => Answer::Published,
+        Ok(v4::Packet::PubRec(_)) => Answer::Received,
+        Ok(v4::Packet::PubComp(_)) => Answer::Complete,
+        Err(Error::InsufficientBytes(_)) => return Ok(None),
+        Ok(_) | Err(_) => return Err(()),
+    }))
 }
 
 fn next_5(received: &mut BytesMut) -> Result<Option<Answer>, ()> {
     use rumqttc::v5::mqttbytes::Error;
-    const NOT_TAKEN: Answer =
-        Answer::Refused("the MQTT server does not take the message; check topic and rights");
+    use v5::ConnectReturnCode as Code;
+    // A server that speaks 3.1.1 only says so in a packet of 3.1.1.
+    if matches!(received.as_ref(), [0x20, 2, _, 1, ..]) {
+        return Ok(Some(WRONG_VERSION));
+    }
     Ok(Some(match v5::Packet::read(received, Some(MAX_PACKET)) {
-        Ok(v5::Packet::ConnAck(ack)) if ack.code == v5::ConnectReturnCode::Success => Answer::Connected,
-        Ok(v5::Packet::ConnAck(_)) => {
-            Answer::Refused("the MQTT server refuses the connection; check user and password")
-        }
+        Ok(v5::Packet::ConnAck(ack)) => match ack.code {
+            Code::Success => Answer::Connected,
+            Code::BadUserNamePassword
+            | Code::NotAuthorized
+            | Code::BadAuthenticationMethod
+            | Code::Banned => WRONG_CREDENTIALS,
+            Code::UnsupportedProtocolVersion | Code::RefusedProtocolVersion => WRONG_VERSION,
+            _ => NOT_NOW,
+        },
         Ok(v5::Packet::PubAck(ack)) => match ack.reason {
             v5::PubAckReason::Success | v5::PubAckReason::NoMatchingSubscribers => Answer::Published,
             _ => NOT_TAKEN,
@@ -277,5 +328,65 @@ fn disconnect(version_5: bool) -> Result<BytesMut, Failed> {
         packet_5(&v5::Packet::Disconnect(v5::Disconnect::new(normal)))
     } else {
         packet_4(&v4::Packet::Disconnect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_headers_of_one_name_the_metadata_has_the_one_that_http_would_send() {
+        let info = |key: &str, value: &str| crate::subscription::endpoint::Pair {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        let endpoint = Endpoint {
+            uri: "mqtt://example.org/a".to_owned(),
+            accept: None,
+            timeout: None,
+            cooldown: None,
+            receiver_info: vec![
+                info("link", "theirs"),
+                info("ngsild-tenant", "theirs"),
+                info("X", "\""),
+            ],
+            notifier_info: Vec::new(),
+        };
+        let message = Message {
+            content_type: "application/json",
+            link: Some("ours".to_owned()),
+            headers: vec![("NGSILD-Tenant".to_owned(), "ours".to_owned())],
+            body: "{}".to_owned(),
+        };
+        assert_eq!(
+            body(&endpoint, &message),
+            r#"{"metadata":{"Content-Type":"application/json","link":"theirs","X":"\"","NGSILD-Tenant":"ours"},"body":{}}"#
+        );
+    }
+
+    #[test]
+    fn a_server_of_the_other_version_is_known_by_its_answer() {
+        let mut answer = BytesMut::from(&[0x20, 2, 0, 1][..]);
+        assert_eq!(next_5(&mut answer), Ok(Some(WRONG_VERSION)));
+        let mut answer = BytesMut::from(&[0x20, 2, 0, 1][..]);
+        assert_eq!(next_4(&mut answer), Ok(Some(WRONG_VERSION)));
+    }
+
+    #[test]
+    fn any_bytes_of_a_server_are_read_or_refused() {
+        proptest::proptest!(|(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40), kind in 0..16_u8)| {
+            for next in [next_4, next_5] {
+                let mut received = BytesMut::from(&bytes[..]);
+                if let (Some(first), Some(length)) = (received.first().copied(), bytes.len().checked_sub(2)) {
+                    // Packets of each kind whose length is right come as often as noise.
+                    if first % 2 == 0 {
+                        received[0] = kind << 4;
+                        received[1] = length.to_le_bytes()[0];
+                    }
+                }
+                let _ = next(&mut received);
+            }
+        });
     }
 }

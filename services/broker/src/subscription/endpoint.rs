@@ -183,7 +183,7 @@ impl Endpoint {
                 .map_err(|_| Refusal("notification.endpoint.uri is not UTF-8".to_owned()))
         };
         let host = url.host_str().unwrap_or_default().to_owned();
-        let topic = decoded(url.path().trim_start_matches('/'))?;
+        let topic = decoded(url.path().strip_prefix('/').unwrap_or_default())?;
         if url.fragment().is_some() || url.query().is_some() {
             return refuse("notification.endpoint.uri: a topic has no # and no ?");
         }

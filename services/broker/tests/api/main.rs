@@ -30,6 +30,7 @@ mod history;
 mod joins;
 mod kept;
 mod merge;
+mod mqtt;
 mod notifications;
 mod ordering;
 mod plans;

@@ -1,13 +1,15 @@
-//! What the tests share: a real PostgreSQL, the real broker, a client.
+//! What the tests share: a real PostgreSQL, the real broker, a real Mosquitto, a client.
 
 pub mod broker;
 pub mod client;
+pub mod mosquitto;
 pub mod postgres;
 pub mod receiver;
 pub mod store;
 
 pub use broker::Broker;
 pub use client::Answer;
+pub use mosquitto::Mosquitto;
 pub use postgres::{Database, Postgres};
 pub use receiver::Receiver;
 pub use store::store_over;
