@@ -11,7 +11,7 @@ use crate::api::reply;
 use crate::context::Context;
 use crate::model::json::Json;
 use crate::store::subscriptions::{Kept, Made};
-use crate::subscription::{Join, Subscription};
+use crate::subscription::Subscription;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -47,7 +47,6 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     let new_id = format!("urn:ngsi-ld:Subscription:{}", Uuid::from_u128(rand::random()));
     let now = Timestamp::now();
     let mut subscription = Subscription::read(&json, &context, &new_id, now)?;
-    is_served(&subscription)?;
     let call = arrival.making_tenant().await?;
     has_context(&call, subscription.jsonld_context.as_deref()).await?;
     keep_context(&call, &mut subscription, json.get("@context")).await?;
@@ -72,21 +71,6 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
             "the tenant has as many subscriptions as it may have; delete some",
         )),
     }
-}
-
-/// What this version does not tell is refused, not left out.
-fn is_served(subscription: &Subscription) -> Result<(), Problem> {
-    let notification = &subscription.notification;
-    let joins = notification.join.is_some_and(|join| join != Join::None);
-    let what = match (joins, notification.show_changes) {
-        (true, _) => "join",
-        (_, Some(true)) => "showChanges",
-        _ => return Ok(()),
-    };
-    Err(Problem::new(
-        ErrorType::OperationNotSupported,
-        format!("notification.{what} is not served by this version"),
-    ))
 }
 
 /// A context that came as a document is kept, so that notifications can name it; it ends with the subscription.

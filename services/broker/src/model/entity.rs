@@ -111,6 +111,20 @@ impl Kind {
         }
     }
 
+    /// The member that tells what it said before a change (clause 4.5.2).
+    #[must_use]
+    pub fn previous(self) -> &'static str {
+        match self {
+            Self::Property | Self::GeoProperty => "previousValue",
+            Self::Relationship => "previousObject",
+            Self::LanguageProperty => "previousLanguageMap",
+            Self::VocabProperty => "previousVocab",
+            Self::JsonProperty => "previousJson",
+            Self::ListProperty => "previousValueList",
+            Self::ListRelationship => "previousObjectList",
+        }
+    }
+
     /// The kind with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

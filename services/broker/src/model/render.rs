@@ -5,6 +5,7 @@ mod members;
 pub mod past;
 
 use crate::context::{Context, keeps_its_name};
+use crate::model::diff::says_the_same;
 use crate::model::entity::{Attributes, Entity, Instance, Kind};
 use crate::model::geometry::{is_geometry_type, looks_like_geometry};
 use crate::model::json::{Json, write_string};
@@ -31,6 +32,10 @@ pub struct View<'a> {
     pub with_context: bool,
     /// Of which datasets instances are shown; `None`: of all.
     datasets: Option<&'a Datasets>,
+    /// What attributes said before, where that is shown beside what they say now.
+    before: Option<&'a Attributes>,
+    /// Since when the entity is gone.
+    deleted: Option<&'a str>,
 }
 
 /// Created and modified, as an attribute without its own has them from what holds it.
@@ -114,6 +119,26 @@ impl<'a> View<'a> {
             shape,
             with_context,
             datasets: shape.datasets.as_ref(),
+            before: None,
+            deleted: None,
+        }
+    }
+
+    /// Shows as well what attributes said before, of those that say something else now.
+    #[must_use]
+    pub fn with_changes(self, before: &'a Attributes) -> Self {
+        Self {
+            before: Some(before),
+            ..self
+        }
+    }
+
+    /// Shows as well since when the entity is gone.
+    #[must_use]
+    pub fn of_deleted(self, since: &'a str) -> Self {
+        Self {
+            deleted: Some(since),
+            ..self
         }
     }
 
@@ -122,6 +147,7 @@ impl<'a> View<'a> {
     pub fn of_linked(self) -> Self {
         Self {
             datasets: None,
+            before: None,
             ..self
         }
     }
@@ -228,6 +254,16 @@ impl<'a> View<'a> {
         if self.shape.sys_attrs && show(shown, Member::ModifiedAt) {
             members.text("modifiedAt", &modified);
         }
+        if let Some(since) = self.deleted {
+            members.text("deletedAt", since);
+        }
+    }
+
+    /// What an instance said before, where that is shown and was something else.
+    fn before(&self, iri: &str, instance: &Instance) -> Option<&'a Instance> {
+        let there = self.before?.get(iri)?;
+        let before = there.iter().find(|before| before.dataset == instance.dataset)?;
+        (!says_the_same(before, instance)).then_some(before)
     }
 
     fn attribute(
@@ -252,7 +288,9 @@ impl<'a> View<'a> {
                 datasets.close();
                 members.close();
             }
-            (Some(single), Representation::Concise) if !self.shape.sys_attrs && is_bare(single) => {
+            (Some(single), Representation::Concise)
+                if !self.shape.sys_attrs && is_bare(single) && self.before(iri, single).is_none() =>
+            {
                 self.value(out, single);
             }
             (Some(single), _) => self.instance(out, iri, single, times, links),
@@ -336,6 +374,9 @@ impl<'a> View<'a> {
             self.value(members.name(instance.kind.member()), instance);
             tell_of(instance, iri, members.position(), links);
         }
+        if let Some(before) = self.before(iri, instance) {
+            self.previous(members, before);
+        }
         if !instance.object_type.is_empty() {
             let types = instance.object_type.iter().map(|t| self.context.compact(t));
             write_texts(members.name("objectType"), types);
@@ -355,6 +396,13 @@ impl<'a> View<'a> {
         times
     }
 
+    fn previous(&self, members: &mut Members<'_>, before: &Instance) {
+        match self.in_one_language(before) {
+            Some((_, text)) => text.write(members.name(Kind::Property.previous())),
+            None => self.value(members.name(before.kind.previous()), before),
+        }
+    }
+
     /// The one language that is shown of a text that has several, with its tag.
     fn in_one_language<'i>(&self, instance: &'i Instance) -> Option<(&'i str, &'i Json)> {
         let languages = self.shape.languages.as_ref()?;
@@ -367,13 +415,17 @@ impl<'a> View<'a> {
     }
 
     fn subs(&self, members: &mut Members<'_>, subs: &Attributes, times: Times<'_>, has_lang: bool) {
+        let view = Self {
+            before: None,
+            ..*self
+        };
         let naming = self.naming(subs.keys());
         for (iri, instances) in subs.iter().filter(|(iri, _)| !has_lang || *iri != LANG) {
             let all = Instances {
                 all: instances,
                 of: None,
             };
-            self.attribute(members.name(&naming.name(iri)), iri, all, times, &mut Unlinked);
+            view.attribute(members.name(&naming.name(iri)), iri, all, times, &mut Unlinked);
         }
     }
 

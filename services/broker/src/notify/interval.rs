@@ -50,11 +50,13 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
         .map_err(|why: Refusal| StoreError::Internal(why.0))?;
     let context = post.context(due.tenant, subscription).await;
     let refused = |why: Refusal| StoreError::Internal(why.0);
-    let mut telling = Telling::new(subscription, &context).map_err(refused)?;
+    let shape = subscription.shape().map_err(refused)?;
+    let mut telling = Telling::new(subscription, &context, &shape);
     add(post, due, &criteria, &mut telling).await?;
     if telling.size() == 0 {
         return Ok(());
     }
+    post.add_linked(due.tenant, &mut telling).await?;
     let message = finished(telling, post.store.tenant_name(due.tenant).await?);
     let sender = post.sender.borrow().clone();
     let sent = sender.send(&subscription.notification.endpoint, &message).await;

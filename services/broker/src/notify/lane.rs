@@ -2,14 +2,16 @@
 
 use crate::context::Context;
 use crate::context::cache::Contexts;
+use crate::model::entity::Entity;
 use crate::notify::matcher::LANES;
 use crate::notify::message::{Message, Telling};
 use crate::notify::record;
 use crate::notify::send::{Failed, Sender};
 use crate::server::metrics::Metrics;
 use crate::store::outbox::{Done, Hold, Outbox, Waiting};
+use crate::store::rows::Sizes;
 use crate::store::told::Place;
-use crate::store::{Store, TenantId};
+use crate::store::{Store, StoreError, TenantId};
 use crate::subscription::Subscription;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -154,11 +156,12 @@ impl Post {
             return Next::Rest(PAUSE);
         };
         let message = match self.message(&subscription, change, tenant).await {
-            Ok(message) => message,
-            Err(why) => {
+            Ok(Ok(message)) => message,
+            Ok(Err(why)) => {
                 tracing::error!(subscription = subscription.id, why, "a change cannot be told");
                 return Next::Go;
             }
+            Err(_) => return Next::Rest(PAUSE),
         };
         let sender = self.sender.borrow().clone();
         let sent = sender.send(&subscription.notification.endpoint, &message).await;
@@ -266,12 +269,40 @@ impl Post {
         subscription: &Subscription,
         change: &Waiting,
         tenant: String,
-    ) -> Result<Message, String> {
-        let recorded = record::read(&change.entity, &change.body).map_err(|e| e.to_string())?;
+    ) -> Result<Result<Message, String>, StoreError> {
+        let recorded = match record::read(&change.entity, &change.body) {
+            Ok(recorded) => recorded,
+            Err(damaged) => return Ok(Err(damaged.to_string())),
+        };
+        let shape = match subscription.shape() {
+            Ok(shape) => shape,
+            Err(refused) => return Ok(Err(refused.0)),
+        };
         let context = self.context(change.tenant, subscription).await;
-        let mut telling = Telling::new(subscription, &context).map_err(|why| why.0)?;
+        let mut telling = Telling::new(subscription, &context, &shape);
         telling.change(&recorded);
-        Ok(finished(telling, tenant))
+        self.add_linked(change.tenant, &mut telling).await?;
+        Ok(Ok(finished(telling, tenant)))
+    }
+
+    /// Adds the entities that those of a notification link to, as they are now. Very large ones are left out; and all
+    /// are, where there are more than one notification may have.
+    pub async fn add_linked(&self, tenant: TenantId, telling: &mut Telling<'_>) -> Result<(), StoreError> {
+        loop {
+            let ids = telling.next_level();
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let take = |entity: &Entity| telling.linked(entity);
+            let read = self.store.entities_of(tenant, &ids, Sizes::Small, take);
+            if read.await?.is_none() {
+                tracing::info!(
+                    "a notification is told without the entities that it links to: they are too many"
+                );
+                telling.forget_linked();
+                return Ok(());
+            }
+        }
     }
 
     /// The context in which notifications are told. One that cannot be had is no reason to tell nothing: names are then

@@ -7,7 +7,7 @@ use crate::query::index::Index;
 use crate::store::TenantId;
 use crate::store::subscriptions::Kept;
 use crate::subscription::Subscription;
-use crate::subscription::trigger::{Change, Trigger, Triggers};
+use crate::subscription::trigger::{Change, Triggers};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -53,17 +53,11 @@ impl Ready {
             }
         };
         let kinds = &subscription.notification_trigger;
-        let tells_what_is_gone = [
-            Trigger::EntityDeleted,
-            Trigger::EntityUpdated,
-            Trigger::AttributeDeleted,
-        ];
         Some(Self {
             triggers: Triggers::new(kinds, &subscription.watched_attributes),
             criteria,
             expires: subscription.expires(),
-            wants_before: subscription.notification.show_changes == Some(true)
-                || kinds.iter().any(|kind| tells_what_is_gone.contains(kind)),
+            wants_before: subscription.tells_before(),
             subscription: Arc::new(subscription),
         })
     }

@@ -1,14 +1,15 @@
 //! What is told of a change (clauses 5.3.1, 5.8.6 and 6.3.8). Pure.
 
 use crate::context::Context;
-use crate::model::Refusal;
 use crate::model::diff::{What, changes};
-use crate::model::entity::{Entity, Instance, Kind};
+use crate::model::entity::{Attributes, Entity, Instance, Kind};
 use crate::model::json::{Json, write_string};
-use crate::model::linked::Unlinked;
+use crate::model::linked::{Linked, Links, Unlinked};
 use crate::model::names::{NONE, NULL, time_text};
 use crate::model::render::View;
 use crate::model::view::Shape;
+use crate::model::view::join::Form;
+use crate::model::view::projection::Shown;
 use crate::notify::record::Recorded;
 use crate::subscription::Subscription;
 use crate::subscription::endpoint::Accept;
@@ -28,25 +29,34 @@ pub struct Message {
     pub body: String,
 }
 
+/// How many bytes linked entities may take in one notification, and how many more once they stand inside of others.
+const MAX_LINKED_BYTES: usize = 1024 * 1024;
+
 /// What a subscription is told, entity by entity.
 pub struct Telling<'a> {
     subscription: &'a Subscription,
     context: &'a Context,
     accept: Accept,
-    shape: Shape,
+    shape: &'a Shape,
     data: String,
+    /// How much of it are the entities that it is about; linked ones follow.
+    own: usize,
+    linked: Option<Linked<'a>>,
 }
 
 impl<'a> Telling<'a> {
-    /// Nothing yet.
-    pub fn new(subscription: &'a Subscription, context: &'a Context) -> Result<Self, Refusal> {
-        Ok(Self {
+    /// Nothing yet. The shape is the subscription's.
+    #[must_use]
+    pub fn new(subscription: &'a Subscription, context: &'a Context, shape: &'a Shape) -> Self {
+        Self {
             subscription,
             context,
             accept: subscription.notification.endpoint.accept.unwrap_or(Accept::Json),
-            shape: subscription.shape()?,
+            shape,
             data: String::with_capacity(1024),
-        })
+            own: 0,
+            linked: shape.join.as_ref().map(Linked::new),
+        }
     }
 
     /// How many bytes of entities there are.
@@ -58,7 +68,15 @@ impl<'a> Telling<'a> {
     /// Adds what happened to an entity.
     pub fn change(&mut self, recorded: &Recorded) {
         match (&recorded.before, &recorded.after) {
-            (before, Some(after)) => self.entity(&with_what_is_gone(before.as_ref(), after)),
+            (before, Some(after)) => {
+                // Another subscription may be why it is there.
+                let before = before.as_ref().filter(|_| self.subscription.tells_before());
+                let view = match before.filter(|_| self.shows_changes()) {
+                    Some(before) => self.view().with_changes(&before.attributes),
+                    None => self.view(),
+                };
+                self.own(view, &with_what_is_gone(before, after), self.shape.shown());
+            }
             (Some(before), None) => self.deleted(before, recorded.at),
             (None, None) => {}
         }
@@ -66,37 +84,134 @@ impl<'a> Telling<'a> {
 
     /// Adds an entity.
     pub fn entity(&mut self, entity: &Entity) {
-        let mut out = self.next();
-        let (view, shown) = (self.view(), [self.shape.shown()]);
-        match self.accept {
-            Accept::GeoJson => view.feature(entity, &shown, &mut out, &mut Unlinked),
-            _ => view.entity(entity, &shown, &mut out, &mut Unlinked),
-        }
-        self.data = out;
+        self.own(self.view(), entity, self.shape.shown());
     }
 
-    /// Adds that an entity is gone: its id, its types, and since when.
+    /// Adds that an entity is gone: its id, its types, and since when; where changes are shown, what there was.
     fn deleted(&mut self, before: &Entity, at: Timestamp) {
-        let mut out = self.next();
-        write_deleted(&mut out, before, at, &self.view());
-        self.data = out;
-    }
-
-    fn next(&mut self) -> String {
-        let mut out = std::mem::take(&mut self.data);
-        if !out.is_empty() {
-            out.push(',');
+        let since = time_text(at);
+        let mut gone = Entity {
+            id: before.id.clone(),
+            types: before.types.clone(),
+            scope: Vec::new(),
+            attributes: Attributes::new(),
+            created: before.created,
+            modified: before.modified,
+        };
+        let view = self.view().of_deleted(&since);
+        if self.shows_changes() {
+            let nulls = |(iri, all): (&String, &Vec<Instance>)| (iri.clone(), all.iter().map(null).collect());
+            gone.attributes = before.attributes.iter().map(nulls).collect();
+            self.own(view.with_changes(&before.attributes), &gone, self.shape.shown());
+        } else {
+            self.own(view, &gone, Shown::default());
         }
-        out
     }
 
-    fn view(&self) -> View<'_> {
-        View::new(self.context, &self.shape, self.accept == Accept::LdJson)
+    fn own(&mut self, view: View<'_>, entity: &Entity, shown: Shown<'a>) {
+        if let Some(linked) = &mut self.linked {
+            linked.has(&entity.id);
+        }
+        self.append(view, entity, &[shown]);
+        self.own = self.data.len();
+    }
+
+    fn append(&mut self, view: View<'_>, entity: &Entity, shown: &[Shown<'a>]) {
+        if !self.data.is_empty() {
+            self.data.push(',');
+        }
+        let is_feature = self.accept == Accept::GeoJson;
+        let mut write = |links: &mut dyn Links| {
+            if is_feature {
+                view.feature(entity, shown, &mut self.data, links);
+            } else {
+                view.entity(entity, shown, &mut self.data, links);
+            }
+        };
+        match &mut self.linked {
+            None => write(&mut Unlinked),
+            Some(linked) => {
+                let mut links = linked.links_of(&entity.id, shown);
+                write(&mut links);
+                links.keep_places();
+            }
+        }
+    }
+
+    /// The ids of linked entities that are to be read next; none where all are there.
+    pub fn next_level(&mut self) -> Vec<String> {
+        self.linked.as_mut().map(Linked::next_level).unwrap_or_default()
+    }
+
+    /// Adds a linked entity, as it is now; false: there is no room for it or for others.
+    pub fn linked(&mut self, entity: &Entity) -> bool {
+        let view = self.view().of_linked();
+        let Some(linked) = &mut self.linked else {
+            return false;
+        };
+        let form = linked.form();
+        for shown in linked.shown_of(&entity.id) {
+            if !view.shows_something(entity, &shown) {
+                continue;
+            }
+            match form {
+                Form::Flat => self.append(view, entity, &shown),
+                Form::Inline => self.keep(view, entity, &shown),
+            }
+        }
+        let size = self.linked.as_ref().map_or(0, Linked::size);
+        self.data.len() - self.own + size <= MAX_LINKED_BYTES
+    }
+
+    /// Keeps a linked entity, to be put inside of others.
+    fn keep(&mut self, mut view: View<'_>, entity: &Entity, shown: &[Shown<'a>]) {
+        let Some(linked) = &mut self.linked else {
+            return;
+        };
+        view.with_context = false;
+        let mut text = String::new();
+        let mut links = linked.links_of(&entity.id, shown);
+        view.entity(entity, shown, &mut text, &mut links);
+        links.keep_text(text);
+    }
+
+    /// Tells what it is about, and nothing of linked entities: there are more than a notification may have.
+    pub fn forget_linked(&mut self) {
+        self.data.truncate(self.own);
+        self.linked = None;
+    }
+
+    /// Puts linked entities into their places.
+    fn fill(&mut self) {
+        if self.linked.as_ref().is_some_and(Linked::are_too_many) {
+            self.forget_linked();
+        }
+        let Some(linked) = self.linked.take().filter(Linked::fills) else {
+            return;
+        };
+        let mut filled = String::with_capacity(self.data.len() + linked.size());
+        let most = self.data.len() + 2 * MAX_LINKED_BYTES;
+        let whole = linked.filled(&self.data, &mut |piece| {
+            filled.push_str(piece);
+            filled.len() <= most
+        });
+        if whole {
+            self.data = filled;
+        }
+    }
+
+    fn shows_changes(&self) -> bool {
+        self.subscription.notification.show_changes == Some(true)
+    }
+
+    fn view(&self) -> View<'a> {
+        View::new(self.context, self.shape, self.accept == Accept::LdJson)
     }
 
     /// The notification with this id.
     #[must_use]
-    pub fn finish(self, id: &str, now: Timestamp) -> Message {
+    pub fn finish(mut self, id: &str, now: Timestamp) -> Message {
+        self.fill();
         let mut body = String::with_capacity(self.data.len() + 256);
         body.push_str("{\"id\":");
         write_string(&mut body, id);
@@ -126,49 +241,22 @@ fn with_what_is_gone(before: Option<&Entity>, after: &Entity) -> Entity {
     };
     for change in changes(Some(&before.attributes), Some(&after.attributes)) {
         if let (What::Deleted, Some(gone)) = (change.what(), change.before) {
-            let mut null = Instance::new(gone.kind, null_of(gone.kind));
-            null.dataset.clone_from(&gone.dataset);
             told.attributes
                 .entry(change.iri.to_owned())
                 .or_default()
-                .push(null);
+                .push(null(gone));
         }
     }
     told
 }
 
-fn null_of(kind: Kind) -> Json {
-    match kind {
+/// What stands in place of an instance that is gone.
+fn null(gone: &Instance) -> Instance {
+    let value = match gone.kind {
         Kind::LanguageProperty => Json::Object(vec![(NONE.to_owned(), Json::string(NULL))]),
         _ => Json::string(NULL),
-    }
-}
-
-fn write_deleted(out: &mut String, before: &Entity, at: Timestamp, view: &View<'_>) {
-    out.push_str("{\"id\":");
-    write_string(out, &before.id);
-    out.push_str(",\"type\":");
-    let types: Vec<Json> = before
-        .types
-        .iter()
-        .map(|t| Json::string(view.context.compact(t)))
-        .collect();
-    match <[Json; 1]>::try_from(types) {
-        Ok([one]) => one.write(out),
-        Err(several) => Json::Array(several).write(out),
-    }
-    if view.shape.sys_attrs {
-        let _ = write!(
-            out,
-            ",\"createdAt\":\"{}\",\"modifiedAt\":\"{}\"",
-            time_text(before.created),
-            time_text(before.modified)
-        );
-    }
-    let _ = write!(out, ",\"deletedAt\":\"{}\"", time_text(at));
-    if view.with_context {
-        out.push_str(",\"@context\":");
-        write_string(out, view.context.link());
-    }
-    out.push('}');
+    };
+    let mut null = Instance::new(gone.kind, value);
+    null.dataset.clone_from(&gone.dataset);
+    null
 }

@@ -82,6 +82,21 @@ pub struct Subscription {
     pub notification: Notification,
 }
 
+impl Subscription {
+    /// Whether what was before a change is told: what it took away, or what was something else.
+    #[must_use]
+    pub fn tells_before(&self) -> bool {
+        let tells_what_is_gone = [
+            Trigger::EntityDeleted,
+            Trigger::EntityUpdated,
+            Trigger::AttributeDeleted,
+        ];
+        let kinds = &self.notification_trigger;
+        self.notification.show_changes == Some(true)
+            || kinds.iter().any(|kind| tells_what_is_gone.contains(kind))
+    }
+}
+
 /// Entities that count: those of these types, with this id or one that the pattern matches (clause 5.2.33).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

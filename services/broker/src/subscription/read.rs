@@ -501,6 +501,8 @@ impl Subscription {
             omit: members(notification.omit.as_ref()),
             lang: self.lang.as_deref(),
             datasets: names(&self.dataset_id),
+            join: notification.join.map(Join::name),
+            join_level: notification.join_level.map(|level| level.to_string().into()),
             ..Asked::default()
         };
         let expressions = notification.pick.iter().chain(&notification.omit);

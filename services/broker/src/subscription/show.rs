@@ -251,7 +251,7 @@ impl Format {
 }
 
 impl Join {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Flat => "flat",
             Self::Inline => "inline",

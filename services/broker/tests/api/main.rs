@@ -32,6 +32,7 @@ mod kept;
 mod merge;
 mod mqtt;
 mod notifications;
+mod notifications_shown;
 mod ordering;
 mod plans;
 mod posted;
