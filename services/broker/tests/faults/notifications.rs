@@ -156,6 +156,8 @@ async fn row_broker_a_replica_killed_under_load_loses_no_write_and_no_notificati
     let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
     second.until_ready().await;
     let receiver = Receiver::start().await;
+    // Some lanes are always being emptied.
+    receiver.takes(Duration::from_millis(20));
     subscribe(&first, "urn:s:1", json!({"uri": receiver.url()})).await;
     let started = Instant::now();
     let load = Load::start(&first, &[first.api, second.api]).await;
@@ -406,7 +408,7 @@ async fn row_broker_an_outbox_that_overflows_drops_the_oldest() {
 async fn row_broker_an_outbox_that_overflows_pauses_the_subscription() {
     let broker = with_outbox("{limit: 10, overflow: Pause}").await;
     let receiver = Receiver::start().await;
-    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    let settled = |waiting, dropped| waiting == 0 && dropped > 10;
     overflow(&broker, &receiver, settled).await;
     eventually(10, "it is paused", async || {
         shown(&broker, "urn:s:1").await["status"] == "paused"

@@ -6,14 +6,16 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Answers every POST with one status; 0 is no answer at all.
 pub struct Receiver {
     pub address: SocketAddr,
     status: Arc<AtomicU16>,
+    millis: Arc<AtomicU64>,
     received: Arc<Mutex<Vec<Received>>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -38,14 +40,16 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let (status, received) = (Arc::new(AtomicU16::new(204)), Arc::new(Mutex::new(Vec::new())));
         let (answer, log) = (Arc::clone(&status), Arc::clone(&received));
+        let millis = Arc::<AtomicU64>::default();
+        let takes = Arc::clone(&millis);
         let elsewhere: Arc<str> = format!("http://{address}/elsewhere").into();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
-                let elsewhere = Arc::clone(&elsewhere);
+                let (elsewhere, takes) = (Arc::clone(&elsewhere), Arc::clone(&takes));
                 let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                     let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
-                    let elsewhere = Arc::clone(&elsewhere);
+                    let (elsewhere, takes) = (Arc::clone(&elsewhere), Arc::clone(&takes));
                     async move {
                         let (head, body) = request.into_parts();
                         let body = body
@@ -60,6 +64,7 @@ impl Receiver {
                             headers: head.headers,
                             body: serde_json::from_slice(&body).unwrap_or(Value::Null),
                         });
+                        tokio::time::sleep(Duration::from_millis(takes.load(Ordering::SeqCst))).await;
                         if status == 0 {
                             std::future::pending::<()>().await;
                         }
@@ -83,6 +88,7 @@ impl Receiver {
         Self {
             address,
             status,
+            millis,
             received,
             task,
         }
@@ -95,6 +101,12 @@ impl Receiver {
     /// What is answered from now on.
     pub fn answers(&self, status: u16) {
         self.status.store(status, Ordering::SeqCst);
+    }
+
+    /// How long every answer takes from now on.
+    pub fn takes(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap();
+        self.millis.store(millis, Ordering::SeqCst);
     }
 
     /// Everything that came, taken or not.
