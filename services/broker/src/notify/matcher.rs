@@ -5,11 +5,10 @@ use crate::model::entity::Entity;
 use crate::query::evaluate::{Prepared, Subject};
 use crate::query::index::Index;
 use crate::store::TenantId;
-use crate::store::subscriptions::Kept;
 use crate::subscription::Subscription;
 use crate::subscription::trigger::{Change, Triggers};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// How many lanes a subscription has: so many notifications are under way to one receiver at once.
@@ -37,7 +36,7 @@ pub struct Ready {
 
 impl Ready {
     /// `None` for one that no change can trigger.
-    fn of(subscription: Subscription) -> Option<Self> {
+    fn of(subscription: Arc<Subscription>) -> Option<Self> {
         if subscription.is_active == Some(false) || subscription.time_interval.is_some() {
             return None;
         }
@@ -58,7 +57,7 @@ impl Ready {
             criteria,
             expires: subscription.expires(),
             wants_before: subscription.tells_before(),
-            subscription: Arc::new(subscription),
+            subscription,
         })
     }
 
@@ -78,39 +77,109 @@ pub struct Concerned {
     pub wants_before: bool,
 }
 
+/// A subscription as the database has it.
+pub struct There {
+    /// Its number.
+    pub number: i64,
+    /// What is another one after each change of it.
+    pub version: i64,
+    /// What is wanted.
+    pub subscription: Subscription,
+}
+
+/// One that was read.
+#[derive(Clone)]
+struct Seen {
+    version: i64,
+    subscription: Arc<Subscription>,
+    /// `None` for one that no change can trigger.
+    ready: Option<Arc<Ready>>,
+}
+
 /// The subscriptions of a tenant as of one epoch.
 #[derive(Default)]
 pub struct Known {
     /// The epoch.
     pub epoch: i64,
-    all: HashMap<i64, Ready>,
+    all: HashMap<i64, Seen>,
     /// Which of them a write can concern, so that each write asks a few of many.
     index: Index<i64>,
 }
 
 impl Known {
-    /// Prepares all subscriptions of an epoch.
+    /// Of all that are there, by number and version, those that have to be read.
     #[must_use]
-    pub fn new(epoch: i64, all: Vec<Kept>) -> Self {
-        let ready = |kept: Kept| Some((kept.number, Ready::of(kept.subscription)?));
-        let all: HashMap<i64, Ready> = all.into_iter().filter_map(ready).collect();
-        let mut index = Index::default();
-        for (number, ready) in &all {
-            index.insert(*number, &ready.criteria, &ready.subscription.watched_attributes);
+    pub fn unknown(&self, there: &[(i64, i64)]) -> Vec<i64> {
+        let known =
+            |number: &i64, version: i64| self.all.get(number).is_some_and(|seen| seen.version == version);
+        let unknown = there.iter().filter(|(number, version)| !known(number, *version));
+        unknown.map(|(number, _)| *number).collect()
+    }
+
+    /// The next epoch: of those that are there some were read, and the others are as they were. What is prepared is
+    /// prepared once.
+    #[must_use]
+    pub fn next(&self, epoch: i64, there: &[(i64, i64)], read: Vec<There>) -> Self {
+        let there: HashSet<i64> = there.iter().map(|(number, _)| *number).collect();
+        let mut next = Self {
+            epoch,
+            all: self.all.clone(),
+            index: self.index.clone(),
+        };
+        let gone = self.all.keys().filter(|number| !there.contains(number));
+        gone.for_each(|number| next.forget(*number));
+        for one in read {
+            next.see(one);
         }
-        Self { epoch, all, index }
+        next
+    }
+
+    fn forget(&mut self, number: i64) {
+        self.all.remove(&number);
+        self.index.remove(number);
+    }
+
+    fn see(
+        &mut self,
+        There {
+            number,
+            version,
+            subscription,
+        }: There,
+    ) {
+        if let Some(seen) = self.all.get_mut(&number)
+            && *seen.subscription == subscription
+        {
+            // What came of it was noted, nothing else.
+            seen.version = version;
+            return;
+        }
+        let subscription = Arc::new(subscription);
+        let ready = Ready::of(Arc::clone(&subscription)).map(Arc::new);
+        match &ready {
+            Some(ready) => self
+                .index
+                .insert(number, &ready.criteria, &subscription.watched_attributes),
+            None => self.index.remove(number),
+        }
+        let seen = Seen {
+            version,
+            subscription,
+            ready,
+        };
+        self.all.insert(number, seen);
     }
 
     /// Whether no change concerns anybody.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.index.is_empty()
     }
 
     /// One of them by number.
     #[must_use]
-    pub fn get(&self, number: i64) -> Option<&Ready> {
-        self.all.get(&number)
+    pub fn get(&self, number: i64) -> Option<&Arc<Ready>> {
+        self.all.get(&number)?.ready.as_ref()
     }
 
     /// Whom a change of an entity concerns.
@@ -132,7 +201,7 @@ impl Known {
         let mut subject = Subject::of(entity);
         let touched = instances.iter().map(|instance| instance.iri);
         for number in self.index.candidates(entity, touched) {
-            let ready = self.all.get(&number);
+            let ready = self.get(number);
             if let Some(ready) = ready.filter(|ready| ready.is_concerned(&change, &mut subject, now)) {
                 concerned.subscriptions.push(number);
                 concerned.wants_before |= ready.wants_before;
@@ -164,5 +233,82 @@ impl Matcher {
             *there = Arc::new(known);
         }
         Arc::clone(there)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+    use crate::model::json::Json;
+    use crate::model::stored;
+
+    fn there(number: i64, version: i64, more: &str) -> There {
+        let text = format!(
+            r#"{{"id":"urn:s:{number}","type":"Subscription","entities":[{{"type":"T","idPattern":"x:{number}"}}],{more}"notification":{{"endpoint":{{"uri":"http://r.example/"}}}}}}"#
+        );
+        let json = Json::parse(text.as_bytes()).unwrap();
+        let read = Subscription::read(&json, &Context::core(), "", Timestamp::UNIX_EPOCH);
+        There {
+            number,
+            version,
+            subscription: read.unwrap(),
+        }
+    }
+
+    fn concerned(known: &Known, id: &str) -> Vec<i64> {
+        let entity = Entity {
+            id: id.to_owned(),
+            types: vec![Context::core().expand("T").into_owned()],
+            scope: Vec::new(),
+            attributes: stored::read(r#"{"urn:a":[{"type":"Property","value":1}]}"#).unwrap(),
+            created: Timestamp::UNIX_EPOCH,
+            modified: Timestamp::UNIX_EPOCH,
+        };
+        known
+            .concerned(None, Some(&entity), Timestamp::UNIX_EPOCH)
+            .subscriptions
+    }
+
+    #[test]
+    fn each_epoch_knows_those_that_are_there_and_prepares_only_what_is_new() {
+        let none = Known::default();
+        let first = [(1, 10), (2, 10), (3, 10)];
+        assert_eq!(none.unknown(&first), [1, 2, 3]);
+        let known = none.next(1, &first, (1..=3).map(|n| there(n, 10, "")).collect());
+        assert_eq!(
+            (concerned(&known, "urn:x:1"), concerned(&known, "urn:x:3")),
+            (vec![1], vec![3])
+        );
+
+        // The first was noted to have been told, the second paused, the third deleted, and a fourth made.
+        let second = [(1, 11), (2, 11), (4, 11)];
+        assert_eq!(known.unknown(&second), [1, 2, 4]);
+        let read = vec![
+            there(1, 11, ""),
+            there(2, 11, r#""isActive":false,"#),
+            there(4, 11, ""),
+        ];
+        let next = known.next(2, &second, read);
+        assert_eq!(next.unknown(&second), [0; 0]);
+        assert!(Arc::ptr_eq(known.get(1).unwrap(), next.get(1).unwrap()));
+        assert!(next.get(2).is_none() && next.get(3).is_none());
+        for (id, expected) in [
+            ("urn:x:1", vec![1]),
+            ("urn:x:2", vec![]),
+            ("urn:x:3", vec![]),
+            ("urn:x:4", vec![4]),
+        ] {
+            assert_eq!(concerned(&next, id), expected, "{id}");
+        }
+        // What is known of the first epoch stays as it was.
+        assert_eq!(concerned(&known, "urn:x:3"), [3]);
+
+        let resumed = next.next(3, &[(2, 12)], vec![there(2, 12, "")]);
+        assert_eq!(
+            (concerned(&resumed, "urn:x:2"), concerned(&resumed, "urn:x:1")),
+            (vec![2], vec![])
+        );
+        assert!(resumed.next(4, &[], Vec::new()).is_empty());
     }
 }

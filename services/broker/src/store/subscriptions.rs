@@ -1,7 +1,7 @@
 //! Subscriptions as they are kept: made, read, changed and deleted, each time with a new epoch of the tenant, in one
 //! transaction. Whoever was answered by any of these can rely on the next write to know of it, at every replica.
 
-use crate::notify::matcher::Known;
+use crate::notify::matcher::{self, Known};
 use crate::store::pool::Lease;
 use crate::store::{Store, StoreError, TenantId};
 use crate::subscription::Subscription;
@@ -53,11 +53,11 @@ const PAGE: &str = concat!(
     " from mim.subscriptions s where s.tenant = $1 order by s.id limit $2 offset $3"
 );
 const COUNT: &str = "select count(*) from mim.subscriptions where tenant = $1";
-const EPOCH_AND_ALL: &str = concat!(
-    "select t.subscriptions, ",
-    columns!(),
-    " from mim.tenants t left join mim.subscriptions s on s.tenant = t.id where t.id = $1"
-);
+/// Which subscriptions there are. Each change of a row is of another transaction.
+const EPOCH_AND_VERSIONS: &str = "select t.subscriptions, s.number, s.xmin::text::bigint \
+  from mim.tenants t left join mim.subscriptions s on s.tenant = t.id where t.id = $1";
+const SOME: &str = "select s.number, s.xmin::text::bigint, s.body::text from mim.subscriptions s \
+  where s.tenant = $1 and s.number = any($2)";
 
 /// A subscription with its number and what came of it.
 #[derive(Clone, Debug)]
@@ -87,19 +87,19 @@ pub fn read(text: &str) -> Result<Subscription, StoreError> {
         .map_err(|e| StoreError::Internal(format!("a stored subscription cannot be read: {e}")))
 }
 
-/// Reads the columns of a subscription that begin at one.
-fn kept(row: &Row, first: usize) -> Result<Kept, StoreError> {
+/// Reads the columns of a subscription.
+fn kept(row: &Row) -> Result<Kept, StoreError> {
     Ok(Kept {
-        number: row.get(first),
-        subscription: read(row.get(first + 1))?,
+        number: row.get(0),
+        subscription: read(row.get(1))?,
         outcome: Outcome {
-            created: row.get(first + 2),
-            modified: row.get(first + 3),
-            times_sent: row.get(first + 4),
-            times_failed: row.get(first + 5),
-            last_notification: row.get(first + 6),
-            last_success: row.get(first + 7),
-            last_failure: row.get(first + 8),
+            created: row.get(2),
+            modified: row.get(3),
+            times_sent: row.get(4),
+            times_failed: row.get(5),
+            last_notification: row.get(6),
+            last_success: row.get(7),
+            last_failure: row.get(8),
         },
     })
 }
@@ -140,7 +140,7 @@ impl Store {
     /// One subscription.
     pub async fn subscription(&self, tenant: TenantId, id: &str) -> Result<Option<Kept>, StoreError> {
         let rows = self.pool.lease().await?.query(ONE, &[&tenant.0, &id]).await?;
-        rows.first().map(|row| kept(row, 0)).transpose()
+        rows.first().map(kept).transpose()
     }
 
     /// A page of them, by id.
@@ -156,7 +156,7 @@ impl Store {
             .await?
             .query(PAGE, &[&tenant.0, &limit, &offset])
             .await?;
-        rows.iter().map(|row| kept(row, 0)).collect()
+        rows.iter().map(kept).collect()
     }
 
     /// How many there are.
@@ -175,7 +175,7 @@ impl Store {
     ) -> Result<Option<Result<(), E>>, StoreError> {
         let mut lease = self.pool.lease().await?;
         let rows = lease.begin(LOCK, &[&tenant.0, &id]).await?;
-        let Some(before) = rows.first().map(|row| kept(row, 0)).transpose()? else {
+        let Some(before) = rows.first().map(kept).transpose()? else {
             lease.rollback().await;
             return Ok(None);
         };
@@ -224,13 +224,14 @@ impl Store {
 
     /// The subscribers of a tenant as they are now.
     pub(super) async fn learn(&self, tenant: TenantId) -> Result<Arc<Known>, StoreError> {
-        let rows = self
-            .pool
-            .lease()
-            .await?
-            .query(EPOCH_AND_ALL, &[&tenant.0])
-            .await?;
-        Ok(self.matcher.learn(tenant, all(&rows)?))
+        let mut lease = self.pool.lease().await?;
+        let versions = lease.query(EPOCH_AND_VERSIONS, &[&tenant.0]).await?;
+        let there = There::of(self.matcher.known(tenant), &versions);
+        let read = match there.unknown.as_slice() {
+            [] => Vec::new(),
+            unknown => lease.query(SOME, &[&tenant.0, &unknown]).await?,
+        };
+        Ok(self.matcher.learn(tenant, there.with(&read)?))
     }
 
     /// The subscribers of a tenant in this epoch, or a later one.
@@ -251,15 +252,48 @@ impl Store {
         if let Some(known) = self.matcher.known(tenant).filter(|known| known.epoch >= epoch) {
             return Ok(known);
         }
-        let rows = lease.within(EPOCH_AND_ALL, &[&tenant.0]).await?;
-        Ok(self.matcher.learn(tenant, all(&rows)?))
+        let versions = lease.within(EPOCH_AND_VERSIONS, &[&tenant.0]).await?;
+        let there = There::of(self.matcher.known(tenant), &versions);
+        let read = match there.unknown.as_slice() {
+            [] => Vec::new(),
+            unknown => lease.within(SOME, &[&tenant.0, &unknown]).await?,
+        };
+        Ok(self.matcher.learn(tenant, there.with(&read)?))
     }
 }
 
-/// All of a tenant, with the epoch in which these are all.
-fn all(rows: &[Row]) -> Result<Known, StoreError> {
-    let epoch = rows.first().map_or(0, |row| row.get(0));
-    let there = rows.iter().filter(|row| row.get::<_, Option<i64>>(1).is_some());
-    let all = there.map(|row| kept(row, 1)).collect::<Result<_, _>>()?;
-    Ok(Known::new(epoch, all))
+/// The subscriptions that there are, and which of them have to be read.
+struct There {
+    epoch: i64,
+    versions: Vec<(i64, i64)>,
+    known: Arc<Known>,
+    unknown: Vec<i64>,
+}
+
+impl There {
+    fn of(known: Option<Arc<Known>>, rows: &[Row]) -> Self {
+        let known = known.unwrap_or_default();
+        let versions = rows
+            .iter()
+            .filter_map(|row| Some((row.get::<_, Option<i64>>(1)?, row.get(2))));
+        let versions: Vec<(i64, i64)> = versions.collect();
+        Self {
+            epoch: rows.first().map_or(0, |row| row.get(0)),
+            unknown: known.unknown(&versions),
+            versions,
+            known,
+        }
+    }
+
+    fn with(&self, rows: &[Row]) -> Result<Known, StoreError> {
+        let one = |row: &Row| {
+            Ok(matcher::There {
+                number: row.get(0),
+                version: row.get(1),
+                subscription: read(row.get(2))?,
+            })
+        };
+        let read = rows.iter().map(one).collect::<Result<_, StoreError>>()?;
+        Ok(self.known.next(self.epoch, &self.versions, read))
+    }
 }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, Hash, Hasher as _, RandomState};
 
 /// Selections by what an entity must be like to be selected. `K` says which selection it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Index<K> {
     /// By the hash of what an entity must have. Two may share one: candidates are only that.
     places: HashMap<u64, Vec<K>>,
