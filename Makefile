@@ -48,6 +48,11 @@ endef
 deps: deps-lab ## Install what is missing of the Debian packages (as root), or say what to install
 	$(call packages,$(TEST_PACKAGES))
 
+# A database alone.
+.PHONY: deps-database
+deps-database: deps-build
+	$(call packages,$(TEST_PACKAGES))
+
 # What cargo needs before its first build.
 .PHONY: deps-build
 deps-build:
@@ -154,9 +159,13 @@ lab-down: root deps-build ## End the lab and leave nothing of it
 images: deps-images ## Build the images, as any user, as OCI archives, with bills of materials and the release catalogue, into IMAGES=<folder>
 	@$(LAB) images --out $(IMAGES)
 
+# What a benchmark starts, beside itself: with ONLY=broker neither the lab nor the operator.
+BENCH_DEPS := $(if $(ONLY),$(if $(filter city,$(ONLY)),deps-lab) $(if $(filter operator,$(ONLY)),deps-build deps-go) $(if $(filter broker,$(ONLY)),deps-database),deps-lab deps-database)
+BENCH_PROGRAMS := $(if $(filter-out broker,$(or $(ONLY),all)),-p mim-operator -p mim-lab) $(if $(filter-out operator city,$(or $(ONLY),all)),-p mim-broker)
+
 .PHONY: bench
-bench: $(if $(filter-out city,$(ONLY)),deps-build deps-go,deps-lab) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator; ARGS="--objects 100 --idle-minutes 1" for a short one
-	$(CARGO) build --release --locked -p mim-operator -p mim-lab
+bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator; ARGS="--objects 100 --idle-minutes 1" for a short one
+	$(CARGO) build --release --locked $(BENCH_PROGRAMS)
 	$(CARGO) build --release --locked -p mim-bench
 	@for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
 	  $(CARGO) run --quiet --release --locked -p mim-bench --bin "bench-$$name" -- $(ARGS); done

@@ -28,6 +28,25 @@ pub enum Error {
         /// The start of the answer.
         body: String,
     },
+    /// A program that the benchmark uses fails.
+    #[error("{program}: {said}")]
+    Program {
+        /// Which.
+        program: String,
+        /// What it says of it.
+        said: String,
+    },
+    /// The database says no, or cannot be reached.
+    #[error("the database: {0}")]
+    Database(#[from] tokio_postgres::Error),
+    /// A connection of the load ends too early.
+    #[error("{what}: {source}")]
+    Connection {
+        /// Which.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     File {

@@ -2,9 +2,10 @@
 //!
 //! What every benchmark shares: rows with goals, printed as a table and written as JSON ([`report`]), a process that is measured
 //! from outside ([`process`]), and a client that does nothing but send ([`bare`]). Each benchmark is a module and a program:
-//! [`operator`] is `bench-operator`, [`city`] is `bench-city`.
+//! [`operator`] is `bench-operator`, [`city`] is `bench-city`, [`broker`] is `bench-broker`.
 
 pub mod bare;
+pub mod broker;
 pub mod city;
 mod error;
 pub mod operator;
@@ -13,4 +14,4 @@ pub mod report;
 mod rig_line;
 
 pub use error::Error;
-pub use rig_line::rig_line;
+pub use rig_line::{lab, rig_line};

@@ -102,18 +102,49 @@ impl Measured {
 
 /// CPU seconds of a process so far, user and system.
 pub fn cpu_of(pid: u32) -> Result<f64, Error> {
+    cpu_in(pid, OWN)
+}
+
+/// CPU seconds of this process so far.
+pub fn own_cpu() -> Result<f64, Error> {
+    cpu_in(std::process::id(), OWN)
+}
+
+/// CPU seconds of children of this process that have ended, and of theirs.
+pub fn cpu_of_ended_children() -> Result<f64, Error> {
+    cpu_in(std::process::id(), ENDED_CHILDREN)
+}
+
+/// CPU seconds of a process and of all its children, ended ones included.
+pub fn cpu_of_family(pid: u32) -> Result<f64, Error> {
+    let path = PathBuf::from(format!("/proc/{pid}/task/{pid}/children"));
+    let children = fs::read_to_string(&path).map_err(Error::file(&path))?;
+    let mut sum = cpu_in(pid, OWN)? + cpu_in(pid, ENDED_CHILDREN)?;
+    for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+        // One that has ended since is counted with its parent the next time.
+        sum += cpu_in(child, OWN).unwrap_or_default();
+    }
+    Ok(sum)
+}
+
+/// `utime` and `stime`, fields 14 and 15 of proc_pid_stat(5), as counted from the end of field 2.
+const OWN: usize = 11;
+/// `cutime` and `cstime`, the two fields after them.
+const ENDED_CHILDREN: usize = 13;
+
+fn cpu_in(pid: u32, fields: usize) -> Result<f64, Error> {
     let path = PathBuf::from(format!("/proc/{pid}/stat"));
     let stat = fs::read_to_string(&path).map_err(Error::file(&path))?;
-    let ticks =
-        ticks_in(&stat).ok_or_else(|| Error::Unexpected(format!("{} is not readable", path.display())))?;
+    let ticks = ticks_in(&stat, fields)
+        .ok_or_else(|| Error::Unexpected(format!("{} is not readable", path.display())))?;
     let per_second = u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100);
     Ok(f64::from(ticks) / f64::from(per_second))
 }
 
-/// `utime` and `stime`, fields 14 and 15 of proc_pid_stat(5). The name in field 2 may hold anything but ends at the last `)`.
-fn ticks_in(stat: &str) -> Option<u32> {
+/// The sum of two fields. The name in field 2 may hold anything but ends at the last `)`.
+fn ticks_in(stat: &str, fields: usize) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let mut fields = rest.split_ascii_whitespace().skip(fields);
     let user: u32 = fields.next()?.parse().ok()?;
     let system: u32 = fields.next()?.parse().ok()?;
     user.checked_add(system)
@@ -191,8 +222,9 @@ mod tests {
     #[test]
     fn times_are_found_behind_a_name_with_spaces_and_parentheses() {
         let stat = "12 (a b) c) S 1 2 3 4 5 6 7 8 9 10 250 50 13 14";
-        assert_eq!(ticks_in(stat), Some(300));
-        assert_eq!(ticks_in("12 (x) S"), None);
+        assert_eq!(ticks_in(stat, OWN), Some(300));
+        assert_eq!(ticks_in(stat, ENDED_CHILDREN), Some(27));
+        assert_eq!(ticks_in("12 (x) S", OWN), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Row {
     pub value: f64,
     /// Its unit.
     pub unit: String,
-    /// The goal in words that a program can read, `<= 1.25`; absent for what has none.
+    /// The goal in words that a program can read, `<= 1.25` or `>= 0.5`; absent for what has none.
     pub goal: Option<String>,
     /// Whether the goal is met; absent where there is none.
     pub met: Option<bool>,
@@ -35,19 +35,27 @@ impl Report {
         self.push(name.into(), value, unit, None);
     }
 
-    /// Adds a number that must not be larger than its goal.
-    pub fn at_most(&mut self, name: impl Into<String>, value: f64, unit: &str, goal: f64) {
-        self.push(name.into(), value, unit, Some(goal));
+    /// Adds a number that must not be smaller than its goal.
+    pub fn at_least(&mut self, name: impl Into<String>, value: f64, unit: &str, goal: f64) {
+        let judged = (format!(">= {goal}"), value >= goal);
+        self.push(name.into(), value, unit, Some(judged));
     }
 
-    fn push(&mut self, name: String, value: f64, unit: &str, goal: Option<f64>) {
+    /// Adds a number that must not be larger than its goal.
+    pub fn at_most(&mut self, name: impl Into<String>, value: f64, unit: &str, goal: f64) {
+        let judged = (format!("<= {goal}"), value <= goal);
+        self.push(name.into(), value, unit, Some(judged));
+    }
+
+    /// Adds a row; goals are judged before the number is rounded.
+    fn push(&mut self, name: String, value: f64, unit: &str, judged: Option<(String, bool)>) {
+        let (goal, met) = judged.unzip();
         self.rows.push(Row {
             name,
             value: rounded(value),
             unit: unit.to_owned(),
-            goal: goal.map(|goal| format!("<= {goal}")),
-            // Judged before it is rounded.
-            met: goal.map(|goal| value <= goal),
+            goal,
+            met,
         });
     }
 
@@ -154,17 +162,19 @@ mod tests {
         report.at_most("ratio", 1.250_4, "x", 1.25);
         report.at_most("memory", 24.9, "MiB", 25.0);
         report.fact("time", 1.0, "s");
+        report.at_least("share", 0.5, "x", 0.5);
         assert_eq!(
             serde_json::to_value(report.rows()).unwrap(),
             serde_json::json!([
                 {"name": "ratio", "value": 1.25, "unit": "x", "goal": "<= 1.25", "met": false},
                 {"name": "memory", "value": 24.9, "unit": "MiB", "goal": "<= 25", "met": true},
                 {"name": "time", "value": 1.0, "unit": "s", "goal": null, "met": null},
+                {"name": "share", "value": 0.5, "unit": "x", "goal": ">= 0.5", "met": true},
             ])
         );
         let table = report.table();
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines.len(), 3);
+        assert_eq!(lines.len(), 4);
         assert!(lines[0].ends_with("goal <= 1.25: MISSED") && lines[1].ends_with("met"));
     }
 

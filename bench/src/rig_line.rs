@@ -2,9 +2,18 @@
 
 use std::fs;
 
-/// One line on the machine: processor, cores, kernel, load, and the lab's Kubernetes.
+/// What stands beside the machine where the lab is measured in: its Kubernetes.
 #[must_use]
-pub fn rig_line() -> String {
+pub fn lab() -> String {
+    format!(
+        "Kubernetes {}, etcd on tmpfs without fsync",
+        mim_lab::KUBERNETES_VERSION
+    )
+}
+
+/// One line on the machine: processor, cores, kernel, load, and what else runs on it.
+#[must_use]
+pub fn rig_line(beside: &str) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| {
@@ -19,10 +28,9 @@ pub fn rig_line() -> String {
         .map(str::to_owned)
         .collect();
     format!(
-        "rig: {}, {cores} cores, Linux {}, load {} at the start; Kubernetes {}, etcd on tmpfs without fsync, everything on this host",
+        "rig: {}, {cores} cores, Linux {}, load {} at the start; {beside}, everything on this host",
         model.unwrap_or_else(|| "unknown processor".to_owned()),
         read("/proc/sys/kernel/osrelease").trim(),
         load.join(" "),
-        mim_lab::KUBERNETES_VERSION,
     )
 }

@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
         eprintln!("bench city: a second TLS provider is in this process");
         return ExitCode::FAILURE;
     }
-    println!("{}", mim_bench::rig_line());
+    println!("{}", mim_bench::rig_line(&mim_bench::lab()));
     let written = match run(&args).await {
         Ok(report) => {
             println!("\n{}", report.table());

@@ -8,7 +8,7 @@ use mim_bench::operator::{Args, results, run};
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    println!("{}", mim_bench::rig_line());
+    println!("{}", mim_bench::rig_line(&mim_bench::lab()));
     let written = match run(&args).await {
         Ok(report) => {
             println!("\n{}", report.table());
