@@ -8,6 +8,8 @@ pub const RESTARTED_AT: &str = "mim.city/restartedAt";
 pub const CONFIRM_DELETION: &str = "mim.city/confirm-deletion";
 /// Accepts that data is lost and starts with an empty database. The value must be the `systemIdentifier` that was lost.
 pub const ACCEPT_DATA_LOSS: &str = "mim.city/accept-data-loss";
+/// Destroys the data of tenants. The value names them, separated by commas.
+pub const CONFIRM_TENANT_DROP: &str = "mim.city/confirm-tenant-drop";
 /// Leaves the subscription in its broker when a ContextSubscription is deleted. The value must be the object's name.
 pub const ABANDON: &str = "mim.city/abandon";
 /// Prefix of every label and annotation that is ours.
@@ -53,6 +55,12 @@ pub const ALL: &[Annotation] = &[
         on: "ContextBroker, also where a platform made it",
         value: "the `systemIdentifier` that was lost, as the condition names it",
         effect: "After `DataLost`: the loss is accepted, and an empty database is made.",
+    },
+    Annotation {
+        key: CONFIRM_TENANT_DROP,
+        on: "ContextBroker, also where a platform made it",
+        value: "names of tenants, separated by commas, for example `north,south`",
+        effect: "The data of these tenants is destroyed, some minutes later, and as long as the annotation names them no write makes them. A tenant that stands in `spec.tenants` is kept: take it off the list first. A tenant that is off the list and not named here keeps its data.",
     },
     Annotation {
         key: ABANDON,

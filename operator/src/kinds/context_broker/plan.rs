@@ -55,6 +55,8 @@ pub struct Native {
     pub service: Service,
     /// Tenants beside the default one, sorted, without duplicates.
     pub tenants: Vec<String>,
+    /// Tenants whose data is to go, sorted, none of them in [`Self::tenants`].
+    pub dropped_tenants: Vec<String>,
     /// Who makes tenants; `None`: the list alone.
     pub tenant_creation: Option<TenantCreation>,
     /// Contexts that the broker has without fetching them, sorted by URL.

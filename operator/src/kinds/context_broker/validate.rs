@@ -115,6 +115,7 @@ fn native(
         resources: spec.resources.clone(),
         pod_template: spec.pod_template.clone().unwrap_or_default(),
         service: spec.service.clone().unwrap_or_default(),
+        dropped_tenants: dropped_tenants(broker),
         tenants,
         contexts,
         tenant_creation: spec.tenant_creation,
@@ -132,6 +133,24 @@ fn native(
         restarted_at: broker.annotations().get(annotation::RESTARTED_AT).cloned(),
         database,
     }
+}
+
+/// The tenants that the annotation names and the list does not. What cannot be a tenant's name drops nothing.
+fn dropped_tenants(broker: &ContextBroker) -> Vec<String> {
+    let confirmed = broker.annotations().get(annotation::CONFIRM_TENANT_DROP);
+    let names = confirmed.map(String::as_str).unwrap_or_default().split(',');
+    let is_name = |name: &str| {
+        let part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&name.len()) && name.bytes().all(part)
+    };
+    let mut dropped: Vec<String> = names
+        .map(str::trim)
+        .filter(|name| is_name(name) && !broker.spec.tenants.iter().any(|tenant| tenant == name))
+        .map(str::to_owned)
+        .collect();
+    dropped.sort_unstable();
+    dropped.dedup();
+    dropped
 }
 
 fn managed(broker: &ContextBroker, release: &Release, releases: &Releases, data: Data) -> Managed {
@@ -179,4 +198,20 @@ fn platform_of(broker: &ContextBroker) -> Option<String> {
     of_platform
         .then(|| broker.labels().get(OWNER_NAME_LABEL).cloned())
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tenants_that_are_off_the_list_are_dropped_and_only_by_names_that_tenants_have() {
+        let mut broker = ContextBroker::new("vienna", mim_crds::ContextBrokerSpec::default());
+        assert!(dropped_tenants(&broker).is_empty());
+        broker.spec.tenants = vec!["kept".into()];
+        let names = "south, kept,north,,south, x'; drop table mim.tenants; --,*".to_owned();
+        let key = annotation::CONFIRM_TENANT_DROP.to_owned();
+        broker.annotations_mut().insert(key, names);
+        assert_eq!(dropped_tenants(&broker), ["north", "south"]);
+    }
 }

@@ -91,7 +91,7 @@ impl Call {
     ) -> Result<(Arrival, Body), Problem> {
         let (arrival, body) = Arrival::begin(app, request, known)?;
         match arrival.tenant()? {
-            None if !arrival.app.store.makes_tenants() => Err(arrival.no_tenant()),
+            None if !arrival.makes_tenant()? => Err(arrival.no_tenant()),
             _ => Ok((arrival, body)),
         }
     }
@@ -125,6 +125,11 @@ impl Arrival {
         Ok(tenant)
     }
 
+    /// Whether this operation, if it creates something, may make its tenant.
+    fn makes_tenant(&self) -> Result<bool, Problem> {
+        Ok(self.app.store.makes_tenant(tenant_name(&self.head.headers)?))
+    }
+
     /// Whose contexts are asked for. A tenant that this request is going to make has none of its own yet.
     fn tenant_of_contexts(&self) -> Result<TenantId, Problem> {
         Ok(self.tenant()?.unwrap_or(TenantId::NOBODY))
@@ -144,7 +149,7 @@ impl Arrival {
             });
         }
         let store = &self.app.store;
-        if !store.makes_tenants() {
+        if !self.makes_tenant()? {
             return Err(self.no_tenant());
         }
         let made = store.make_tenant(tenant_name(&self.head.headers)?).await?;

@@ -24,6 +24,9 @@ pub struct Config {
     /// Who makes tenants.
     #[serde(rename = "tenantCreation")]
     pub tenant_creation: TenantCreation,
+    /// Tenants whose data is to go; one that is in `tenants` as well is not dropped.
+    #[serde(rename = "droppedTenants")]
+    pub dropped_tenants: Vec<String>,
     /// Calls that leave the broker.
     pub egress: Egress,
     /// The database.
@@ -113,7 +116,8 @@ pub async fn read(path: &Path) -> Result<Config, ConfigError> {
 fn parse(text: &str) -> Result<Config, String> {
     let config: Option<Config> = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
     let config = config.unwrap_or_default();
-    match config.tenants.iter().find(|t| !is_tenant_name(t)) {
+    let mut names = config.tenants.iter().chain(&config.dropped_tenants);
+    match names.find(|t| !is_tenant_name(t)) {
         Some(bad) => Err(format!(
             "{bad:?} is not a tenant's name: at most 63 letters, digits, - and _"
         )),

@@ -276,6 +276,7 @@ fn tenants(config: &Config) -> Wanted {
     Wanted {
         names: config.tenants.clone(),
         on_first_write: config.tenant_creation == TenantCreation::OnFirstWrite,
+        dropped: config.dropped_tenants.clone(),
     }
 }
 

@@ -22,7 +22,7 @@ const SERVER: &str = "select current_setting('server_version_num')::int, current
     current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on'";
 
 /// The migrations in order; the version is the position, from 1.
-const MIGRATIONS: [(&str, &str); 7] = [
+const MIGRATIONS: [(&str, &str); 8] = [
     ("entities", include_str!("../../migrations/0001_entities.sql")),
     ("searchable", include_str!("../../migrations/0002_searchable.sql")),
     ("contexts", include_str!("../../migrations/0003_contexts.sql")),
@@ -33,6 +33,10 @@ const MIGRATIONS: [(&str, &str); 7] = [
     ),
     ("temporal", include_str!("../../migrations/0006_temporal.sql")),
     ("past_only", include_str!("../../migrations/0007_past_only.sql")),
+    (
+        "dropped_tenants",
+        include_str!("../../migrations/0008_dropped_tenants.sql"),
+    ),
 ];
 
 /// How long the server may take for what takes no time, for the lock (its `lock_timeout` and some), and for a migration or

@@ -5,7 +5,7 @@
 //! * [`migrate`]: the schema, safe with several replicas starting at once;
 //! * [`pool`]: a bounded number of connections;
 //! * [`statistics`]: those that queries are planned by, where there are none yet;
-//! * [`tenants`]: whose data there is;
+//! * [`tenants`]: whose data there is, [`drop`]: how that of a dropped one goes;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
 //! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes,
 //!   [`past`]: how it is read, [`temporal`]: what is written to it alone;
@@ -16,6 +16,7 @@
 pub mod batch;
 pub mod connect;
 pub mod contexts;
+pub mod drop;
 pub mod entities;
 pub mod history;
 pub mod keeper;

@@ -24,10 +24,11 @@ const SWEEP: &str = "with one as materialized ( \
   select 1 from one";
 
 impl Store {
-    /// Runs for ever.
+    /// Runs for ever; tenants that were dropped go as well.
     pub async fn sweep(self) {
         loop {
             tokio::time::sleep(LOOK).await;
+            self.drop_tenants().await;
             if self.keeping().has_any {
                 self.sweep_all().await;
             }

@@ -1,7 +1,8 @@
-//! Which tenants there are: those of the configuration, and, where writes may make them, those that are in the database.
+//! Which tenants there are: those of the configuration, and, where writes may make them, those that are in the database. One that the
+//! configuration drops is there for nobody, and its data goes ([`crate::store::drop`]).
 
 use crate::store::{Store, StoreError, TenantId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 use tokio_postgres::Client;
 
@@ -17,7 +18,10 @@ const MAKE: &str = "with made as ( \
     on conflict (name) do nothing returning id) \
   select id from made union all select id from mim.tenants where name = $1::text limit 1";
 const FIND: &str = "select id from mim.tenants where name = $1";
-const NAME: &str = "select name from mim.tenants where id = $1";
+const NAME: &str = "select coalesce(was, name) from mim.tenants where id = $1";
+/// Marks tenants as dropped, under names that no request can have.
+const DROP: &str = "update mim.tenants set was = name, name = '#' || id, dropped = clock_timestamp() \
+  where name = any($1::text[]) and name <> '' and dropped is null returning was";
 
 /// What the configuration says of tenants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Wanted {
     pub names: Vec<String>,
     /// Whether the first write to a tenant makes it.
     pub on_first_write: bool,
+    /// Names of tenants whose data is to go. One that is in [`Self::names`] as well is not dropped.
+    pub dropped: Vec<String>,
 }
 
 /// Names and numbers. The number of a name never changes, so it is read once.
@@ -40,6 +46,13 @@ struct Known {
     /// Also of those that are not configured any more.
     names: HashMap<TenantId, String>,
     on_first_write: bool,
+    dropped: HashSet<String>,
+}
+
+impl Known {
+    fn makes(&self, name: &str) -> bool {
+        self.on_first_write && !self.dropped.contains(name)
+    }
 }
 
 impl Tenants {
@@ -59,25 +72,34 @@ impl Tenants {
         known.names.insert(tenant, name.to_owned());
     }
 
-    /// Whether the first write to a tenant makes it.
-    pub fn on_first_write(&self) -> bool {
+    /// Whether the first write to this tenant makes it.
+    fn makes(&self, name: &str) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.on_first_write
+        known.makes(name)
     }
 
     fn learn(&self, name: &str, number: TenantId) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // The configuration may have changed while the database was asked.
-        if known.on_first_write {
+        if known.makes(name) {
             known.numbers.insert(name.to_owned(), number);
             known.names.insert(number, name.to_owned());
         }
     }
 
-    /// Makes rows for new names, and forgets those that are not configured any more, unless writes may make tenants:
-    /// then all that are there are known. Data always stays.
+    /// Makes rows for new names, marks those that are dropped, and forgets those that are not configured any more, unless
+    /// writes may make tenants: then all that are there are known. Data of what is not dropped always stays.
     pub async fn sync(&self, client: &Client, wanted: &Wanted) -> Result<(), tokio_postgres::Error> {
         let mut names: Vec<&str> = wanted.names.iter().map(String::as_str).collect();
+        let mut dropped: HashSet<String> = wanted.dropped.iter().cloned().collect();
+        dropped.retain(|name| !names.contains(&name.as_str()));
+        if !dropped.is_empty() {
+            let dropped: Vec<&String> = dropped.iter().collect();
+            for row in client.query(DROP, &[&dropped]).await? {
+                let tenant: String = row.get(0);
+                tracing::warn!(tenant, "a tenant is dropped: its data goes");
+            }
+        }
         names.push("");
         client
             .execute(
@@ -87,7 +109,7 @@ impl Tenants {
             .await?;
         let rows = client
             .query(
-                "select name, id from mim.tenants where $2 or name = any($1::text[])",
+                "select name, id from mim.tenants where dropped is null and ($2 or name = any($1::text[]))",
                 &[&names, &wanted.on_first_write],
             )
             .await?;
@@ -104,7 +126,9 @@ impl Tenants {
             .names
             .extend(rows.iter().map(|(name, number)| (*number, name.clone())));
         known.numbers.extend(rows);
+        known.numbers.retain(|name, _| !dropped.contains(name));
         known.on_first_write = wanted.on_first_write;
+        known.dropped = dropped;
         Ok(())
     }
 }
@@ -130,15 +154,15 @@ impl Store {
         Ok(name)
     }
 
-    /// Whether the first write to a tenant makes it.
+    /// Whether the first write to this tenant makes it.
     #[must_use]
-    pub fn makes_tenants(&self) -> bool {
-        self.tenants.on_first_write()
+    pub fn makes_tenant(&self, name: &str) -> bool {
+        self.tenants.makes(name)
     }
 
     /// Learns of a tenant that another replica has made. Where only the configuration makes tenants there is none.
     pub async fn learn_tenant(&self, name: &str) -> Result<(), StoreError> {
-        if self.makes_tenants() && self.tenant(name).is_none() {
+        if self.makes_tenant(name) && self.tenant(name).is_none() {
             let rows = self.pool.lease().await?.query(FIND, &[&name]).await?;
             if let Some(row) = rows.first() {
                 self.tenants.learn(name, TenantId(row.get(0)));

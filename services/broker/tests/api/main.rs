@@ -53,4 +53,5 @@ mod temporal_reads;
 mod temporal_replicas;
 mod tenant_creation;
 mod tenants;
+mod tenants_dropped;
 mod types;

@@ -23,6 +23,7 @@ pub async fn store_over(database: &Database, tenants_named: &[&str]) -> Store {
     let wanted = Wanted {
         names: tenants_named.iter().map(|name| (*name).to_owned()).collect(),
         on_first_write: false,
+        dropped: Vec::new(),
     };
     let keeper = Keeper {
         places: Places {

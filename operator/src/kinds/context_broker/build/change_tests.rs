@@ -11,7 +11,7 @@ use crate::reconcile::child::ChildKind;
 /// A change of the spec, and whether it may change the broker's and the database's pod template.
 type Change = (&'static str, fn(&mut Plan), bool, bool);
 
-const CHANGES: [Change; 22] = [
+const CHANGES: [Change; 23] = [
     ("nothing", |_| {}, false, false),
     ("replicas", |plan| native(plan).replicas = 7, false, false),
     ("stopped", |plan| native(plan).replicas = 0, false, false),
@@ -37,6 +37,12 @@ const CHANGES: [Change; 22] = [
     (
         "compatibility",
         |plan| native(plan).compatibility = native(&mut contexts()).compatibility.clone(),
+        false,
+        false,
+    ),
+    (
+        "dropped tenants",
+        |plan| native(plan).dropped_tenants = Vec::new(),
         false,
         false,
     ),

@@ -49,6 +49,7 @@ fn broker_yaml(namespace: &str, native: &Native) -> String {
     // A broker that was made before these members were known keeps its file byte for byte.
     put(&mut config, "contexts", contexts(native));
     put(&mut config, "compatibility", &native.compatibility);
+    put(&mut config, "droppedTenants", &native.dropped_tenants);
     put(&mut config, "tenantCreation", native.tenant_creation);
     put(&mut config, "notifications", &native.notifications);
     let config = Value::Object(config);

@@ -33,6 +33,7 @@ pub(crate) fn minimal() -> Plan {
             service: mim_crds::Service::default(),
             tenants: Vec::new(),
             contexts: Vec::new(),
+            dropped_tenants: Vec::new(),
             tenant_creation: None,
             compatibility: None,
             notifications: None,
@@ -68,6 +69,7 @@ pub(crate) fn everything() -> Plan {
     broker.pod_template = pod_template("broker");
     broker.service = parse(json!({"labels": {"team": "data"}, "annotations": {"example.org/scrape": "no"}}));
     broker.tenants = vec!["air".into(), "parking".into()];
+    broker.dropped_tenants = vec!["noise".into()];
     broker.tenant_creation = Some(TenantCreation::OnFirstWrite);
     broker.notifications = parse(json!({"outbox": {"limit": 500, "overflow": "Pause"}}));
     broker.clients = parse(json!([
