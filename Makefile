@@ -113,9 +113,11 @@ API_LOG := $(TARGET)/test-api.log
 
 .PHONY: test
 test: deps binaries ## All tests, against real servers
+	@date +%s >$(TARGET)/test-began
 	$(CARGO) test --locked --workspace --exclude mim-tests --no-run
 	$(CARGO) test --locked -p mim-tests --no-run
-	@echo "make: the tests at an API server run beside the others and write to $(API_LOG)"; \
+	@began=$$(cat $(TARGET)/test-began); built=$$(date +%s); \
+	echo "make: the tests at an API server run beside the others and write to $(API_LOG)"; \
 	: Ends the tests beside however the others end, and the lab too, unless it was up before.; \
 	down=:; api=; trap 'if [ -n "$$api" ]; then kill -- -$$api 2>/dev/null || true; fi; $$down' EXIT; \
 	setsid $(CARGO) test --locked $(API_TESTS) >$(API_LOG) 2>&1 & api=$$!; \
@@ -123,7 +125,8 @@ test: deps binaries ## All tests, against real servers
 	failed=0; \
 	$(CARGO) test --locked --no-fail-fast --workspace --exclude mim-tests || failed=$$?; \
 	$(CARGO) test --locked --no-fail-fast $(OTHER_TESTS) || failed=$$?; \
-	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; api=; exit $$failed
+	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; api=; \
+	echo "make: the tests were built in $$((built - began)) s and ran for $$(($$(date +%s) - built)) s"; exit $$failed
 
 .PHONY: etsi
 etsi: deps-build ## ETSI's NGSI-LD test suite against the broker: SUITE=<checkout>, ARGS="--only discovery" for a part; see tests/etsi/README.md
@@ -164,7 +167,8 @@ BENCH_DEPS := $(if $(ONLY),$(if $(filter city,$(ONLY)),deps-lab) $(if $(filter o
 BENCH_PROGRAMS := $(if $(filter-out broker,$(or $(ONLY),all)),-p mim-operator -p mim-lab) $(if $(filter-out operator city,$(or $(ONLY),all)),-p mim-broker)
 
 .PHONY: bench
-bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator; ARGS="--objects 100 --idle-minutes 1" for a short one
+bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator, city, broker; with ONLY also ARGS="--help"
+	@[ -n "$(ONLY)" ] || [ -z "$(ARGS)" ] || { echo "make: each benchmark has arguments of its own: say which one, make bench ONLY=operator ARGS=\"$(ARGS)\""; exit 1; }
 	$(CARGO) build --release --locked $(BENCH_PROGRAMS)
 	$(CARGO) build --release --locked -p mim-bench
 	@for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
