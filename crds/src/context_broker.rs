@@ -289,7 +289,7 @@ pub struct ContextBrokerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub endpoint: Option<String>,
-    /// Tenants in force beside the default tenant.
+    /// Tenants of the spec that are in force, beside the default tenant; with tenantCreation OnFirstWrite there may be more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::tenants")]
     pub tenants: Vec<String>,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::city::{broker, platform};
 
-/// Largest definition, as a file (issue: it must fit where client-side apply keeps a copy in an annotation, with room to grow).
+/// Largest definition, as a file (it must fit where client-side apply keeps a copy in an annotation, with room to grow).
 const LARGEST: usize = 200 * 1024;
 
 #[tokio::test]

@@ -345,7 +345,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Writes `releases.yaml` and `operator.yaml`; with `--publish` also `images/releases/<name>.yaml`.
+    /// Writes `releases.yaml`, and a file for each image that is no operand (`operator.yaml`, `mosquitto.yaml`); with `--publish` also `images/releases/<name>.yaml`.
     fn write_catalogue(&self, args: &Args, built: &[BuiltImage]) -> Result<(), Error> {
         let name = match &args.release {
             Some(name) => name.clone(),

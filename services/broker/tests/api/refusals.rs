@@ -1,4 +1,4 @@
-//! Issue 4, section 8, row "broker": what is malformed gets the right answer, in bounded memory.
+//! What is malformed gets the right answer, in bounded memory.
 
 use crate::support::Broker;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
