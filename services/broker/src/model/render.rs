@@ -36,6 +36,8 @@ pub struct View<'a> {
     before: Option<&'a Attributes>,
     /// Since when the entity is gone.
     deleted: Option<&'a str>,
+    /// Since when instances are gone that are shown as null.
+    gone: Option<&'a str>,
 }
 
 /// Created and modified, as an attribute without its own has them from what holds it.
@@ -121,6 +123,7 @@ impl<'a> View<'a> {
             datasets: shape.datasets.as_ref(),
             before: None,
             deleted: None,
+            gone: None,
         }
     }
 
@@ -142,12 +145,22 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Shows as well, beside times, since when instances are gone that are shown as null.
+    #[must_use]
+    pub fn with_what_went(self, since: &'a str) -> Self {
+        Self {
+            gone: Some(since),
+            ..self
+        }
+    }
+
     /// How those are shown that they link to: datasets are of the entities that were asked for.
     #[must_use]
     pub fn of_linked(self) -> Self {
         Self {
             datasets: None,
             before: None,
+            gone: None,
             ..self
         }
     }
@@ -346,6 +359,9 @@ impl<'a> View<'a> {
         if self.shape.sys_attrs {
             members.text("createdAt", times.created);
             members.text("modifiedAt", times.modified);
+            if let Some(since) = self.gone.filter(|_| instance.is_deletion()) {
+                members.text("deletedAt", since);
+            }
         }
         members.close();
     }

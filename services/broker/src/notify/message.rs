@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::model::diff::{What, changes};
-use crate::model::entity::{Attributes, Entity, Instance, Kind};
+use crate::model::entity::{Entity, Instance, Kind};
 use crate::model::json::{Json, write_string};
 use crate::model::linked::{Linked, Links, Unlinked};
 use crate::model::names::{NONE, NULL, time_text};
@@ -71,9 +71,11 @@ impl<'a> Telling<'a> {
             (before, Some(after)) => {
                 // Another subscription may be why it is there.
                 let before = before.as_ref().filter(|_| self.subscription.tells_before());
+                let since = time_text(recorded.at);
+                let view = self.view().with_what_went(&since);
                 let view = match before.filter(|_| self.shows_changes()) {
-                    Some(before) => self.view().with_changes(&before.attributes),
-                    None => self.view(),
+                    Some(before) => view.with_changes(&before.attributes),
+                    None => view,
                 };
                 self.own(view, &with_what_is_gone(before, after), self.shape.shown());
             }
@@ -87,24 +89,29 @@ impl<'a> Telling<'a> {
         self.own(self.view(), entity, self.shape.shown());
     }
 
-    /// Adds that an entity is gone: its id, its types, and since when; where changes are shown, what there was.
+    /// Adds that an entity is gone: its id, its types, and since when; its attributes as null where their deletion is told,
+    /// and what they were where changes are shown.
     fn deleted(&mut self, before: &Entity, at: Timestamp) {
         let since = time_text(at);
-        let mut gone = Entity {
+        let told = |iri: &str| self.shows_changes() || self.subscription.tells_deletion_of(iri);
+        let attributes = before.attributes.iter().filter(|(iri, _)| told(iri));
+        let gone = Entity {
             id: before.id.clone(),
             types: before.types.clone(),
             scope: Vec::new(),
-            attributes: Attributes::new(),
+            attributes: attributes
+                .map(|(iri, all)| (iri.clone(), all.iter().map(null).collect()))
+                .collect(),
             created: before.created,
             modified: before.modified,
         };
-        let view = self.view().of_deleted(&since);
+        let view = self.view().of_deleted(&since).with_what_went(&since);
         if self.shows_changes() {
-            let nulls = |(iri, all): (&String, &Vec<Instance>)| (iri.clone(), all.iter().map(null).collect());
-            gone.attributes = before.attributes.iter().map(nulls).collect();
             self.own(view.with_changes(&before.attributes), &gone, self.shape.shown());
-        } else {
+        } else if gone.attributes.is_empty() {
             self.own(view, &gone, Shown::default());
+        } else {
+            self.own(view, &gone, self.shape.shown());
         }
     }
 
@@ -258,5 +265,7 @@ fn null(gone: &Instance) -> Instance {
     };
     let mut null = Instance::new(gone.kind, value);
     null.dataset.clone_from(&gone.dataset);
+    null.created.clone_from(&gone.created);
+    null.modified.clone_from(&gone.modified);
     null
 }

@@ -95,6 +95,15 @@ impl Subscription {
         self.notification.show_changes == Some(true)
             || kinds.iter().any(|kind| tells_what_is_gone.contains(kind))
     }
+
+    /// Whether it is told that this attribute is gone, also with its entity.
+    #[must_use]
+    pub fn tells_deletion_of(&self, iri: &str) -> bool {
+        let kinds = &self.notification_trigger;
+        let watched = &self.watched_attributes;
+        let is_told = kinds.contains(&Trigger::AttributeDeleted) || kinds.contains(&Trigger::EntityUpdated);
+        is_told && (watched.is_empty() || watched.iter().any(|other| other == iri))
+    }
 }
 
 /// Entities that count: those of these types, with this id or one that the pattern matches (clause 5.2.33).

@@ -182,6 +182,38 @@ async fn what_is_gone_is_told_as_null_and_an_entity_by_the_time_of_its_end() {
 }
 
 #[tokio::test]
+async fn attributes_that_go_with_their_entity_are_told_as_null() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(
+        &broker,
+        &receiver,
+        "urn:s:1",
+        json!({"notificationTrigger": ["attributeDeleted"], "watchedAttributes": ["n"],
+            "notification": {"endpoint": {"uri": receiver.url()}, "sysAttrs": true}}),
+    )
+    .await;
+    broker.create(r#"{"id":"urn:x:1","type":"T","k":1}"#).await;
+    broker.create(r#"{"id":"urn:x:2","type":"T","n":1,"k":1}"#).await;
+    for id in ["urn:x:1", "urn:x:2"] {
+        send(&broker, "DELETE", &format!("/entities/{id}"), None).await;
+    }
+    let told = receiver.until(1).await;
+    assert_eq!(told[0]["id"], "urn:x:2");
+    let members: Vec<_> = told[0].as_object().unwrap().keys().collect();
+    assert_eq!(
+        members,
+        ["createdAt", "deletedAt", "id", "modifiedAt", "n", "type"]
+    );
+    let gone = &told[0]["n"];
+    assert_eq!(
+        (&gone["value"], &gone["deletedAt"]),
+        (&json!("urn:ngsi-ld:null"), &told[0]["deletedAt"])
+    );
+    assert!(gone["createdAt"].is_string());
+}
+
+#[tokio::test]
 async fn a_subscription_that_was_answered_counts_for_the_next_write_at_every_replica() {
     let first = Broker::ready().await;
     let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
