@@ -1,5 +1,6 @@
 //! Notifications that wait: taken lane by lane, and taken away once they were sent.
 
+use crate::store::pool::Lease;
 use crate::store::told::Place;
 use crate::store::{Store, StoreError, TenantId, subscriptions};
 use crate::subscription::Subscription;
@@ -135,21 +136,35 @@ const LEAVE: &str = "update mim.lanes l set held_until = '-infinity' \
     join mim.lanes h on h.subscription = p.s and h.lane = p.n \
     where h.holder = $3 for update of h skip locked)";
 const COUNT: &str = "select count(*) from (select from mim.deliveries where subscription = $1 limit $2) d";
-/// Each of these tells how many were given up. Lanes of one receiver may do so at once: none counts what another one has.
-const COALESCE: &str = "with gone as (delete from mim.deliveries d using ( \
-      select c.number, row_number() over (partition by c.tenant, c.entity order by c.number desc) as nth \
-      from mim.deliveries i join mim.changes c on c.number = i.change where i.subscription = $1) o \
-    where d.subscription = $1 and d.change = o.number and o.nth > 1 returning 1) \
-  select count(*) from gone";
-const DROP_OLDEST: &str = "with gone as (delete from mim.deliveries d using ( \
-      select i.lane, i.change from mim.deliveries i where i.subscription = $1 order by i.change desc offset $2) o \
-    where d.subscription = $1 and d.lane = o.lane and d.change = o.change returning 1) \
-  select count(*) from gone";
-const PAUSE: &str = "with paused as ( \
-    update mim.subscriptions set body = body || '{\"isActive\": false}' where number = $1 returning tenant), \
-  epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id in (select tenant from paused)), \
-  gone as (delete from mim.deliveries where subscription = $1 returning 1) \
-  select count(*) from gone";
+/// Gives up a surplus and tells how many these were. What a lane takes away at this moment goes without it; so lanes of one
+/// receiver may give up at once, none counts what another one has, and nobody is waited for.
+macro_rules! give_up {
+    ($surplus:expr) => {
+        concat!(
+            "with surplus as materialized (",
+            $surplus,
+            "), mine as materialized ( \
+                select d.lane, d.change from mim.deliveries d join surplus using (lane, change) \
+                where d.subscription = $1 for update of d skip locked), \
+              gone as ( \
+                delete from mim.deliveries d using mine \
+                where d.subscription = $1 and d.lane = mine.lane and d.change = mine.change returning 1) \
+              select count(*) from gone"
+        )
+    };
+}
+const COALESCE: &str = give_up!(
+    "select o.lane, o.change from ( \
+       select i.lane, i.change, row_number() over (partition by c.tenant, c.entity order by c.number desc) as nth \
+       from mim.deliveries i join mim.changes c on c.number = i.change where i.subscription = $1) o where o.nth > 1"
+);
+const DROP_OLDEST: &str = give_up!(
+    "select i.lane, i.change from mim.deliveries i where i.subscription = $1 order by i.change desc offset $2"
+);
+const DROP_ALL: &str = give_up!("select i.lane, i.change from mim.deliveries i where i.subscription = $1");
+const EPOCH: &str = "update mim.tenants t set subscriptions = t.subscriptions + 1 \
+  where t.id = (select s.tenant from mim.subscriptions s where s.number = $1)";
+const PAUSE: &str = "update mim.subscriptions set body = body || '{\"isActive\": false}' where number = $1";
 
 /// A subscription whose interval is over.
 #[derive(Clone, Debug)]
@@ -174,6 +189,18 @@ const NOTE: &str = "update mim.subscriptions s set times_sent = times_sent + 1, 
     times_failed = times_failed + (case when $2 then 0 else 1 end), last_notification = $3, \
     last_success = case when $2 then $3 else last_success end, last_failure = case when $2 then last_failure else $3 end \
   where s.number = $1";
+
+fn count(rows: &[Row]) -> i64 {
+    rows.first().map_or(0, |row| row.get(0))
+}
+
+/// Gives up all that waits and pauses the subscription. The tenant's row comes first, as wherever subscriptions change.
+async fn pause(lease: &mut Lease, subscription: i64) -> Result<i64, StoreError> {
+    lease.begin(EPOCH, &[&subscription]).await?;
+    let gone = lease.within(DROP_ALL, &[&subscription]).await?;
+    lease.commit(PAUSE, &[&subscription]).await?;
+    Ok(count(&gone))
+}
 
 impl Store {
     /// Some subscriptions whose interval is over.
@@ -296,17 +323,16 @@ impl Store {
         // A count that ends soon after the limit tells enough.
         let slightly = limit + 1;
         let mut lease = self.pool.lease().await?;
-        let count = |rows: Vec<Row>| rows.first().map_or(0_i64, |row| row.get(0));
-        if count(lease.query(COUNT, &[&subscription, &slightly]).await?) <= limit {
+        if count(&lease.query(COUNT, &[&subscription, &slightly]).await?) <= limit {
             return Ok(0);
         }
         let oldest: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&subscription, &limit];
         Ok(match outbox.overflow {
-            Overflow::Pause => count(lease.query(PAUSE, &[&subscription]).await?),
-            Overflow::DropOldest => count(lease.query(DROP_OLDEST, &oldest).await?),
+            Overflow::Pause => pause(&mut lease, subscription).await?,
+            Overflow::DropOldest => count(&lease.query(DROP_OLDEST, &oldest).await?),
             Overflow::CoalesceLatest => {
-                let coalesced = count(lease.query(COALESCE, &[&subscription]).await?);
-                coalesced + count(lease.query(DROP_OLDEST, &oldest).await?)
+                let coalesced = count(&lease.query(COALESCE, &[&subscription]).await?);
+                coalesced + count(&lease.query(DROP_OLDEST, &oldest).await?)
             }
         })
     }

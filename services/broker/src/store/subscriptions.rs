@@ -12,6 +12,8 @@ use tokio_postgres::Row;
 
 /// How many subscriptions one tenant may have.
 const MAX: i64 = 100_000;
+/// How often one is made again whose place was taken and left meanwhile.
+const ATTEMPTS: usize = 8;
 
 macro_rules! columns {
     () => {
@@ -20,7 +22,15 @@ macro_rules! columns {
     };
 }
 
-/// A new epoch first: writers of subscriptions of one tenant wait for each other at its row.
+/// The tenant `$1`, its row locked before what it is compared with is looked for.
+macro_rules! tenant {
+    () => {
+        "(select t.id from mim.tenants t where t.id = $1 for no key update)"
+    };
+}
+
+/// A new epoch first: whoever makes, changes or deletes a subscription has its tenant's row before any other, and waits for
+/// others there, with nothing in hand.
 const CREATE: &str = "with epoch as ( \
     update mim.tenants set subscriptions = subscriptions + 1 where id = $1 returning 1) \
   insert into mim.subscriptions (tenant, id, body, created, modified, due) \
@@ -29,15 +39,21 @@ const CREATE: &str = "with epoch as ( \
 const LOCK: &str = concat!(
     "select ",
     columns!(),
-    " from mim.subscriptions s where s.tenant = $1 and s.id = $2 for update"
+    " from mim.subscriptions s where s.tenant = ",
+    tenant!(),
+    " and s.id = $2 for update"
 );
 const UPDATE: &str = "with epoch as ( \
     update mim.tenants set subscriptions = subscriptions + 1 where id = $1) \
   update mim.subscriptions set body = $3::text::jsonb, modified = $4, due = $5, quiet_until = null \
   where tenant = $1 and id = $2";
-const DELETE: &str = "with gone as (delete from mim.subscriptions where tenant = $1 and id = $2 returning number, body), \
+const DELETE: &str = concat!(
+    "with gone as (delete from mim.subscriptions where tenant = ",
+    tenant!(),
+    " and id = $2 returning number, body), \
   epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id = $1 and exists (select from gone)) \
-  select body::text, number from gone";
+  select body::text, number from gone"
+);
 /// What is left of one, lanes first: who empties one holds its row while it takes away what it has delivered, and then notes
 /// that at the subscription.
 const UNHELD: &str = "delete from mim.lanes where subscription = $1";
@@ -108,6 +124,10 @@ fn body(subscription: &Subscription) -> Result<String, StoreError> {
     serde_json::to_string(subscription).map_err(|e| StoreError::Internal(e.to_string()))
 }
 
+fn count(rows: &[Row]) -> i64 {
+    rows.first().map_or(0, |row| row.get(0))
+}
+
 /// When the first notification of an interval is due: at once.
 fn due(subscription: &Subscription, now: Timestamp) -> Option<Timestamp> {
     subscription.time_interval.as_ref().map(|_| now)
@@ -123,18 +143,24 @@ impl Store {
     ) -> Result<Made, StoreError> {
         let (body, due) = (body(subscription)?, due(subscription, now));
         let mut lease = self.pool.lease().await?;
-        let made = lease
-            .query(CREATE, &[&tenant.0, &subscription.id, &body, &now, &due, &MAX])
-            .await?;
-        if !made.is_empty() {
-            return Ok(Made::Created);
+        for _ in 0..ATTEMPTS {
+            let made = lease
+                .query(CREATE, &[&tenant.0, &subscription.id, &body, &now, &due, &MAX])
+                .await?;
+            if !made.is_empty() {
+                return Ok(Made::Created);
+            }
+            if !lease.query(ONE, &[&tenant.0, &subscription.id]).await?.is_empty() {
+                return Ok(Made::Exists);
+            }
+            if count(&lease.query(COUNT, &[&tenant.0]).await?) >= MAX {
+                return Ok(Made::TooMany);
+            }
+            // Whoever had the id, or the last place, has left meanwhile.
         }
-        let there = lease.query(ONE, &[&tenant.0, &subscription.id]).await?;
-        Ok(if there.is_empty() {
-            Made::TooMany
-        } else {
-            Made::Exists
-        })
+        Err(StoreError::Unavailable(
+            "the subscription is being created and deleted by others".to_owned(),
+        ))
     }
 
     /// One subscription.
@@ -161,8 +187,7 @@ impl Store {
 
     /// How many there are.
     pub async fn count_subscriptions(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        let rows = self.pool.lease().await?.query(COUNT, &[&tenant.0]).await?;
-        Ok(rows.first().map_or(0, |row| row.get(0)))
+        Ok(count(&self.pool.lease().await?.query(COUNT, &[&tenant.0]).await?))
     }
 
     /// Changes one, as `change` says when it sees it; `None`: there is none. A refusal keeps it as it is.

@@ -42,6 +42,7 @@ mod refusals;
 mod selected_types;
 mod shapes;
 mod subscribed_contexts;
+mod subscription_locks;
 mod subscriptions;
 mod temporal;
 mod temporal_aggregates;
