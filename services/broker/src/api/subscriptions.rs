@@ -97,7 +97,8 @@ async fn has_context(call: &Call, url: Option<&str>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Retrieve (5.8.3).
+/// Retrieve (5.8.3). What came of a notification belongs to its subscription from the receiver's answer on (5.8.6): who
+/// reads it at the replica that was answered sees that.
 pub async fn retrieve(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -107,6 +108,7 @@ pub async fn retrieve(
     checked_id(&id)?;
     let context = call.link_context().await?;
     let media = negotiate(&call.head.headers, &OFFERED)?;
+    call.app.store.unnoted().until_noted(call.tenant, &id).await;
     let kept = call.app.store.subscription(call.tenant, &id).await?;
     let kept = kept.ok_or_else(|| no_subscription(&id))?;
     let shown = shown(&call, &kept, media, &context);

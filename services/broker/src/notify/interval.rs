@@ -60,6 +60,7 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
     let message = finished(telling, post.store.tenant_name(due.tenant).await?);
     let sender = post.sender.borrow().clone();
     let sent = sender.send(&subscription.notification.endpoint, &message).await;
+    let _answered = post.store.unnoted().answered(due.tenant, &subscription.id);
     post.metrics
         .notified(sent.as_ref().map_or_else(Failed::kind, |()| "ok"));
     if let Err(failed) = &sent {

@@ -7,6 +7,7 @@ use crate::notify::matcher::LANES;
 use crate::notify::message::{Message, Telling};
 use crate::notify::record;
 use crate::notify::send::{Failed, Sender};
+use crate::notify::unnoted::Answered;
 use crate::server::metrics::Metrics;
 use crate::store::outbox::{Done, Hold, Outbox, Waiting};
 use crate::store::rows::Sizes;
@@ -71,10 +72,12 @@ impl Post {
         };
         while !waiting.is_empty() {
             let started = Instant::now();
-            let done = self.send_all(place, &waiting).await;
+            let mut answered = None;
+            let done = self.send_all(place, &waiting, &mut answered).await;
             let Some(next) = self.go_on(hold, &done).await else {
                 return Some(PAUSE);
             };
+            drop(answered);
             if done.again.is_some() || started.elapsed() > SLOW {
                 self.bound(place.0).await;
             }
@@ -118,14 +121,15 @@ impl Post {
         }
     }
 
-    async fn send_all(&self, place: Place, waiting: &[Waiting]) -> Done {
+    async fn send_all(&self, place: Place, waiting: &[Waiting], answered: &mut Option<Answered>) -> Done {
         let started = Instant::now();
         let mut done = Done::default();
         for change in waiting {
-            if started.elapsed() > NOTE || self.leaving.load(Ordering::Relaxed) {
+            let is_awaited = answered.as_ref().is_some_and(Answered::is_awaited);
+            if is_awaited || started.elapsed() > NOTE || self.leaving.load(Ordering::Relaxed) {
                 break;
             }
-            match self.send_one(place, change, &mut done).await {
+            match self.send_one(place, change, &mut done, answered).await {
                 Next::Go => done.changes.push(change.change),
                 Next::Rest(rest) => {
                     done.again = Timestamp::now().checked_add(rest).ok();
@@ -136,7 +140,13 @@ impl Post {
         done
     }
 
-    async fn send_one(&self, place: Place, change: &Waiting, done: &mut Done) -> Next {
+    async fn send_one(
+        &self,
+        place: Place,
+        change: &Waiting,
+        done: &mut Done,
+        answered: &mut Option<Answered>,
+    ) -> Next {
         let Ok(subscription) = self.subscription(place.0, change).await else {
             return Next::Rest(PAUSE);
         };
@@ -165,6 +175,7 @@ impl Post {
         };
         let sender = self.sender.borrow().clone();
         let sent = sender.send(&subscription.notification.endpoint, &message).await;
+        answered.get_or_insert_with(|| self.store.unnoted().answered(change.tenant, &subscription.id));
         done.sent += 1;
         let now = Timestamp::now();
         self.metrics

@@ -12,6 +12,7 @@
 //! * [`lane`]: how one is emptied;
 //! * [`message`]: what is told of a change;
 //! * [`send`]: by HTTP, or by [`mqtt`];
+//! * [`unnoted`]: what came of that and is not in the database yet;
 //! * [`interval`]: notifications that wait for no change.
 
 pub mod dispatch;
@@ -22,3 +23,4 @@ pub mod message;
 pub mod mqtt;
 pub mod record;
 pub mod send;
+pub mod unnoted;

@@ -41,6 +41,7 @@ pub mod weight;
 
 use crate::memory::Rooms;
 use crate::notify::matcher::{Known, Matcher};
+use crate::notify::unnoted::Unnoted;
 use crate::store::history::Keeping;
 use crate::store::pool::Pool;
 use crate::store::rows::Beside;
@@ -159,6 +160,7 @@ pub struct Store {
     rooms: Arc<Rooms>,
     keeping: watch::Receiver<Keeping>,
     matcher: Arc<Matcher>,
+    unnoted: Arc<Unnoted>,
     waiting: mpsc::Sender<Place>,
 }
 
@@ -177,6 +179,7 @@ impl Store {
             rooms,
             keeping,
             matcher: Arc::default(),
+            unnoted: Arc::default(),
             waiting,
         }
     }
@@ -198,6 +201,12 @@ impl Store {
     /// What is done about the past, at this moment.
     fn keeping(&self) -> Keeping {
         *self.keeping.borrow()
+    }
+
+    /// What came of notifications and is not in the database yet.
+    #[must_use]
+    pub fn unnoted(&self) -> &Arc<Unnoted> {
+        &self.unnoted
     }
 
     /// The pool, for metrics.

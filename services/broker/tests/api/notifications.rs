@@ -499,3 +499,25 @@ async fn an_interval_tells_all_that_match_once_however_many_replicas_there_are()
     .await;
     assert!(none.all().is_empty());
 }
+
+#[tokio::test]
+async fn who_reads_a_subscription_sees_what_came_of_each_notification_that_was_answered() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(&broker, &receiver, "urn:s:1", json!({})).await;
+    receiver.takes(std::time::Duration::from_millis(200));
+    broker.create(&entity(1, 0)).await;
+    for value in 1..20 {
+        let body = format!("{{\"n\":{value}}}");
+        send(&broker, "PATCH", "/entities/urn:x:1/attrs", Some(&body)).await;
+    }
+    for count in [5, 9, 15] {
+        // One after the other: when one comes, the one before it was answered.
+        receiver.until(count).await;
+        let shown = broker.get("/subscriptions/urn:s:1").await.json();
+        let sent = shown["notification"]["timesSent"].as_u64().unwrap_or_default();
+        assert!(sent + 1 >= count as u64, "{count}: {shown}");
+        assert_eq!(shown["notification"]["status"], "ok");
+    }
+    assert!(receiver.taken().len() < 20, "nothing was left to wait for");
+}
