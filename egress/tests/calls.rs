@@ -46,10 +46,10 @@ async fn a_name_is_called_at_the_resolved_address_with_its_own_host_header() {
     let seen = server.seen();
     assert!(seen.starts_with("GET /types?limit=1 HTTP/1.1\r\n"), "{seen}");
     assert!(
-        seen.contains(&format!("host: broker.example.org:{}\r\n", server.port)),
+        seen.contains(&format!("Host: broker.example.org:{}\r\n", server.port)),
         "{seen}"
     );
-    assert!(!seen.contains("authorization"), "{seen}");
+    assert!(!seen.contains("Authorization"), "{seen}");
 }
 
 #[tokio::test]
@@ -70,8 +70,8 @@ async fn a_body_is_sent_with_its_method_and_length_and_is_told_to_nobody() {
     );
     let seen = server.seen();
     assert!(seen.starts_with("POST / HTTP/1.1\r\n"), "{seen}");
-    assert!(seen.contains("content-type: application/json\r\n"), "{seen}");
-    assert!(seen.contains("content-length: 11\r\n"), "{seen}");
+    assert!(seen.contains("Content-Type: application/json\r\n"), "{seen}");
+    assert!(seen.contains("Content-Length: 11\r\n"), "{seen}");
     assert!(seen.ends_with("\r\n\r\nsecret-body"), "{seen}");
     // `get` asks, whatever the request says.
     let other = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
@@ -297,7 +297,7 @@ async fn tls_is_verified_against_the_given_ca_and_the_token_arrives() {
         ..request(&url)
     };
     assert_eq!(client().get(good.clone()).await.unwrap().status, 200);
-    assert!(server.seen().contains("authorization: Bearer tok-4711\r\n"));
+    assert!(server.seen().contains("Authorization: Bearer tok-4711\r\n"));
 
     let stranger = issue("broker.example.org");
     let wrong_ca = Request {

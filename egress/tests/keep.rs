@@ -45,7 +45,7 @@ async fn a_second_call_goes_over_the_first_ones_connection_with_the_same_host_he
     assert_eq!(server.calls(), 1);
     let seen = server.seen();
     assert_eq!(seen.matches("POST / HTTP/1.1\r\n").count(), 5, "{seen}");
-    let host = format!("host: broker.example.org:{}\r\n", server.port);
+    let host = format!("Host: broker.example.org:{}\r\n", server.port);
     assert_eq!(seen.matches(&host).count(), 5, "{seen}");
 }
 

@@ -98,7 +98,7 @@ impl Server {
         format!("http://broker.example.org:{}/", self.port)
     }
 
-    /// All that clients have sent, lower-case header names as hyper writes them.
+    /// All that clients have sent, header names written as most programs write them.
     pub fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
     }
@@ -148,7 +148,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
     }
     let length = String::from_utf8_lossy(&head)
         .lines()
-        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok())
+        .find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok())
         .unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
