@@ -19,7 +19,7 @@ use crate::model::view::Shape;
 use crate::query::Selection;
 use crate::query::sql::{self, Among};
 use crate::store::StoreError;
-use crate::store::batch::{Decide, Decision, Verdict};
+use crate::store::decide::{Decide, Decision, Verdict};
 use crate::store::search::Stamp;
 use axum::body::Body;
 use axum::extract::State;
@@ -178,20 +178,29 @@ impl Decide for Purge<'_> {
         self.now
     }
 
-    fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Changed> {
-        let (Some(mut entity), Some(stamp)) = (there, self.stamps.get(id)) else {
+    fn count(&self, _: &str) -> usize {
+        1
+    }
+
+    fn decide(&self, id: &str, _: usize, there: Option<&Entity>, at: Timestamp) -> Verdict<Changed> {
+        let (Some(entity), Some(stamp)) = (there, self.stamps.get(id)) else {
             return Verdict::only(Decision::Leave);
         };
         if (entity.created, entity.modified) != (stamp.created, stamp.modified) {
-            return Verdict {
-                decision: Decision::Leave,
-                refused: vec![Changed],
-            };
+            return Verdict::refused(Changed);
         }
-        Verdict::only(match self.reduction {
-            None => Decision::Delete,
-            Some(reduction) if reduce(&mut entity, reduction, self.now) => Decision::Put(entity),
-            Some(_) => Decision::Leave,
+        let Some(reduction) = self.reduction else {
+            return Verdict::only(Decision::Delete);
+        };
+        let mut entity = entity.clone();
+        Verdict::only(if reduce(&mut entity, reduction, at) {
+            Decision::Put(entity)
+        } else {
+            Decision::Leave
         })
+    }
+
+    fn too_often(&self, _: &str) -> Changed {
+        Changed
     }
 }

@@ -7,13 +7,13 @@
 //! which would break the order: the whole transaction starts again.
 
 use crate::memory::room::Held;
-use crate::model::entity::Entity;
-use crate::store::entities::{goes_on, made_at};
+use crate::store::decide::{Decide, Decided, Judge, MOST_TOLD, Stop};
 use crate::store::pool::Lease;
-use crate::store::rows::{self, Beside, Columns, Found, Gone, columns, gone};
-use crate::store::{Store, StoreError, TenantId, weight};
+use crate::store::rows::{self, Found, columns, gone};
+use crate::store::{Store, StoreError, TenantId, told, weight};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
+use tokio_postgres::types::ToSql;
 
 /// How often a batch starts again before the client is told to.
 const ATTEMPTS: usize = 8;
@@ -22,48 +22,6 @@ const ATTEMPTS: usize = 8;
 /// of sensors' values, a kilobyte or two each.
 const PART: usize = 2 * 1024 * 1024;
 const UNCOUNTED: usize = 256 * 1024;
-
-/// What is to become of one entity.
-pub enum Decision {
-    /// It stays as it is, there or not there.
-    Leave,
-    /// This is to be there.
-    Put(Entity),
-    /// It is to go.
-    Delete,
-}
-
-/// What a batch makes of one entity. An id may be in a batch several times: what of it cannot be done is refused, and
-/// the decision is what comes of the rest.
-pub struct Verdict<R> {
-    /// What is to become of it.
-    pub decision: Decision,
-    /// Why something that was asked for is no part of the decision, in the order in which it was asked for.
-    pub refused: Vec<R>,
-}
-
-impl<R> Verdict<R> {
-    /// Nothing was refused.
-    #[must_use]
-    pub fn only(decision: Decision) -> Self {
-        Self {
-            decision,
-            refused: Vec::new(),
-        }
-    }
-}
-
-/// Decides, given what is there, what is to be there.
-pub trait Decide: Sync {
-    /// Why something is refused.
-    type Reason: Send;
-
-    /// When what is to go goes.
-    fn now(&self) -> Timestamp;
-
-    /// Called once per id and attempt; must give the same for the same.
-    fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Self::Reason>;
-}
 
 /// What came of each id. One of which all was refused is in `refused` only.
 pub struct BatchOutcome<R> {
@@ -224,19 +182,29 @@ impl Store {
         drop(rows);
         let known = self.known_in(lease, tenant, epoch).await?;
         let epoch = known.epoch;
-        let ids = part.ids.iter().filter(|id| !left.contains_key(*id));
+        let ids: Vec<&String> = part.ids.iter().filter(|id| !left.contains_key(*id)).collect();
+        let grow = |told: usize| {
+            // In its parameter, and in the message to the database.
+            let all = needed + 2 * told;
+            all <= UNCOUNTED || self.rooms.entities.try_grow(room, all).is_ok()
+        };
+        let decided = match judge.decided(tenant, &ids, there, &self.beside(known), grow) {
+            Ok(decided) => decided,
+            Err(stop) => {
+                lease.rollback().await;
+                return match stop {
+                    Stop::Failed(error) => Err(error),
+                    Stop::NeedsRoom => Ok(Attempt::NeedsRoom(needed + 2 * MOST_TOLD)),
+                };
+            }
+        };
         let Decided {
             new,
             changed,
+            several,
             gone,
             outcome,
-        } = match decided(tenant, ids, there, judge, &self.beside(known)) {
-            Ok(decided) => decided,
-            Err(error) => {
-                lease.rollback().await;
-                return Err(error);
-            }
-        };
+        } = decided;
         if !new.ids.is_empty() {
             let first = new.first_instance();
             let rows = lease
@@ -251,6 +219,17 @@ impl Store {
         if !gone.ids.is_empty() {
             lease.within(rows::DELETE, gone!(tenant, gone)).await?;
         }
+        if !several.entities.is_empty() {
+            let params: [&(dyn ToSql + Sync); 6] = [
+                &tenant.0,
+                &several.entities,
+                &several.bodies,
+                &several.subscriptions,
+                &several.lanes,
+                &several.nth,
+            ];
+            lease.within(told::TELL, &params).await?;
+        }
         lease
             .commit(
                 rows::UPDATE,
@@ -263,7 +242,7 @@ impl Store {
                 ),
             )
             .await?;
-        for told in [&new.told, &changed.told, &gone.told] {
+        for told in [&new.told, &several, &changed.told, &gone.told] {
             self.tell(told);
         }
         Ok(Attempt::Done(Box::new(outcome), left.into_iter().collect()))
@@ -287,64 +266,6 @@ fn in_parts(left: Vec<(String, usize)>) -> Vec<Part> {
         part.size = part.size.max(PART);
     }
     parts
-}
-
-/// Who decides, and when new entities can be made at the earliest.
-struct Judge<'d, D> {
-    decide: &'d D,
-    earliest: Timestamp,
-}
-
-/// What is to be written, and what is then told of it.
-struct Decided<R> {
-    new: Columns,
-    changed: Columns,
-    gone: Gone,
-    outcome: BatchOutcome<R>,
-}
-
-fn decided<'i, D: Decide>(
-    tenant: TenantId,
-    ids: impl Iterator<Item = &'i String>,
-    mut there: BTreeMap<String, Entity>,
-    judge: &Judge<'_, D>,
-    beside: &Beside,
-) -> Result<Decided<D::Reason>, StoreError> {
-    let decide = judge.decide;
-    let (mut new, mut changed) = (Columns::new(beside), Columns::new(beside));
-    let mut gone = Gone::new(beside);
-    let mut outcome = BatchOutcome::default();
-    for id in ids {
-        let found = there.remove(id);
-        let before = found.clone();
-        let Verdict { decision, refused } = decide.decide(id, found);
-        match (decision, before) {
-            (Decision::Put(mut after), None) => {
-                made_at(&mut after, judge.earliest);
-                new.add_new(tenant, &after)?;
-                outcome.created.insert(id.clone());
-            }
-            (Decision::Put(mut after), Some(before)) => {
-                goes_on(&mut after, &before);
-                changed.add_changed(tenant, &before, &after)?;
-                outcome.existed.insert(id.clone());
-            }
-            (Decision::Delete, Some(before)) => {
-                gone.add(&before, decide.now());
-                outcome.deleted.insert(id.clone());
-            }
-            (Decision::Leave, _) | (Decision::Delete, None) => {}
-        }
-        if !refused.is_empty() {
-            outcome.refused.insert(id.clone(), refused);
-        }
-    }
-    Ok(Decided {
-        new,
-        changed,
-        gone,
-        outcome,
-    })
 }
 
 #[cfg(test)]

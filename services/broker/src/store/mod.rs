@@ -10,12 +10,13 @@
 //! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes,
 //!   [`past`]: how it is read, [`temporal`]: what is written to it alone;
 //! * [`told`]: what each write tells subscribers, [`outbox`]: how that waits;
-//! * [`entities`], [`batch`], [`search`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
+//! * [`entities`], [`batch`] with what it [`decide`]s, [`search`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
 
 pub mod batch;
 pub mod connect;
 pub mod contexts;
+pub mod decide;
 pub mod drop;
 pub mod entities;
 pub mod history;

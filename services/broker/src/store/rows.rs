@@ -151,6 +151,19 @@ impl Columns {
         before: &Entity,
         entity: &Entity,
     ) -> Result<(), StoreError> {
+        self.add_state(tenant, before, entity)?;
+        self.past.add(Some(before), entity);
+        self.told.add(Some(before), Some(entity), entity.modified);
+        Ok(())
+    }
+
+    /// As [`Self::add_changed`], where the past and subscribers hear of it otherwise.
+    pub fn add_state(
+        &mut self,
+        tenant: TenantId,
+        before: &Entity,
+        entity: &Entity,
+    ) -> Result<(), StoreError> {
         self.add(tenant, entity)?;
         self.add_types(entity, &before.types);
         for gone in before.types.iter().filter(|t| !entity.types.contains(t)) {
@@ -161,8 +174,6 @@ impl Columns {
             self.moved.push(entity.id.clone());
             self.add_places(entity);
         }
-        self.past.add(Some(before), entity);
-        self.told.add(Some(before), Some(entity), entity.modified);
         Ok(())
     }
 

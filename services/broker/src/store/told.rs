@@ -9,11 +9,21 @@ use std::sync::Arc;
 /// Where a notification waits: the number of its subscription, and the lane.
 pub type Place = (i64, i16);
 
+/// Records changes in their order, of which several may be of one entity.
+pub const TELL: &str = "with told as ( \
+    insert into mim.changes (tenant, entity, body) select $1, c.entity, c.body \
+    from unnest($2::text[], $3::text[]) with ordinality as c(entity, body, nth) order by c.nth returning number), \
+  numbered as (select t.number, row_number() over (order by t.number) as nth from told t), \
+  due as ( \
+    insert into mim.deliveries (subscription, lane, change) select d.subscription, d.lane, n.number \
+    from unnest($4::bigint[], $5::smallint[], $6::bigint[]) as d(subscription, lane, nth) join numbered n using (nth)) \
+  select 1 where false";
+
 /// Changes as the columns of a set-based statement.
 #[derive(Default)]
 pub struct Told {
     known: Option<Arc<Known>>,
-    /// Ids of entities, each once.
+    /// Ids of entities; each once, except for [`TELL`].
     pub entities: Vec<String>,
     /// What happened to each.
     pub bodies: Vec<String>,
@@ -23,6 +33,9 @@ pub struct Told {
     pub lanes: Vec<i16>,
     /// The entity of each.
     pub of: Vec<String>,
+    /// Which change it is, counted from one.
+    pub nth: Vec<i64>,
+    bytes: usize,
 }
 
 impl Told {
@@ -49,12 +62,22 @@ impl Told {
         }
         let before = before.filter(|_| concerned.wants_before || after.is_none());
         self.entities.push(id.clone());
-        self.bodies.push(record::write(before, after, at));
+        let body = record::write(before, after, at);
+        self.bytes += body.len();
+        self.bodies.push(body);
+        let nth = i64::try_from(self.bodies.len()).unwrap_or(i64::MAX);
         for number in concerned.subscriptions {
             self.subscriptions.push(number);
             self.lanes.push(lane(id));
             self.of.push(id.clone());
+            self.nth.push(nth);
         }
+    }
+
+    /// How large what is told is, so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Where notifications wait now.

@@ -18,6 +18,7 @@ mod support;
 mod agreement;
 mod attributes;
 mod batch;
+mod batch_repeated;
 mod batches;
 mod contexts;
 mod contexts_kept;

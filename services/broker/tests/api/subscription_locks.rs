@@ -59,11 +59,11 @@ async fn one_subscription_is_created_changed_and_deleted_at_once() {
     let broker = Broker::ready().await;
     let one = async |n: usize| {
         for round in 0..30 {
-            let patch = "{\"description\":\"d\"}".to_owned();
+            let change = "{\"description\":\"d\"}".to_owned();
             let (method, path, body, expected) = match (n + round) % 3 {
                 0 => ("POST", "", Some(body("urn:s:1")), [201, 409]),
                 1 => ("DELETE", "/urn:s:1", None, [204, 404]),
-                _ => ("PATCH", "/urn:s:1", Some(patch), [204, 404]),
+                _ => ("PATCH", "/urn:s:1", Some(change), [204, 404]),
             };
             let path = format!("/subscriptions{path}");
             let answer = broker.send(method, &path, &[], body.as_deref()).await;

@@ -1,5 +1,5 @@
-//! What the batches make of each entity. An id that comes several times is treated as in as many requests, in order
-//! (clause 5.5.11).
+//! What the batches make of each entity, item by item: an id that comes several times is treated as in as many requests,
+//! in order (clause 5.5.11).
 
 use crate::api::batch::contexts::BatchContexts;
 use crate::api::batch::items::Given;
@@ -10,54 +10,16 @@ use crate::model::entity::{Entity, Fragment};
 use crate::model::json::Json;
 use crate::model::merge::{self, Manner};
 use crate::model::read::{Nulls, Reader};
-use crate::model::stored;
-use crate::store::batch::{Decide, Decision, Verdict};
+use crate::store::decide::{Decide, Decision, Verdict};
 use jiff::Timestamp;
 
-/// Applies the items of an id one after the other to what is there.
-fn one_by_one<T>(
-    items: Option<&Vec<T>>,
-    there: Option<Entity>,
-    mut apply: impl FnMut(Option<Entity>, &T) -> Step,
-) -> Verdict<Problem> {
-    let (mut current, mut is_written, mut refused) = (there, false, Vec::new());
-    for item in items.into_iter().flatten() {
-        let step = apply(current, item);
-        current = step.now;
-        is_written |= step.is_written;
-        refused.extend(step.refused);
-    }
-    let decision = match current {
-        _ if !is_written => Decision::Leave,
-        Some(entity) => Decision::Put(entity),
-        None => Decision::Delete,
-    };
-    Verdict { decision, refused }
+/// The changes that a batch has for each id; of each of them the nth is decided given what the ones before it made.
+fn nth<'g, T>(given: &'g Given<T>, id: &str, nth: usize) -> Option<&'g T> {
+    given.get(id)?.get(nth)
 }
 
-/// What comes of one item.
-struct Step {
-    now: Option<Entity>,
-    is_written: bool,
-    refused: Option<Problem>,
-}
-
-impl Step {
-    fn put(entity: Entity) -> Self {
-        Self {
-            now: Some(entity),
-            is_written: true,
-            refused: None,
-        }
-    }
-
-    fn refused(there: Option<Entity>, why: Problem) -> Self {
-        Self {
-            now: there,
-            is_written: false,
-            refused: Some(why),
-        }
-    }
+fn count<T>(given: &Given<T>, id: &str) -> usize {
+    given.get(id).map_or(0, Vec::len)
 }
 
 fn created(id: &str, fragment: &Fragment, now: Timestamp) -> Entity {
@@ -81,15 +43,24 @@ impl Decide for Create {
         self.now
     }
 
-    fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
-        one_by_one(self.given.get(id), there, |there, fragment| match there {
-            None => Step::put(created(id, fragment, self.now)),
-            there => {
-                let why = Problem::new(ErrorType::AlreadyExists, format!("there is an entity {id}"));
-                Step::refused(there, why)
-            }
-        })
+    fn count(&self, id: &str) -> usize {
+        count(&self.given, id)
     }
+
+    fn decide(&self, id: &str, n: usize, there: Option<&Entity>, at: Timestamp) -> Verdict<Problem> {
+        match (nth(&self.given, id, n), there) {
+            (Some(fragment), None) => Verdict::only(Decision::Put(created(id, fragment, at))),
+            _ => Verdict::refused(exists(id)),
+        }
+    }
+
+    fn too_often(&self, id: &str) -> Problem {
+        exists(id)
+    }
+}
+
+fn exists(id: &str) -> Problem {
+    Problem::new(ErrorType::AlreadyExists, format!("there is an entity {id}"))
 }
 
 /// Creates what is not there; replaces, or with `update` appends to, what is (5.6.8).
@@ -109,21 +80,31 @@ impl Decide for Upsert {
         self.now
     }
 
-    fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
-        one_by_one(self.given.get(id), there, |there, fragment| {
-            Step::put(match there {
-                None => created(id, fragment, self.now),
-                Some(mut before) if self.update => {
-                    change::append(&mut before, fragment.clone(), Existing::Overwritten, self.now);
-                    before
-                }
-                Some(before) => {
-                    let mut entity = change::replace(&before, fragment.clone(), self.now);
-                    id.clone_into(&mut entity.id);
-                    entity
-                }
-            })
-        })
+    fn count(&self, id: &str) -> usize {
+        count(&self.given, id)
+    }
+
+    fn decide(&self, id: &str, n: usize, there: Option<&Entity>, at: Timestamp) -> Verdict<Problem> {
+        let Some(fragment) = nth(&self.given, id, n) else {
+            return Verdict::only(Decision::Leave);
+        };
+        Verdict::only(Decision::Put(match there {
+            None => created(id, fragment, at),
+            Some(before) if self.update => {
+                let mut entity = before.clone();
+                change::append(&mut entity, fragment.clone(), Existing::Overwritten, at);
+                entity
+            }
+            Some(before) => {
+                let mut entity = change::replace(before, fragment.clone(), at);
+                id.clone_into(&mut entity.id);
+                entity
+            }
+        }))
+    }
+
+    fn too_often(&self, id: &str) -> Problem {
+        too_often(id)
     }
 }
 
@@ -144,19 +125,29 @@ impl Decide for Update {
         self.now
     }
 
-    fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
-        one_by_one(self.given.get(id), there, |there, fragment| {
-            let Some(mut entity) = there else {
-                return Step::refused(None, no_entity(id));
-            };
-            let before = entity.modified;
-            let result = change::append(&mut entity, fragment.clone(), self.existing, self.now);
-            Step {
-                is_written: entity.modified != before || !result.updated.is_empty(),
-                now: Some(entity),
-                refused: self.left_out(&result),
-            }
-        })
+    fn count(&self, id: &str) -> usize {
+        count(&self.given, id)
+    }
+
+    fn decide(&self, id: &str, n: usize, there: Option<&Entity>, at: Timestamp) -> Verdict<Problem> {
+        let (Some(fragment), Some(before)) = (nth(&self.given, id, n), there) else {
+            return Verdict::refused(no_entity(id));
+        };
+        let mut entity = before.clone();
+        let result = change::append(&mut entity, fragment.clone(), self.existing, at);
+        let is_written = entity.modified != before.modified || !result.updated.is_empty();
+        Verdict {
+            decision: if is_written {
+                Decision::Put(entity)
+            } else {
+                Decision::Leave
+            },
+            refused: self.left_out(&result),
+        }
+    }
+
+    fn too_often(&self, id: &str) -> Problem {
+        too_often(id)
     }
 }
 
@@ -177,10 +168,6 @@ impl Update {
     }
 }
 
-/// How many bytes of an entity, as it is stored, a batch may go through again and again: each merge of an id after its
-/// first one goes through all of the entity.
-const MAX_REPEATED: usize = 32 * 1024 * 1024;
-
 /// Merges into entities that are there (5.6.20).
 pub struct Merge<'a> {
     /// What is to be merged.
@@ -192,7 +179,13 @@ pub struct Merge<'a> {
 }
 
 impl Merge<'_> {
-    fn merged(&self, id: &str, there: Option<&Entity>, patch: &Json) -> Result<Entity, Problem> {
+    fn merged(
+        &self,
+        id: &str,
+        there: Option<&Entity>,
+        patch: &Json,
+        at: Timestamp,
+    ) -> Result<Entity, Problem> {
         let reader = Reader {
             context: self.contexts.of(patch)?,
             nulls: Nulls::Deep,
@@ -205,7 +198,7 @@ impl Merge<'_> {
         };
         // What is refused halfway must not be kept.
         let mut entity = before.clone();
-        merge::merge(&mut entity, patch, &reader, &manner, self.now)?;
+        merge::merge(&mut entity, patch, &reader, &manner, at)?;
         Ok(entity)
     }
 }
@@ -217,33 +210,28 @@ impl Decide for Merge<'_> {
         self.now
     }
 
-    fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
-        let (mut left, mut is_first) = (MAX_REPEATED, true);
-        one_by_one(self.given.get(id), there, |there, patch| {
-            if !std::mem::take(&mut is_first) {
-                // What is not left is not measured again either.
-                if left > 0 {
-                    left = left.saturating_sub(there.as_ref().map_or(0, size));
-                }
-                if left == 0 {
-                    return Step::refused(there, too_often(id));
-                }
-            }
-            match self.merged(id, there.as_ref(), patch) {
-                Ok(entity) => Step::put(entity),
-                Err(why) => Step::refused(there, why),
-            }
-        })
+    fn count(&self, id: &str) -> usize {
+        count(&self.given, id)
     }
-}
 
-fn size(entity: &Entity) -> usize {
-    stored::write(&entity.attributes).map_or(stored::MAX_BYTES, |text| text.len())
+    fn decide(&self, id: &str, n: usize, there: Option<&Entity>, at: Timestamp) -> Verdict<Problem> {
+        let Some(patch) = nth(&self.given, id, n) else {
+            return Verdict::only(Decision::Leave);
+        };
+        match self.merged(id, there, patch, at) {
+            Ok(entity) => Verdict::only(Decision::Put(entity)),
+            Err(why) => Verdict::refused(why),
+        }
+    }
+
+    fn too_often(&self, id: &str) -> Problem {
+        too_often(id)
+    }
 }
 
 fn too_often(id: &str) -> Problem {
     Problem::bad_data(format!(
-        "the batch merges {id}, which is large, more often than it may; send what is left in another one, or as one item"
+        "the batch changes {id}, which is large, more often than it may; send what is left in another one, or as one item"
     ))
 }
 
@@ -262,14 +250,18 @@ impl Decide for Delete {
         self.now
     }
 
-    fn decide(&self, id: &str, there: Option<Entity>) -> Verdict<Problem> {
-        one_by_one(self.given.get(id), there, |there, ()| match there {
-            Some(_) => Step {
-                now: None,
-                is_written: true,
-                refused: None,
-            },
-            None => Step::refused(None, no_entity(id)),
-        })
+    fn count(&self, id: &str) -> usize {
+        count(&self.given, id)
+    }
+
+    fn decide(&self, id: &str, _: usize, there: Option<&Entity>, _: Timestamp) -> Verdict<Problem> {
+        match there {
+            Some(_) => Verdict::only(Decision::Delete),
+            None => Verdict::refused(no_entity(id)),
+        }
+    }
+
+    fn too_often(&self, id: &str) -> Problem {
+        no_entity(id)
     }
 }
