@@ -10,6 +10,20 @@ use serde_json::{Map, Value, json};
 
 use crate::names;
 
+/// Whether a field of ours has the shape of a type of Kubernetes, which is documented there.
+pub(crate) fn is_type(field: &str) -> bool {
+    [
+        "affinity",
+        "clients",
+        "conditions",
+        "ports",
+        "to",
+        "tolerations",
+        "topologySpreadConstraints",
+    ]
+    .contains(&field)
+}
+
 /// Operators of a requirement on nodes.
 pub(crate) const NODE_OPERATORS: &[&str] = &["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"];
 /// Operators of a requirement on labels.

@@ -84,6 +84,9 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     vec![
         schema::finish(ContextBroker::crd(), context_broker::DEFAULTS),
         schema::finish(ContextSubscription::crd(), context_subscription::DEFAULTS),
-        schema::finish(UrbanDataPlatform::crd(), urban_data_platform::DEFAULTS),
+        schema::abridge(
+            schema::finish(UrbanDataPlatform::crd(), urban_data_platform::DEFAULTS),
+            &["spec", "broker"],
+        ),
     ]
 }

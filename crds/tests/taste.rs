@@ -104,12 +104,85 @@ fn none(findings: &str) {
     assert!(findings.is_empty(), "\n{findings}");
 }
 
+/// The sections of a platform: kinds of their own, which say more.
+const SECTIONS: &[(&str, &str)] = &[("spec.broker", "ContextBroker")];
+/// Fields with the shape of a type of Kubernetes, inside of which a platform's section says nothing.
+const OF_KUBERNETES: &[&str] = &[
+    "affinity",
+    "clients",
+    "ports",
+    "to",
+    "tolerations",
+    "topologySpreadConstraints",
+];
+
+/// Whether this is inside of a type of Kubernetes in a platform's section: the field that has the type is not.
+fn is_said_elsewhere(node: &Node) -> bool {
+    let of_platform = node.kind == "UrbanDataPlatform";
+    let mut sections = SECTIONS.iter().filter(|_| of_platform);
+    sections.any(|(section, _)| {
+        let path = node.path.strip_prefix(section).unwrap_or_default();
+        let outer = path.rsplit_once('.').map_or("", |(outer, _)| outer);
+        outer
+            .split('.')
+            .any(|name| OF_KUBERNETES.contains(&name.trim_end_matches(['[', ']'])))
+    })
+}
+
+#[test]
+fn what_a_section_of_a_platform_leaves_out_its_own_kind_says() {
+    let all = definitions();
+    let schema = |kind: &str| {
+        let crd = all
+            .iter()
+            .find(|crd| crd["spec"]["names"]["kind"] == kind)
+            .unwrap();
+        &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    };
+    let mut platform = Vec::new();
+    walk(
+        "UrbanDataPlatform",
+        "",
+        schema("UrbanDataPlatform"),
+        false,
+        &mut platform,
+    );
+    for (section, kind) in SECTIONS {
+        let mut own = Vec::new();
+        walk(kind, "", schema(kind), false, &mut own);
+        let left_out: Vec<_> = platform
+            .iter()
+            .filter(|node| node.field && is_said_elsewhere(node))
+            .collect();
+        assert!(left_out.len() > 50, "only {} fields", left_out.len());
+        for node in left_out {
+            let path = format!("spec{}", node.path.strip_prefix(section).unwrap());
+            let same = own
+                .iter()
+                .find(|other| other.path == path)
+                .unwrap_or_else(|| panic!("{kind} has no {path}"));
+            assert!(same.has("description"), "{kind}: {path} has no description");
+            // It is the same field in all but words.
+            for key in [
+                "type",
+                "enum",
+                "pattern",
+                "maxLength",
+                "maxItems",
+                "x-kubernetes-validations",
+            ] {
+                assert_eq!(node.schema.get(key), same.schema.get(key), "{kind}: {path}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_field_is_described_in_short() {
     none(&findings(|node| {
         let root = ["apiVersion", "kind", "metadata", "spec", "status"].contains(&node.path.as_str());
         let description = node.schema["description"].as_str().unwrap_or_default();
-        if node.field && !root && description.is_empty() {
+        if node.field && !root && description.is_empty() && !is_said_elsewhere(node) {
             Some("has no description".to_owned())
         } else if description.len() > 300 || description.contains('\n') {
             Some(format!(
