@@ -13,6 +13,11 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the moving line is drawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Takes the moving line back.
+const CLEAR: &str = "\r\x1b[2K";
+/// Characters of the moving line at most.
+const WIDTH: usize = 100;
+
 /// Tells on standard error what is going on. Standard output stays free for results.
 pub struct Progress {
     shared: Arc<Mutex<Shared>>,
@@ -24,6 +29,7 @@ struct Shared {
     number: usize,
     step: Option<Step>,
     terminal: bool,
+    out: Box<dyn Write + Send>,
 }
 
 struct Step {
@@ -37,18 +43,14 @@ impl Progress {
     /// Starts to tell; `total` is the number of steps that will follow.
     #[must_use]
     pub fn new(total: usize) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let shared = Arc::new(Mutex::new(Shared {
-            total,
-            number: 0,
-            step: None,
-            terminal,
-        }));
+        let (stderr, terminal) = (std::io::stderr(), std::io::stderr().is_terminal());
+        let shared = Arc::new(Mutex::new(Shared::new(total, terminal, Box::new(stderr))));
         let (stop, stopped) = mpsc::channel::<()>();
         let watched = Arc::clone(&shared);
         let ticker = std::thread::spawn(move || {
             while stopped.recv_timeout(DRAW_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                watched.lock().unwrap_or_else(PoisonError::into_inner).tick();
+                let mut shared = watched.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.tick(Instant::now());
             }
         });
         Self {
@@ -59,18 +61,7 @@ impl Progress {
 
     /// Ends the running step as done and starts the next one.
     pub fn step(&self, name: impl Into<String>) {
-        self.with(|shared| {
-            shared.end();
-            shared.number += 1;
-            let now = Instant::now();
-            shared.step = Some(Step {
-                name: name.into(),
-                started: now,
-                waits_for: String::new(),
-                last_told: now,
-            });
-            shared.begin();
-        });
+        self.with(|shared| shared.begin(name.into(), Instant::now()));
     }
 
     /// More steps turned out to be needed.
@@ -91,13 +82,13 @@ impl Progress {
     pub fn say(&self, line: &str) {
         self.with(|shared| {
             shared.clear();
-            print(&format!("{line}\n"));
+            shared.print(&format!("{line}\n"));
         });
     }
 
     /// Ends the running step as done.
     pub fn done(&self) {
-        self.with(Shared::end);
+        self.with(|shared| shared.end(Instant::now()));
     }
 
     fn with(&self, change: impl FnOnce(&mut Shared)) {
@@ -121,34 +112,50 @@ impl Drop for Progress {
     }
 }
 
+/// What is told when: the clock is the caller's.
 impl Shared {
+    fn new(total: usize, terminal: bool, out: Box<dyn Write + Send>) -> Self {
+        Self {
+            total,
+            number: 0,
+            step: None,
+            terminal,
+            out,
+        }
+    }
+
     fn label(&self, step: &Step) -> String {
         format!("[{}/{}] {}", self.number, self.total, step.name)
     }
 
-    fn begin(&mut self) {
-        if let Some(step) = &self.step
-            && !self.terminal
-        {
-            print(&format!("{}\n", self.label(step)));
+    fn begin(&mut self, name: String, now: Instant) {
+        self.end(now);
+        self.number += 1;
+        let step = Step {
+            name,
+            started: now,
+            waits_for: String::new(),
+            last_told: now,
+        };
+        if !self.terminal {
+            let line = format!("{}\n", self.label(&step));
+            self.print(&line);
         }
+        self.step = Some(step);
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, now: Instant) {
         self.clear();
         if let Some(step) = self.step.take() {
-            print(&format!(
-                "{}: {}\n",
-                self.label(&step),
-                elapsed(step.started.elapsed())
-            ));
+            let took = elapsed(now.duration_since(step.started));
+            let line = format!("{}: {took}\n", self.label(&step));
+            self.print(&line);
         }
     }
 
-    fn tick(&mut self) {
-        let terminal = self.terminal;
+    fn tick(&mut self, now: Instant) {
         let Some(step) = &self.step else { return };
-        if !terminal && step.last_told.elapsed() < PLAIN_INTERVAL {
+        if !self.terminal && now.duration_since(step.last_told) < PLAIN_INTERVAL {
             return;
         }
         let waits = if step.waits_for.is_empty() {
@@ -156,33 +163,31 @@ impl Shared {
         } else {
             format!(", waiting for {}", step.waits_for)
         };
-        let line = format!("{}: {}{waits}", self.label(step), elapsed(step.started.elapsed()));
-        if terminal {
+        let took = elapsed(now.duration_since(step.started));
+        let line = format!("{}: {took}{waits}", self.label(step));
+        if self.terminal {
             // Cut so that the line never wraps: a wrapped line cannot be taken back.
-            print(&format!(
-                "\r\x1b[2K{}",
-                line.chars().take(100).collect::<String>()
-            ));
+            let line: String = line.chars().take(WIDTH).collect();
+            self.print(&format!("{CLEAR}{line}"));
         } else {
-            print(&format!("{line}\n"));
+            self.print(&format!("{line}\n"));
         }
         if let Some(step) = &mut self.step {
-            step.last_told = Instant::now();
+            step.last_told = now;
         }
     }
 
-    fn clear(&self) {
+    fn clear(&mut self) {
         if self.terminal {
-            print("\r\x1b[2K");
+            self.print(CLEAR);
         }
     }
-}
 
-fn print(text: &str) {
-    let mut stderr = std::io::stderr().lock();
-    // Progress that cannot be shown (a closed pipe) is no reason to stop the work.
-    let _ = stderr.write_all(text.as_bytes());
-    let _ = stderr.flush();
+    fn print(&mut self, text: &str) {
+        // Progress that cannot be shown (a closed pipe) is no reason to stop the work.
+        let _ = self.out.write_all(text.as_bytes());
+        let _ = self.out.flush();
+    }
 }
 
 /// Seconds with a tenth while that tells something, then minutes.
@@ -198,6 +203,104 @@ fn elapsed(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A screen that can be read.
+    #[derive(Clone, Default)]
+    struct Screen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Screen {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Screen {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn shared(total: usize, terminal: bool) -> (Shared, Screen) {
+        let screen = Screen::default();
+        (Shared::new(total, terminal, Box::new(screen.clone())), screen)
+    }
+
+    /// One second after the other, as the ticker does it twice as often.
+    fn seconds(from: Instant, count: u64) -> impl Iterator<Item = (u64, Instant)> {
+        (1..=count).map(move |second| (second, from + Duration::from_secs(second)))
+    }
+
+    #[test]
+    fn each_step_is_told_as_n_of_m_when_it_begins_and_with_its_time_when_it_ends() {
+        let (mut shared, screen) = shared(2, false);
+        let start = Instant::now();
+        shared.begin("build etcd".to_owned(), start);
+        // It turned out that there is one more.
+        shared.total += 1;
+        shared.begin("start etcd".to_owned(), start + Duration::from_secs(402));
+        shared.end(start + Duration::from_secs(404));
+        shared.end(start + Duration::from_secs(405));
+        assert_eq!(
+            screen.text(),
+            "[1/2] build etcd\n[1/3] build etcd: 6 min 42 s\n[2/3] start etcd\n[2/3] start etcd: 2.0 s\n"
+        );
+    }
+
+    #[test]
+    fn without_a_terminal_a_step_is_a_plain_line_at_least_once_a_minute_with_what_it_waits_for() {
+        let (mut shared, screen) = shared(1, false);
+        let start = Instant::now();
+        shared.begin("build".to_owned(), start);
+        let (mut told_at, mut seen) = (0, screen.text().len());
+        for (second, now) in seconds(start, 600) {
+            shared.step.as_mut().unwrap().waits_for = format!("package {second}");
+            shared.tick(now);
+            let text = screen.text();
+            if text.len() > seen {
+                (told_at, seen) = (second, text.len());
+                let line = text.lines().last().unwrap();
+                assert!(line.starts_with("[1/1] build: "), "{line}");
+                assert!(
+                    line.ends_with(&format!(", waiting for package {second}")),
+                    "{line}"
+                );
+            }
+            assert!(second - told_at <= 60, "nothing was told since second {told_at}");
+        }
+        let text = screen.text();
+        assert!(text.ends_with('\n') && !text.contains(['\r', '\x1b']), "{text:?}");
+        // And no more than a person reads.
+        assert!(text.lines().count() <= 21, "{text}");
+    }
+
+    #[test]
+    fn on_a_terminal_one_line_moves_and_never_wraps() {
+        let (mut shared, screen) = shared(1, true);
+        let start = Instant::now();
+        shared.begin("build".to_owned(), start);
+        shared.step.as_mut().unwrap().waits_for = "x".repeat(300);
+        for (_, now) in seconds(start, 3) {
+            shared.tick(now);
+        }
+        let text = screen.text();
+        assert!(!text.contains('\n'), "{text:?}");
+        let drawn: Vec<_> = text.split(CLEAR).filter(|line| !line.is_empty()).collect();
+        assert_eq!(drawn.len(), 3, "{text:?}");
+        for (second, line) in (1..).zip(drawn) {
+            assert_eq!(line.chars().count(), WIDTH);
+            assert!(
+                line.starts_with(&format!("[1/1] build: {second}.0 s, waiting for x")),
+                "{line}"
+            );
+        }
+        shared.end(start + Duration::from_secs(4));
+        assert!(screen.text().ends_with(&format!("{CLEAR}[1/1] build: 4.0 s\n")));
+    }
 
     #[test]
     fn durations_read_well() {

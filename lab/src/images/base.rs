@@ -12,6 +12,7 @@ use super::{
     lock::{Locked, PackageLock},
     recipe::Base,
     select::{Libraries, select},
+    tree::{Node, Tree},
 };
 
 /// Where [`Cache`] keeps base layers.
@@ -48,6 +49,30 @@ pub(super) struct DebianPackage {
     #[serde(flatten)]
     pub locked: Locked,
     pub architecture: String,
+}
+
+impl BaseLayer {
+    /// Fails where a container could not start: the entrypoint that a recipe names is no program of its base.
+    pub fn check_entrypoint(&self, entrypoint: &str, base: &str, recipe: &Path) -> Result<(), Error> {
+        let stream = flate2::read::GzDecoder::new(self.layer.blob.as_slice());
+        let tree = Tree::from_tar(stream).map_err(Error::file("read", "base layer"))?;
+        let found = tree
+            .resolve(entrypoint)
+            .and_then(|(path, _)| tree.get(&path).map(|entry| (&entry.node, entry.mode)));
+        let wrong = match found {
+            _ if !entrypoint.starts_with('/') => "is no path from the root",
+            None => "is not in the base",
+            Some((Node::File(_), mode)) if mode & 0o001 != 0 => return Ok(()),
+            Some((Node::File(_), _)) => "is in the base, and nobody but its owner may run it",
+            Some((Node::Folder | Node::Link(_), _)) => "is no file of the base",
+        };
+        Err(Error::Recipe {
+            path: recipe.to_owned(),
+            reason: format!(
+                "entrypoint {entrypoint} {wrong}: name a program that images/bases/{base}.yaml keeps, or keep it there"
+            ),
+        })
+    }
 }
 
 /// The base of a recipe: kept from an earlier build, or made now. `fresh` makes it in any case.
@@ -129,4 +154,47 @@ fn kept(folder: &Path) -> Result<Option<(Layer, Description)>, Error> {
         blob: Arc::new(blob),
     };
     Ok(Some((layer, description)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::tree::Entry;
+
+    #[test]
+    fn an_entrypoint_that_is_no_program_of_the_base_is_refused_in_words() {
+        let mut tree = Tree::default();
+        tree.insert("usr/sbin/server", Entry::program(*b"x", 1));
+        tree.insert("usr/sbin/alias", Entry::link("server", 1));
+        tree.insert("usr/sbin/text", Entry::file(*b"x", 1));
+        tree.complete(1);
+        let layer = layer::pack(&tree).unwrap();
+        let base = BaseLayer {
+            description: Description {
+                digest: layer.digest.clone(),
+                diff_id: layer.diff_id.clone(),
+                packages: Vec::new(),
+                libraries: Libraries::new(),
+            },
+            layer,
+            drift: None,
+        };
+        let check =
+            |entrypoint| base.check_entrypoint(entrypoint, "slim", Path::new("images/server/image.yaml"));
+        // A merged /usr leads there too.
+        for good in ["/usr/sbin/server", "/usr/sbin/alias", "/sbin/server"] {
+            check(good).unwrap();
+        }
+        for (bad, words) in [
+            ("/usr/sbin/sevrer", "is not in the base"),
+            ("/usr/sbin/text", "nobody but its owner may run it"),
+            ("/usr/sbin", "is no file"),
+            ("usr/sbin/server", "is no path from the root"),
+        ] {
+            let told = check(bad).unwrap_err().to_string();
+            for part in ["images/server/image.yaml", bad, words, "images/bases/slim.yaml"] {
+                assert!(told.contains(part), "{told}");
+            }
+        }
+    }
 }

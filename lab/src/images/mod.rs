@@ -305,9 +305,12 @@ impl<'a> Builder<'a> {
             .package(image.package.as_deref().unwrap_or(OPERATOR_CRATE))?;
         let revision = self.sources.revision(image)?;
         let version = of.version.to_string();
-        let own = match &image.package {
-            Some(package) => Some(program_layer(package, image, base, programs, revision.epoch)?),
-            None => None,
+        let own = if let Some(package) = &image.package {
+            Some(program_layer(package, image, base, programs, revision.epoch)?)
+        } else {
+            let recipe = self.sources.images().join(&image.name).join("image.yaml");
+            base.check_entrypoint(&image.entrypoint(), &image.base, &recipe)?;
+            None
         };
         let about = archive::About {
             version: &version,
