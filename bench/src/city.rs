@@ -17,6 +17,7 @@ use crate::report::{Report, median};
 
 /// Goals of the lab and of the city.
 const NODE_READY: f64 = 25.0;
+const NODE_READY_COLD: f64 = 25.0 * 60.0;
 const CLUSTER_MEMORY: f64 = 1.2 * 1024.0;
 const CITY_READY: f64 = 40.0;
 /// After this nothing of a start is under way any more.
@@ -34,6 +35,10 @@ pub struct Args {
     /// Use the images that are in the folder, whatever the sources are now.
     #[arg(long)]
     as_built: bool,
+    /// Also measure the first start on a machine: with an empty cache, so that all programs of the cluster are built. Takes a quarter of an hour and
+    /// more.
+    #[arg(long)]
+    cold: bool,
     /// Where `city.json` is written.
     #[arg(long, default_value = "bench/results")]
     pub results: PathBuf,
@@ -55,6 +60,9 @@ pub async fn run(args: &Args) -> Result<Report, Error> {
 
 async fn measure(args: &Args, report: &mut Report) -> Result<(), Error> {
     let say = Say::default();
+    if args.cold {
+        cold(report, say).await?;
+    }
     // Builds programs where they are not built yet: what is measured afterwards has a warm cache.
     lab("binaries").await?;
     let mut starts = Vec::new();
@@ -82,6 +90,30 @@ async fn measure(args: &Args, report: &mut Report) -> Result<(), Error> {
     let cluster = Cluster::running_lab().await?;
     operator(args, &cluster, report, say).await?;
     cities(args, &cluster, report, say).await
+}
+
+/// A start on a machine that has built nothing yet: cache, and Go's own caches, are folders that are new.
+async fn cold(report: &mut Report, say: Say) -> Result<(), Error> {
+    let folder = tempfile::tempdir().map_err(Error::file(&std::env::temp_dir()))?;
+    let modules = folder.path().join("modules");
+    let compiled = folder.path().join("compiled");
+    let variables = [
+        ("XDG_CACHE_HOME", folder.path().as_os_str()),
+        ("GOMODCACHE", modules.as_os_str()),
+        ("GOCACHE", compiled.as_os_str()),
+    ];
+    lab("down").await?;
+    let program = programs::lab()?;
+    let seconds = timed(programs::show_with(&program, &["up".as_ref()], &variables)).await?;
+    say.line(&format!("lab up with an empty cache in {seconds:.0} s"));
+    report.at_most(
+        "lab up until node and DNS are ready, empty cache, with downloads",
+        seconds,
+        "s",
+        NODE_READY_COLD,
+    );
+    // Its programs are in the folder that goes now.
+    lab("down").await
 }
 
 async fn operator(args: &Args, cluster: &Cluster, report: &mut Report, say: Say) -> Result<(), Error> {
