@@ -53,6 +53,12 @@ const CHANGES: [Change; 23] = [
         false,
     ),
     (
+        "temporal",
+        |plan| native(plan).temporal = mim_crds::Temporal::default(),
+        false,
+        false,
+    ),
+    (
         "notifications",
         |plan| native(plan).notifications = None,
         false,

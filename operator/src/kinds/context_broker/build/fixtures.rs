@@ -175,6 +175,15 @@ pub(crate) fn lost() -> Plan {
     })
 }
 
+/// The data is gone, and that is accepted: its record is still there.
+pub(crate) fn loss_accepted() -> Plan {
+    changed(minimal(), |plan| {
+        managed(plan).data = Data::LossAccepted {
+            identifier: IDENTIFIER.into(),
+        };
+    })
+}
+
 /// Every plan, by name.
 pub(crate) fn all() -> Vec<(&'static str, Plan)> {
     vec![
@@ -186,6 +195,7 @@ pub(crate) fn all() -> Vec<(&'static str, Plan)> {
         ("stopped", stopped()),
         ("single", single()),
         ("lost", lost()),
+        ("loss-accepted", loss_accepted()),
     ]
 }
 

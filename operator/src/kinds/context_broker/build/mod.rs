@@ -22,6 +22,8 @@ mod golden_tests;
 #[cfg(test)]
 mod network_tests;
 #[cfg(test)]
+mod published_tests;
+#[cfg(test)]
 mod rules_tests;
 
 use std::collections::BTreeMap;
