@@ -1,4 +1,10 @@
 //! One control plane per test binary, and a namespace per test.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a part of tests: a failed expectation is the result"
+)]
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};

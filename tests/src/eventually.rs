@@ -1,4 +1,9 @@
 //! Waiting for conditions, never for time.
+#![allow(
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a part of tests: a failed expectation is the result"
+)]
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};

@@ -2,6 +2,11 @@
 //!
 //! It listens on a loopback address of its own, at the port of our brokers, so that many run beside each other; [`Doors`] leads names of the cluster
 //! there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a part of tests: a failed expectation is the result"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

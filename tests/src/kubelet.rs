@@ -2,6 +2,12 @@
 //!
 //! Volumes are remembered by the claim's uid: a claim that was made anew is an empty volume, and a database that finds its volume
 //! empty where a ConfigMap names an identity says `DataLost`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a part of tests: a failed expectation is the result"
+)]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -1,13 +1,8 @@
 //! What tests against a real API server share: one control plane per test binary, a namespace and an operator per test, and a kubelet
 //! made of a few lines that keeps the contract of `docs/operands.md`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    reason = "this crate is tests: a failed expectation is the result"
-)]
+//!
+//! These modules are parts of tests, where a failed expectation is the result; each says so. `demo` is a program that people run: it ends with
+//! words, like every other.
 
 pub mod cluster;
 pub mod demo;

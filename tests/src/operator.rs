@@ -1,4 +1,9 @@
 //! An operator in this process, for one namespace, with its requests written down.
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a part of tests: a failed expectation is the result"
+)]
 
 use std::sync::Arc;
 

@@ -154,7 +154,7 @@ pub async fn told(
     say.step("kubectl apply --server-side -f examples/subscription-mqtt.yaml, beside an MQTT server");
     mqtt::server(cluster, &options.images, namespace, say).await?;
     mqtt::subscription(cluster, namespace, say).await?;
-    let mut subscriber = mqtt::Subscriber::open(cluster, namespace).await?;
+    let mut subscriber = mqtt::Subscriber::open(cluster, namespace, say).await?;
     let spot = questions::a_spot_that_is_taken(entities)?;
     let started = Instant::now();
     questions::set_free(broker, spot).await?;

@@ -10,6 +10,7 @@ use mim_crds::ContextSubscription;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::cluster::Cluster;
 use super::door::Door;
@@ -40,13 +41,20 @@ pub async fn server(cluster: &Cluster, images: &Images, namespace: &str, say: Sa
     until(
         say,
         &format!("Deployment {namespace}/{SERVER} to be ready"),
-        || async {
-            let status = api.get(SERVER).await?.status.unwrap_or_default();
-            let ready = status.ready_replicas.unwrap_or_default();
-            Ok((ready > 0, format!("{SERVER}: {ready} of 1 pods ready")))
-        },
+        || async { Ok(rolled_out(&api.get(SERVER).await?)) },
     )
     .await
+}
+
+/// Whether the one pod is there, of the newest template and ready, and what is there. The pod of an earlier run may be ready as well, and about to go.
+fn rolled_out(server: &Deployment) -> (bool, String) {
+    let status = server.status.clone().unwrap_or_default();
+    let current = status.observed_generation == server.metadata.generation;
+    let [all, new, ready] =
+        [status.replicas, status.updated_replicas, status.ready_replicas].map(Option::unwrap_or_default);
+    let done = current && [all, new, ready] == [1, 1, 1];
+    let told = format!("{SERVER}: {ready} of {all} pods ready, {new} of the newest template");
+    (done, told)
 }
 
 /// The image as the cluster finds it.
@@ -94,6 +102,20 @@ pub async fn subscription(cluster: &Cluster, namespace: &str, say: Say) -> Resul
     .await
 }
 
+/// Whether a connection is taken, and what came of it.
+async fn reachable(door: &Door) -> (bool, String) {
+    let connected = match door.address() {
+        Ok(address) => TcpStream::connect(address)
+            .await
+            .map_err(|problem| format!("{address}: {problem}")),
+        Err(nowhere) => Err(nowhere),
+    };
+    match connected {
+        Ok(_) => (true, format!("{SERVER}: takes connections")),
+        Err(problem) => (false, format!("{SERVER}: {problem}")),
+    }
+}
+
 /// Asks again until it holds; tells what is seen meanwhile.
 async fn until<F>(say: Say, what: &str, mut ask: impl FnMut() -> F) -> Result<()>
 where
@@ -127,8 +149,15 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// Connects, and waits until the server has taken the subscription to the topic.
-    pub async fn open(cluster: &Arc<Cluster>, namespace: &str) -> Result<Self> {
+    pub async fn open(cluster: &Arc<Cluster>, namespace: &str, say: Say) -> Result<Self> {
         let door = Door::open(Arc::clone(cluster), namespace, SERVER, PORT).await?;
+        // A pod is ready before each node knows the way to it: until then its Service refuses.
+        until(
+            say,
+            &format!("Service {namespace}/{SERVER} to take connections"),
+            || async { Ok(reachable(&door).await) },
+        )
+        .await?;
         let address = door.address().map_err(Error::Broken)?;
         let name = format!("demo-{:08x}", rand::random::<u32>());
         let options = MqttOptions::new(name, address.ip().to_string(), address.port());
@@ -199,6 +228,26 @@ mod tests {
         );
         assert_eq!(entity_of(payload, "urn:c"), None);
         assert_eq!(entity_of(b"no JSON", "urn:b"), None);
+    }
+
+    #[test]
+    fn the_server_is_ready_when_its_only_pod_is_of_the_newest_template() {
+        for (observed, all, new, ready, expected) in [
+            (2, 1, 1, 1, true),
+            // The Deployment's controller has not seen the newest template; the pod of the older one is still there; the new one is not ready.
+            (1, 1, 1, 1, false),
+            (2, 2, 1, 2, false),
+            (2, 1, 0, 1, false),
+            (2, 1, 1, 0, false),
+        ] {
+            let server = serde_json::json!({
+                "metadata": {"generation": 2},
+                "status": {"observedGeneration": observed, "replicas": all, "updatedReplicas": new, "readyReplicas": ready},
+            });
+            let (done, told) = rolled_out(&serde_json::from_value(server).unwrap());
+            assert_eq!(done, expected, "{told}");
+        }
+        assert!(!rolled_out(&Deployment::default()).0);
     }
 
     #[test]

@@ -50,7 +50,13 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 
 /// Runs a program to its end on this terminal.
 pub async fn show(program: &Path, arguments: &[&OsStr]) -> Result<()> {
+    show_with(program, arguments, &[]).await
+}
+
+/// The same with these variables in its environment.
+pub async fn show_with(program: &Path, arguments: &[&OsStr], variables: &[(&str, &OsStr)]) -> Result<()> {
     let status = command(program, arguments)
+        .envs(variables.iter().copied())
         .status()
         .await
         .map_err(|source| missing(program, source))?;

@@ -11,7 +11,7 @@ use crate::reconcile::child::ChildKind;
 /// A change of the spec, and whether it may change the broker's and the database's pod template.
 type Change = (&'static str, fn(&mut Plan), bool, bool);
 
-const CHANGES: [Change; 23] = [
+const CHANGES: [Change; 24] = [
     ("nothing", |_| {}, false, false),
     ("replicas", |plan| native(plan).replicas = 7, false, false),
     ("stopped", |plan| native(plan).replicas = 0, false, false),
