@@ -66,7 +66,7 @@ async fn row_cluster_mode_namespace_not_onboarded_is_stalled_by_the_installed_op
         STRANGERS,
         "create",
         "rolebinding",
-        "mim-operator",
+        "mim-operator-namespace",
         role,
         &account,
     ];

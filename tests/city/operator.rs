@@ -76,13 +76,13 @@ async fn another_operator_has_passed(city: &City, before: Option<&str>, request:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invariant_9_an_upgrade_of_the_operator_restarts_no_operand() {
+async fn invariant_9_a_rollout_of_the_operator_restarts_no_operand() {
     let city = City::new().await;
     let (before, led) = (operands(&city).await, leader(&city).await);
     assert!(led.is_some());
-    // Another pod template of the operator: every process of it is replaced, as by an upgrade.
+    // Another pod template of the operator: every process of it is replaced, as by an upgrade, and by one of the same code.
     let chart = mim_tests::demo::programs::checkout().join("charts/mim-operator");
-    let annotated = format!("podAnnotations.upgraded=at-{:08x}", rand::random::<u32>());
+    let annotated = format!("podAnnotations.rolled=at-{:08x}", rand::random::<u32>());
     city.cluster
         .helm(&[
             "upgrade",

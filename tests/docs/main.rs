@@ -75,16 +75,32 @@ fn every_link_of_every_page_leads_somewhere() {
     assert!(dead.is_empty(), "{dead:#?}");
 }
 
-/// Names of the functions of a source file.
-fn functions(source: &str) -> BTreeSet<String> {
+/// Names of the tests of a source file: functions that an attribute above them has cargo run.
+fn tests_of(source: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
+    let mut is_test = false;
     for line in source.lines() {
-        let line = line.trim_start().trim_start_matches("async ");
-        if let Some(rest) = line.strip_prefix("fn ") {
-            found.extend(rest.split(['(', '<']).next().map(str::to_owned));
+        let line = line.trim_start();
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if !line.starts_with("#[") && !line.starts_with("//") {
+            let function = line.trim_start_matches("async ").strip_prefix("fn ");
+            let name = function.and_then(|rest| rest.split(['(', '<']).next());
+            found.extend(name.filter(|_| is_test).map(str::to_owned));
+            is_test = false;
         }
     }
     found
+}
+
+#[test]
+fn a_function_is_a_test_only_if_cargo_runs_it() {
+    let source = "#[test]\n// Why.\n#[should_panic]\nfn row_a() {}\nfn row_b() {}\n\
+                  \n  #[tokio::test(flavor = \"multi_thread\")]\n  async fn row_c() {}\n#[test]\nconst X: u8 = 1;\nasync fn row_d() {}\n";
+    assert_eq!(
+        tests_of(source),
+        BTreeSet::from(["row_a".to_owned(), "row_c".to_owned()])
+    );
 }
 
 #[test]
@@ -98,7 +114,7 @@ fn the_tables_of_tests_name_every_test_of_an_invariant_or_a_fault_and_no_other()
         if let Some(name) = name.filter(|_| file.extension().is_some_and(|of| of == "rs")) {
             let source =
                 std::fs::read_to_string(&file).unwrap_or_else(|problem| panic!("{target}: {problem}"));
-            assert!(functions(&source).contains(name), "{target} has no test {name}");
+            assert!(tests_of(&source).contains(name), "{target} has no test {name}");
             listed.insert(name.to_owned());
         }
     }
@@ -106,7 +122,7 @@ fn the_tables_of_tests_name_every_test_of_an_invariant_or_a_fault_and_no_other()
         .into_iter()
         .map(|path| std::fs::read_to_string(path).unwrap());
     let there: BTreeSet<_> = sources
-        .flat_map(|source| functions(&source))
+        .flat_map(|source| tests_of(&source))
         .filter(|name| name.starts_with("row_") || name.starts_with("invariant_"))
         .collect();
     let missing: Vec<_> = there.difference(&listed).collect();
