@@ -278,7 +278,8 @@ async fn invariant_8_a_new_broker_waits_until_the_data_of_its_predecessor_has_go
         if uid.is_some() && !before.contains(&uid) {
             Ok(())
         } else {
-            Err(uid)
+            let broker = city.brokers().get("vienna").await.unwrap();
+            Err((uid, broker.status.map(|status| status.conditions)))
         }
     })
     .await;
