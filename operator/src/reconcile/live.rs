@@ -416,6 +416,18 @@ mod tests {
         bare.metadata.labels = None;
         assert_eq!(index.apply(ChildKind::Pod, bare.clone()), Some(vienna()));
         assert!(!index.of(&vienna()).get(ChildKind::Pod, "a").unwrap().labelled);
+        // Nor are labels that name another broker those of its owner.
+        let mut renamed = pod("a", "1", 7);
+        renamed.metadata.owner_references = Some(vec![
+            serde_json::from_value(json!({
+                "apiVersion": "mim.city/v1alpha1", "kind": "ContextBroker", "name": "graz", "uid": "u", "controller": true
+            }))
+            .unwrap(),
+        ]);
+        let other = Index::default();
+        let graz = other.apply(ChildKind::Pod, renamed).unwrap();
+        assert_eq!(graz.name, "graz");
+        assert!(!other.of(&graz).get(ChildKind::Pod, "a").unwrap().labelled);
         // Another object of that name says nothing of whose it is.
         bare.metadata.uid = Some("2".into());
         assert_eq!(index.apply(ChildKind::Pod, bare.clone()), None);

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use serde_json::Value;
 
 use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER};
-use super::live::{LiveCondition, LiveObject, LiveStatus, by_labels};
+use super::live::{LiveCondition, LiveObject, LiveStatus, by_labels, owner_of};
 use super::ownership;
 
 /// The conditions of children that anybody reads.
@@ -57,7 +57,7 @@ pub struct Seen {
     pub writer: Option<Arc<str>>,
     /// Uid of the controlling owner.
     pub owner_uid: Option<Arc<str>>,
-    /// Whether our labels name an owner. One that lost them is still known by its owner's reference, and is given them back; but only what
+    /// Whether our labels name its owner. One that lost them is still known by its owner's reference, and is given them back; but only what
     /// carries them is ever pruned.
     pub labelled: bool,
     /// Whether it is being deleted.
@@ -190,7 +190,8 @@ impl Slimmer {
             .annotations
             .as_mut()
             .and_then(|all| all.remove(APPLIED_ANNOTATION));
-        let labelled = by_labels(&metadata).is_some();
+        let named = by_labels(&metadata);
+        let labelled = named.is_some() && named == owner_of(&metadata);
         let labels = metadata.labels.filter(|_| kind == ChildKind::Pod);
         Seen {
             uid: metadata.uid.unwrap_or_default(),
