@@ -1,7 +1,7 @@
 //! What is asked of the city: by type, by attribute, by area. What must be found is computed from the entities that were loaded.
 
 use http::{Method, StatusCode};
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
 
 use super::entities::{AIR_QUALITY, CAR_PARK, CENTRE, Entity, SPOT, STREET_LIGHT};
@@ -112,7 +112,10 @@ pub fn a_spot_that_is_taken(entities: &[Entity]) -> Result<&Entity> {
 /// Writes that a spot is free now.
 pub async fn set_free(broker: &Broker, spot: &Entity) -> Result<()> {
     let path = format!("/ngsi-ld/v1/entities/{}/attrs/status", spot.id());
-    let body = json!({"type": "Property", "value": "free", "observedAt": Timestamp::now()});
+    // NGSI-LD has at most microseconds (clause 4.6.3), this clock has more.
+    let now = Timestamp::now();
+    let now = now.round(Unit::Microsecond).unwrap_or(now);
+    let body = json!({"type": "Property", "value": "free", "observedAt": now});
     broker
         .expect(StatusCode::NO_CONTENT, Method::PATCH, &path, Some(&body))
         .await

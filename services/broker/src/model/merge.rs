@@ -28,7 +28,9 @@ impl Manner {
     /// one and are sent none. `lang`: the language of texts that are sent for a `LanguageProperty`.
     pub fn new(simplified: bool, observed_at: Option<&str>, lang: Option<&str>) -> Result<Self, Refusal> {
         if observed_at.is_some_and(|time| !is_date_time(time)) {
-            return refuse("observedAt is a DateTime in UTC like 2024-01-31T12:00:00Z");
+            return refuse(
+                "observedAt is a DateTime in UTC like 2024-01-31T12:00:00Z or 2024-01-31T12:00:00.123456Z",
+            );
         }
         if let Some(lang) = lang.filter(|lang| !is_language_tag(lang)) {
             return refuse(format!("lang: {:?} is not one language tag", shortened(lang)));

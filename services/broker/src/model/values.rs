@@ -56,7 +56,9 @@ pub(super) fn date_time(value: &Json) -> Result<String, Refusal> {
         .or_else(|| value.get("@value").and_then(Json::as_str));
     match text {
         Some(text) if is_date_time(text) => Ok(text.to_owned()),
-        _ => refuse("observedAt is a DateTime in UTC like 2024-01-31T12:00:00Z"),
+        _ => {
+            refuse("observedAt is a DateTime in UTC like 2024-01-31T12:00:00Z or 2024-01-31T12:00:00.123456Z")
+        }
     }
 }
 
