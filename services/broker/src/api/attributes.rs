@@ -18,17 +18,17 @@ use axum::response::Response;
 use http::{Request, StatusCode};
 use jiff::Timestamp;
 
-const APPEND: Known = Known {
+pub(in crate::api) const APPEND: Known = Known {
     names: &["options", "type", "local"],
     later: &[],
     options: &["noOverwrite"],
 };
-const CHANGE: Known = Known {
+pub(in crate::api) const CHANGE: Known = Known {
     names: &["type", "local"],
     later: &[],
     options: &[],
 };
-const DELETE: Known = Known {
+pub(in crate::api) const DELETE: Known = Known {
     names: &["datasetId", "deleteAll", "type", "local"],
     later: &[],
     options: &[],

@@ -31,22 +31,22 @@ use url::Url;
 /// The largest context that is kept, in bytes, as one that is fetched.
 const MAX_CONTEXT: usize = crate::context::fetch::MAX_DOCUMENT;
 
-const ADD: Known = Known {
+pub(in crate::api) const ADD: Known = Known {
     names: &[],
     later: &[],
     options: &[],
 };
-const LIST: Known = Known {
+pub(in crate::api) const LIST: Known = Known {
     names: &["details", "kind"],
     later: &[],
     options: &[],
 };
-const SERVE: Known = Known {
+pub(in crate::api) const SERVE: Known = Known {
     names: &["details"],
     later: &[],
     options: &[],
 };
-const DELETE: Known = Known {
+pub(in crate::api) const DELETE: Known = Known {
     names: &["reload"],
     later: &[],
     options: &[],

@@ -31,22 +31,22 @@ use jiff::Timestamp;
 /// Options of reads.
 pub const READ_OPTIONS: &[&str] = &["normalized", "concise", "keyValues", "simplified", "sysAttrs"];
 
-const CREATE: Known = Known {
+pub(in crate::api) const CREATE: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
 };
-const CHANGE: Known = Known {
+pub(in crate::api) const CHANGE: Known = Known {
     names: &["type", "local"],
     later: &[],
     options: &[],
 };
-const MERGE: Known = Known {
+pub(in crate::api) const MERGE: Known = Known {
     names: &["options", "format", "observedAt", "lang", "type", "local"],
     later: &[],
     options: &["normalized", "concise", "keyValues", "simplified"],
 };
-const RETRIEVE: Known = Known {
+pub(in crate::api) const RETRIEVE: Known = Known {
     names: &[
         "attrs",
         "pick",

@@ -9,7 +9,10 @@ pub mod compatibility;
 pub mod contexts;
 pub mod entities;
 pub mod front;
+pub mod info;
 pub mod linked;
+pub mod openapi;
+pub mod operations;
 pub mod page;
 pub mod params;
 pub mod problem;
@@ -21,6 +24,7 @@ pub mod temporal;
 pub mod types;
 
 use crate::api::compatibility::Compatibility;
+use crate::api::operations::BASE;
 use crate::api::problem::{ErrorType, Problem};
 use crate::context::cache::Contexts;
 use crate::memory::Rooms;
@@ -30,9 +34,10 @@ use axum::Router;
 use axum::extract::MatchedPath;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, patch, post};
+use axum::routing::any;
 use http::Request;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// What every operation needs. Cheap to clone.
@@ -48,6 +53,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// What editions of the standard disagree on.
     pub compatibility: watch::Receiver<Compatibility>,
+    /// When this replica began to serve.
+    pub started: Instant,
 }
 
 impl App {
@@ -65,75 +72,27 @@ impl App {
             rooms,
             metrics,
             compatibility,
+            started: Instant::now(),
         }
     }
 }
 
+/// Resources of the standard that this version does not have: distributed operations and snapshots.
+const OUT_OF_SCOPE: [&str; 5] = [
+    "csourceRegistrations",
+    "csourceSubscriptions",
+    "entityMaps",
+    "temporal/entityMaps",
+    "snapshots",
+];
+
 /// The routes. What the standard has and this version has not says so.
 pub fn router(app: App) -> Router {
-    const BASE: &str = "/ngsi-ld/v1";
-    let mut router = Router::new()
-        .route(
-            "/ngsi-ld/v1/entities",
-            get(query::query).post(entities::create).delete(purge::purge),
-        )
-        .route(
-            "/ngsi-ld/v1/entities/{id}",
-            get(entities::retrieve)
-                .put(entities::replace)
-                .delete(entities::delete)
-                .patch(entities::merge),
-        )
-        .route(
-            "/ngsi-ld/v1/entities/{id}/attrs",
-            post(attributes::append).patch(attributes::update),
-        )
-        .route(
-            "/ngsi-ld/v1/entities/{id}/attrs/{attr}",
-            patch(attributes::update_one)
-                .put(attributes::replace_one)
-                .delete(attributes::delete_one),
-        )
-        .route("/ngsi-ld/v1/entityOperations/create", post(batch::create))
-        .route("/ngsi-ld/v1/entityOperations/upsert", post(batch::upsert))
-        .route("/ngsi-ld/v1/entityOperations/update", post(batch::update))
-        .route("/ngsi-ld/v1/entityOperations/merge", post(batch::merge))
-        .route("/ngsi-ld/v1/entityOperations/delete", post(batch::delete))
-        .route("/ngsi-ld/v1/entityOperations/query", post(query::query_by_body))
-        .route(
-            "/ngsi-ld/v1/subscriptions",
-            get(subscriptions::list).post(subscriptions::create),
-        )
-        .route(
-            "/ngsi-ld/v1/subscriptions/{id}",
-            get(subscriptions::retrieve)
-                .patch(subscriptions::update)
-                .delete(subscriptions::delete),
-        )
-        .route(
-            "/ngsi-ld/v1/jsonldContexts",
-            get(contexts::list).post(contexts::add),
-        )
-        .route(
-            "/ngsi-ld/v1/jsonldContexts/{id}",
-            get(contexts::serve).delete(contexts::delete),
-        )
-        .route("/ngsi-ld/v1/types", get(types::list))
-        .route("/ngsi-ld/v1/types/{type}", get(types::one))
-        .route("/ngsi-ld/v1/attributes", get(types::list_attributes))
-        .route("/ngsi-ld/v1/attributes/{attr}", get(types::one_attribute));
-    for collection in [
-        "csourceRegistrations",
-        "csourceSubscriptions",
-        "entityMaps",
-        "temporal/entityMaps",
-        "snapshots",
-        "info/sourceIdentity",
-    ] {
+    let mut router = operations::routes(Router::new());
+    for collection in OUT_OF_SCOPE {
         router = router.route(&format!("{BASE}/{collection}"), any(later));
         router = router.route(&format!("{BASE}/{collection}/{{*rest}}"), any(later));
     }
-    router = temporal::routes(router);
     router
         .fallback(|| async { Problem::not_found("there is no such resource") })
         .method_not_allowed_fallback(|| async { Problem::not_allowed(&http::HeaderMap::new()) })

@@ -28,7 +28,7 @@ use http::Request;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 
-const PURGE: Known = Known {
+pub(in crate::api) const PURGE: Known = Known {
     names: &[
         "id",
         "type",

@@ -26,7 +26,7 @@ use axum::response::Response;
 use http::Request;
 use http::header::{HeaderName, LINK};
 
-const QUERY: Known = Known {
+pub(in crate::api) const QUERY: Known = Known {
     names: &[
         "id",
         "type",
@@ -62,7 +62,7 @@ const QUERY: Known = Known {
     later: &["csf", "entityMap", "entityMapLifetime", "splitEntities"],
     options: READ_OPTIONS,
 };
-const QUERY_BY_BODY: Known = Known {
+pub(in crate::api) const QUERY_BY_BODY: Known = Known {
     names: &[
         "geometryProperty",
         "limit",
@@ -77,7 +77,7 @@ const QUERY_BY_BODY: Known = Known {
 };
 
 /// Members of the body of a query, and those that this version does not serve.
-const MEMBERS: [&str; 18] = [
+pub(in crate::api) const MEMBERS: [&str; 18] = [
     "@context",
     "type",
     "entities",

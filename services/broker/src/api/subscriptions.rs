@@ -20,17 +20,17 @@ use http::header::{HeaderName, LINK};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-const WRITE: Known = Known {
+pub(in crate::api) const WRITE: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
 };
-const READ: Known = Known {
+pub(in crate::api) const READ: Known = Known {
     names: &["options", "local"],
     later: &[],
     options: &["sysAttrs"],
 };
-const LIST: Known = Known {
+pub(in crate::api) const LIST: Known = Known {
     names: &["limit", "offset", "count", "options", "local"],
     later: &[],
     options: &["sysAttrs"],

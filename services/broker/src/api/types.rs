@@ -19,12 +19,12 @@ use http::Request;
 use http::header::LINK;
 use std::sync::Arc;
 
-const LIST: Known = Known {
+pub(in crate::api) const LIST: Known = Known {
     names: &["details", "limit", "offset", "local"],
     later: &[],
     options: &[],
 };
-const ONE: Known = Known {
+pub(in crate::api) const ONE: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
@@ -205,7 +205,7 @@ impl Listing {
     }
 }
 
-fn object<const N: usize>(members: [(&str, Json); N]) -> Json {
+pub(in crate::api) fn object<const N: usize>(members: [(&str, Json); N]) -> Json {
     Json::Object(
         members
             .into_iter()
@@ -218,7 +218,7 @@ fn name(iri: &str, context: &Context) -> Json {
     Json::string(context.compact(iri))
 }
 
-fn with_context(mut body: Json, media: Media, context: &Context) -> Json {
+pub(in crate::api) fn with_context(mut body: Json, media: Media, context: &Context) -> Json {
     if let (Media::LdJson, Json::Object(members)) = (media, &mut body) {
         members.push(("@context".to_owned(), Json::string(context.link())));
     }

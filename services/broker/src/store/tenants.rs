@@ -2,6 +2,7 @@
 //! configuration drops is there for nobody, and its data goes ([`crate::store::drop`]).
 
 use crate::store::{Store, StoreError, TenantId};
+use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 use tokio_postgres::Client;
@@ -22,6 +23,8 @@ const NAME: &str = "select coalesce(was, name) from mim.tenants where id = $1";
 /// Marks tenants as dropped, under names that no request can have.
 const DROP: &str = "update mim.tenants set was = name, name = '#' || id, dropped = clock_timestamp() \
   where name = any($1::text[]) and name <> '' and dropped is null returning was";
+/// The default tenant is as old as the schema.
+const MADE: &str = "select created from mim.tenants where name = ''";
 
 /// What the configuration says of tenants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,6 +172,13 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// When the database was made: the same for all replicas, also after it was dumped and restored.
+    pub async fn made(&self) -> Result<Timestamp, StoreError> {
+        let rows = self.pool.lease().await?.query(MADE, &[]).await?;
+        let made = rows.first().map(|row| row.get(0));
+        made.ok_or_else(|| StoreError::Internal("the default tenant is not in the database".to_owned()))
     }
 
     /// Makes a tenant; of several replicas that do, each gets the same number. `None`: there are as many as there may be.

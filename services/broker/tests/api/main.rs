@@ -34,6 +34,7 @@ mod merge;
 mod mqtt;
 mod notifications;
 mod notifications_shown;
+mod openapi;
 mod ordering;
 mod plans;
 mod posted;

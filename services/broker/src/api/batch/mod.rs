@@ -28,17 +28,17 @@ use axum::response::Response;
 use http::{Request, StatusCode};
 use jiff::Timestamp;
 
-const PLAIN: Known = Known {
+pub(in crate::api) const PLAIN: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
 };
-const UPSERT: Known = Known {
+pub(in crate::api) const UPSERT: Known = Known {
     names: &["options", "local"],
     later: &[],
     options: &["replace", "update"],
 };
-const UPDATE: Known = Known {
+pub(in crate::api) const UPDATE: Known = Known {
     names: &["options", "local"],
     later: &[],
     options: &["noOverwrite"],

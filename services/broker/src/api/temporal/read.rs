@@ -25,7 +25,7 @@ use axum::response::Response;
 use http::header::{CONTENT_RANGE, HeaderName, LINK};
 use http::{Request, StatusCode};
 
-const RETRIEVE: Known = Known {
+pub(in crate::api) const RETRIEVE: Known = Known {
     names: &[
         "attrs",
         "pick",
@@ -48,7 +48,7 @@ const RETRIEVE: Known = Known {
     later: &["entityMap", "entityMapLifetime"],
     options: OPTIONS,
 };
-const QUERY: Known = Known {
+pub(in crate::api) const QUERY: Known = Known {
     names: &[
         "id",
         "type",
@@ -85,13 +85,13 @@ const QUERY: Known = Known {
     later: &["csf", "entityMap", "entityMapLifetime", "splitEntities"],
     options: OPTIONS,
 };
-const QUERY_BY_BODY: Known = Known {
+pub(in crate::api) const QUERY_BY_BODY: Known = Known {
     names: &["limit", "offset", "count", "options", "format", "local"],
     later: &["entityMap", "entityMapLifetime", "splitEntities"],
     options: OPTIONS,
 };
 /// Members of the body of a query, and those that this version does not serve.
-const MEMBERS: [&str; 15] = [
+pub(in crate::api) const MEMBERS: [&str; 15] = [
     "@context",
     "type",
     "entities",

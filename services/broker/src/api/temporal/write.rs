@@ -23,12 +23,12 @@ use axum::response::Response;
 use http::Request;
 use jiff::Timestamp;
 
-const WRITE: Known = Known {
+pub(in crate::api) const WRITE: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
 };
-const DELETE: Known = Known {
+pub(in crate::api) const DELETE: Known = Known {
     names: &["datasetId", "deleteAll", "local"],
     later: &[],
     options: &[],
