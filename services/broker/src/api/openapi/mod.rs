@@ -172,6 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn every_operation_stands_in_the_page_about_what_is_served() {
+        let page = include_str!("../../../../../docs/broker.md");
+        for operation in table::operations().iter().filter(|one| !one.clause.is_empty()) {
+            for words in [operation.id, operation.path.strip_prefix(BASE).unwrap()] {
+                assert!(page.contains(words), "docs/broker.md does not tell of {words}");
+            }
+        }
+    }
+
+    #[test]
     fn every_parameter_of_every_operation_is_described() {
         for operation in table::operations() {
             let described = parameters_of(&operation);
