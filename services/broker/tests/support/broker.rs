@@ -4,6 +4,7 @@ use super::client::{Answer, Client};
 use super::postgres::{Database, Postgres};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +17,25 @@ pub struct Broker {
     pub config: Arc<tempfile::TempDir>,
     pub process: Child,
     pub client: Client,
+}
+
+/// The program: cargo names it to tests of its own crate, and puts it beside those of others.
+fn program() -> PathBuf {
+    if let Some(path) = option_env!("CARGO_BIN_EXE_mim-broker") {
+        return path.into();
+    }
+    let own = std::env::current_exe().unwrap();
+    let mut beside = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("mim-broker"));
+    beside.find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!(
+            "mim-broker is not beside {}: build it with `cargo build -p mim-broker`",
+            own.display()
+        )
+    })
 }
 
 impl Broker {
@@ -48,7 +68,7 @@ impl Broker {
         config: Arc<tempfile::TempDir>,
         trusted: Option<&std::path::Path>,
     ) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_mim-broker"))
+        let mut process = Command::new(program())
             .args([
                 "run",
                 "--listen",
