@@ -51,6 +51,7 @@ fn each_example_has_a_test_here() {
         "external-broker.yaml",
         "minimal.yaml",
         "multi-tenant.yaml",
+        "preloaded-contexts.yaml",
         "subscription-mqtt.yaml", // by the demo
         "subscription.yaml",
     ];
@@ -74,17 +75,58 @@ async fn minimal_becomes_ready() {
 
 /// Deletes the platform, and then what Retain keeps: volume, credentials, identity.
 async fn remove_minimal(city: &City) {
-    delete(city, "minimal.yaml").await;
-    let label = "--selector=app.kubernetes.io/instance=my-city";
+    remove(city, "minimal.yaml", "my-city").await;
+}
+
+/// Deletes what a file applies, and what Retain keeps of the object of this name.
+async fn remove(city: &City, file: &str, name: &str) {
+    delete(city, file).await;
+    let label = format!("--selector=app.kubernetes.io/instance={name}");
     let arguments = [
         "--namespace",
         EXAMPLES,
         "delete",
         "pvc,secret,configmap",
-        label,
+        &label,
         "--wait=true",
     ];
     city.cluster.kubectl(&arguments).await.unwrap();
+}
+
+/// Nobody serves the URL: `example` is no domain.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preloaded_context_gives_names_that_nobody_could_fetch() {
+    const FILE: &str = "preloaded-contexts.yaml";
+    const URL: &str = "https://data.my-city.example/contexts/parking.jsonld";
+    let city = City::new().await;
+    remove(&city, FILE, "parking").await;
+    apply(&city.cluster, EXAMPLES, &example(FILE)).await.unwrap();
+    city.broker_says(EXAMPLES, "parking", "True", "Ready").await;
+    let door = || Door::open(Arc::clone(&city.cluster), EXAMPLES, "parking-broker", PORT);
+    let named = Broker::new(door().await.unwrap()).in_context(URL);
+    let entity = serde_json::json!({"id": "urn:ngsi-ld:OffStreetParking:1", "type": "OffStreetParking", "totalSpotNumber": 40});
+    let entities = "/ngsi-ld/v1/entities";
+    eventually("it takes an entity", || async {
+        let answer = named.send(Method::POST, entities, Some(&entity)).await;
+        match answer.map(|answer| answer.status) {
+            // The one before it was taken, and its answer was lost.
+            Ok(StatusCode::CREATED | StatusCode::CONFLICT) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let path = format!("{entities}/urn:ngsi-ld:OffStreetParking:1?format=simplified");
+    let expect = async |broker: &Broker| {
+        let answer = broker.expect(StatusCode::OK, Method::GET, &path, None).await;
+        answer.unwrap().body
+    };
+    assert_eq!(expect(&named).await, entity);
+    let unnamed = expect(&Broker::new(door().await.unwrap())).await;
+    assert_eq!(
+        unnamed["type"],
+        "https://data.my-city.example/parking/OffStreetParking"
+    );
+    remove(&city, FILE, "parking").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, LINK};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -35,13 +35,18 @@ pub struct Answer {
 pub struct Broker {
     door: Door,
     tenant: Option<String>,
+    context: Option<String>,
 }
 
 impl Broker {
     /// The broker behind this door.
     #[must_use]
     pub fn new(door: Door) -> Self {
-        Self { door, tenant: None }
+        Self {
+            door,
+            tenant: None,
+            context: None,
+        }
     }
 
     /// The broker behind this door, as it is for one tenant.
@@ -50,6 +55,16 @@ impl Broker {
         Self {
             door,
             tenant: Some(tenant.to_owned()),
+            context: None,
+        }
+    }
+
+    /// The same, for clients that name things in the JSON-LD context of this URL.
+    #[must_use]
+    pub fn in_context(self, url: &str) -> Self {
+        Self {
+            context: Some(url.to_owned()),
+            ..self
         }
     }
 
@@ -87,6 +102,10 @@ impl Broker {
         }
         if let Some(tenant) = &self.tenant {
             request = request.header("NGSILD-Tenant", tenant);
+        }
+        if let Some(url) = &self.context {
+            let relation = r#"rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json""#;
+            request = request.header(LINK, format!("<{url}>; {relation}"));
         }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
