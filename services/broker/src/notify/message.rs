@@ -77,7 +77,9 @@ impl<'a> Telling<'a> {
                     Some(before) => view.with_changes(&before.attributes),
                     None => view,
                 };
-                self.own(view, &with_what_is_gone(before, after), self.shape.shown());
+                let mut told = with_what_is_gone(before, after);
+                self.tell_once(&mut told, |iri| after.attributes.contains_key(iri));
+                self.own(view, &told, self.shape.shown());
             }
             (Some(before), None) => self.deleted(before, recorded.at),
             (None, None) => {}
@@ -95,7 +97,7 @@ impl<'a> Telling<'a> {
         let since = time_text(at);
         let told = |iri: &str| self.shows_changes() || self.subscription.tells_deletion_of(iri);
         let attributes = before.attributes.iter().filter(|(iri, _)| told(iri));
-        let gone = Entity {
+        let mut gone = Entity {
             id: before.id.clone(),
             types: before.types.clone(),
             scope: Vec::new(),
@@ -105,6 +107,7 @@ impl<'a> Telling<'a> {
             created: before.created,
             modified: before.modified,
         };
+        self.tell_once(&mut gone, |_| false);
         let view = self.view().of_deleted(&since).with_what_went(&since);
         if self.shows_changes() {
             self.own(view.with_changes(&before.attributes), &gone, self.shape.shown());
@@ -112,6 +115,21 @@ impl<'a> Telling<'a> {
             self.own(view, &gone, Shown::default());
         } else {
             self.own(view, &gone, self.shape.shown());
+        }
+    }
+
+    /// Leaves of an attribute of which nothing is left the default instance, which says that the attribute is gone. The
+    /// others are told with it only where there is more to say of each: when it was there, or what it was.
+    fn tell_once(&self, told: &mut Entity, is_left: impl Fn(&str) -> bool) {
+        if self.shows_changes() || self.shape.sys_attrs {
+            return;
+        }
+        let shown = |i: &Instance| self.shape.datasets.as_ref().is_none_or(|d| d.have(i));
+        for (iri, instances) in &mut told.attributes {
+            let has_default = instances.iter().any(|i| i.dataset.is_none() && shown(i));
+            if has_default && !is_left(iri) {
+                instances.retain(|i| i.dataset.is_none());
+            }
         }
     }
 

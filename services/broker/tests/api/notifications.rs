@@ -182,6 +182,69 @@ async fn what_is_gone_is_told_as_null_and_an_entity_by_the_time_of_its_end() {
 }
 
 #[tokio::test]
+async fn an_attribute_of_which_nothing_is_left_is_told_once_unless_there_is_more_to_say_of_each_instance() {
+    let broker = Broker::ready().await;
+    let (once, each) = (Receiver::start().await, Receiver::start().await);
+    for (receiver, id, notification) in [
+        (&once, "urn:s:1", json!({"endpoint": {"uri": once.url()}})),
+        (
+            &each,
+            "urn:s:2",
+            json!({"endpoint": {"uri": each.url()}, "showChanges": true}),
+        ),
+    ] {
+        let members = json!({"notificationTrigger": ["attributeDeleted"], "notification": notification});
+        subscribe(&broker, receiver, id, members).await;
+    }
+    broker
+        .create(r#"{"id":"urn:x:1","type":"T","k":1,"n":[{"value":1},{"value":2,"datasetId":"urn:d:1"}],"m":[{"value":3,"datasetId":"urn:d:1"},{"value":4,"datasetId":"urn:d:2"}]}"#)
+        .await;
+    for path in ["n?datasetId=urn:d:1", "n", "m?deleteAll=true"] {
+        send(
+            &broker,
+            "DELETE",
+            &format!("/entities/urn:x:1/attrs/{path}"),
+            None,
+        )
+        .await;
+    }
+    let attributes = r#"{"n":[{"value":5},{"value":6,"datasetId":"urn:d:1"}]}"#;
+    send(&broker, "POST", "/entities/urn:x:1/attrs", Some(attributes)).await;
+    send(
+        &broker,
+        "DELETE",
+        "/entities/urn:x:1/attrs/n?deleteAll=true",
+        None,
+    )
+    .await;
+    let nothing = |dataset: Option<&str>| {
+        let mut null = json!({"type": "Property", "value": "urn:ngsi-ld:null"});
+        if let Some(dataset) = dataset {
+            null["datasetId"] = dataset.into();
+        }
+        null
+    };
+    let told = once.until(4).await;
+    let left = json!({"type": "Property", "value": 1});
+    assert_eq!(told[0]["n"], json!([left, nothing(Some("urn:d:1"))]));
+    assert_eq!(told[1]["n"], nothing(None));
+    // None of them speaks for the attribute.
+    assert_eq!(
+        told[2]["m"],
+        json!([nothing(Some("urn:d:1")), nothing(Some("urn:d:2"))])
+    );
+    assert_eq!(told[3]["n"], nothing(None), "both instances went at once");
+
+    let previous: Vec<_> = each.until(4).await[3]["n"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|instance| instance["previousValue"].clone())
+        .collect();
+    assert_eq!(previous, [json!(5), json!(6)]);
+}
+
+#[tokio::test]
 async fn attributes_that_go_with_their_entity_are_told_as_null() {
     let broker = Broker::ready().await;
     let receiver = Receiver::start().await;
