@@ -29,7 +29,7 @@ use std::sync::{Arc, LazyLock};
 use url::Url;
 
 /// The largest context that is kept, in bytes, as one that is fetched.
-const MAX_CONTEXT: usize = crate::context::fetch::MAX_DOCUMENT;
+pub(super) const MAX_CONTEXT: usize = crate::context::fetch::MAX_DOCUMENT;
 
 pub(in crate::api) const ADD: Known = Known {
     names: &[],
@@ -311,7 +311,7 @@ fn time(at: Timestamp) -> Json {
 }
 
 /// The URL of a context that is kept here, with the host by which the client reached the broker.
-fn own_url(head: &Parts, id: &str) -> String {
+pub(super) fn own_url(head: &Parts, id: &str) -> String {
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| head.uri.authority().map(Authority::as_str));
     let Some(host) = host.filter(|host| is_host(host)) else {

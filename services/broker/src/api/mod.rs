@@ -11,6 +11,7 @@ pub mod entities;
 pub mod front;
 pub mod info;
 pub mod linked;
+pub mod named;
 pub mod openapi;
 pub mod operations;
 pub mod page;

@@ -4,6 +4,7 @@ use crate::api::App;
 use crate::api::call::Call;
 use crate::api::entities::{READ_OPTIONS, Showing};
 use crate::api::linked::add_linked;
+use crate::api::named::told_in;
 use crate::api::page::PageWriter;
 use crate::api::params::{Known, Params};
 use crate::api::problem::{ErrorType, Problem};
@@ -139,6 +140,7 @@ pub async fn query_by_body(State(app): State<App>, request: Request<Body>) -> Re
     let showing = Showing::of(&call, &asked, &context)?;
     let selection = Sought::of_json(&json)?.read(&showing.shape, &context)?;
     let ordering = order::parse(&ordering_of_json(&json)?, &context)?;
+    let context = told_in(&call, context, &json).await;
     drop(json);
     let query = Query {
         context,

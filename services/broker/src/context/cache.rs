@@ -130,6 +130,21 @@ impl Contexts {
         }
     }
 
+    /// The context of a URL, if it is in memory and not another one by now.
+    pub async fn known_of_link(
+        &self,
+        tenant: TenantId,
+        url: &str,
+    ) -> Result<Option<Arc<Context>>, ContextError> {
+        self.agree().await?;
+        let key = of_tenant(&key(&Json::string(url), true), tenant);
+        let known = self.known(&key);
+        if let Some(known) = &known {
+            self.uses.add(tenant, known.parts());
+        }
+        Ok(known)
+    }
+
     /// The context of a body. One that is a single URL, in an array or not, is told by that URL.
     pub async fn of_body(&self, tenant: TenantId, context: &Json) -> Result<Arc<Context>, ContextError> {
         let only = match context {
@@ -182,8 +197,7 @@ impl Contexts {
         if names_others(context) {
             self.agree().await?;
         }
-        let mut key = context.to_text();
-        key.push(if link.is_some() { 'L' } else { 'B' });
+        let key = key(context, link.is_some());
         let known = self.known(&key).or_else(|| self.known(&of_tenant(&key, tenant)));
         let context = match known {
             Some(known) => known,
@@ -402,6 +416,13 @@ fn names_others(context: &Json) -> bool {
         Json::Array(items) => items.iter().any(names_others),
         _ => false,
     }
+}
+
+/// The key of a context that everybody means the same by.
+fn key(context: &Json, is_link: bool) -> String {
+    let mut key = context.to_text();
+    key.push(if is_link { 'L' } else { 'B' });
+    key
 }
 
 /// The key of a context that is a tenant's own.

@@ -18,6 +18,11 @@ use tokio_postgres::types::ToSql;
 pub const MAX_OWN: i64 = 10_000;
 /// See [`MAX_OWN`].
 pub const MAX_OWN_BYTES: i64 = 256 * 1024 * 1024;
+/// How many contexts a tenant has at most that came with queries, and how many bytes they may have together. Those used
+/// longest ago go.
+const MAX_ASKED: i64 = 1000;
+/// See [`MAX_ASKED`].
+const MAX_ASKED_BYTES: i64 = 32 * 1024 * 1024;
 /// How many Cached contexts a tenant has at most. Those used longest ago go.
 const MAX_CACHED: i64 = 1000;
 /// How many documents from elsewhere are kept, and how many bytes they may have together. Those fetched longest ago go.
@@ -93,8 +98,19 @@ const CONTENT: &str = "select document from mim.contexts where tenant = $1 and i
 const ADD: &str = "insert into mim.contexts (tenant, id, kind, document, size) \
     select $1, gen_random_uuid()::text, $2, $3, octet_length($3) \
     where (select count(*) < $4 and coalesce(sum(size), 0) + octet_length($3) <= $5 \
-        from mim.contexts where tenant = $1 and url is null) \
+        from mim.contexts where tenant = $1 and url is null and substr(id, 15, 1) <> '8') \
     returning id";
+
+/// Contexts that came with queries are known by their ids: of version 8, where others are random.
+const KEEP_ASKED: &str = "with put as (insert into mim.contexts (tenant, id, kind, document, size) \
+        values ($1, $2, 'ImplicitlyCreated', $3, octet_length($3)) on conflict (tenant, id) do nothing), \
+    ranked as (select id, row_number() over latest as n, sum(size) over latest as total from mim.contexts \
+        where tenant = $1 and url is null and substr(id, 15, 1) = '8' and id <> $2 \
+        window latest as (order by coalesce(used, created) desc, id)), \
+    over as (select c.tenant, c.id from mim.contexts c join ranked r on c.tenant = $1 and c.id = r.id \
+        where r.n >= $4 or r.total + octet_length($3) > $5 order by c.id for update of c skip locked), \
+    gone as (delete from mim.contexts c using over o where c.tenant = o.tenant and c.id = o.id returning c.id) \
+    update mim.context_epoch set epoch = epoch + 1 where exists (select from gone)";
 
 /// The document goes too, unless another tenant uses it: then it is fetched anew before it is used again.
 const DELETE: &str = "with gone as (delete from mim.contexts where tenant = $1 and id = $2 returning url), \
@@ -201,6 +217,15 @@ impl Store {
             )
             .await?;
         Ok(rows.first().map(|row| row.get(0)))
+    }
+
+    /// Keeps a context that came with a query, under the id that its content has. Those that were asked with longest ago
+    /// make way.
+    pub async fn keep_asked(&self, tenant: TenantId, id: &str, context: &str) -> Result<(), StoreError> {
+        let mut lease = self.pool.lease().await?;
+        lease.begin(LOCK, &[]).await?;
+        let params: [&(dyn ToSql + Sync); 5] = [&tenant.0, &id, &context, &MAX_ASKED, &MAX_ASKED_BYTES];
+        lease.commit(KEEP_ASKED, &params).await.map(drop)
     }
 
     /// Deletes a context; false when there is none. Replicas may use copies of it until

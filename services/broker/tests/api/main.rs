@@ -39,6 +39,7 @@ mod ordering;
 mod plans;
 mod posted;
 mod purge;
+mod queried_contexts;
 mod query;
 mod refusals;
 mod selected_types;

@@ -3,6 +3,7 @@
 use crate::api::App;
 use crate::api::call::Call;
 use crate::api::entities::{checked_id, no_entity};
+use crate::api::named::told_in;
 use crate::api::params::Known;
 use crate::api::problem::Problem;
 use crate::api::query::{check_members, ordering, ordering_of_json, sought, too_slow};
@@ -188,7 +189,8 @@ pub async fn query_by_body(State(app): State<App>, request: Request<Body>) -> Re
     let (mut call, body) = Call::begin(app, request, &QUERY_BY_BODY)?;
     let (json, context) = call.json_and_context(body).await?;
     check_members(&json, &MEMBERS, &LATER_MEMBERS)?;
-    let query = of_body(&call, &json, context)?;
+    let mut query = of_body(&call, &json, context)?;
+    query.showing.context = told_in(&call, query.showing.context, &json).await;
     drop(json);
     answer(call, query).await
 }
