@@ -36,14 +36,29 @@ pub(in crate::api) const LIST: Known = Known {
     options: &["sysAttrs"],
 };
 
+/// Members of a subscription that this version does not serve.
+const LATER_MEMBERS: [&str; 2] = ["csf", "splitEntities"];
+
 fn no_subscription(id: &str) -> Problem {
     Problem::not_found(format!("there is no subscription {id}"))
+}
+
+/// Refuses what is said to other context sources: there are none.
+fn check_members(json: &Json) -> Result<(), Problem> {
+    match LATER_MEMBERS.iter().find(|name| json.get(name).is_some()) {
+        None => Ok(()),
+        Some(name) => Err(Problem::new(
+            ErrorType::OperationNotSupported,
+            format!("the member {name} of a subscription is not served by this version"),
+        )),
+    }
 }
 
 /// Create (5.8.1).
 pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let (mut arrival, body) = Call::begin_creating(app, request, &WRITE)?;
     let (json, context) = arrival.json_and_context(body).await?;
+    check_members(&json)?;
     let new_id = format!("urn:ngsi-ld:Subscription:{}", Uuid::from_u128(rand::random()));
     let now = Timestamp::now();
     let mut subscription = Subscription::read(&json, &context, &new_id, now)?;
@@ -165,6 +180,7 @@ pub async fn update(
     let (mut call, body) = Call::begin(app, request, &WRITE)?;
     checked_id(&id)?;
     let (json, context) = call.json_and_context(body).await?;
+    check_members(&json)?;
     has_context(&call, json.get("jsonldContext").and_then(Json::as_str)).await?;
     let now = Timestamp::now();
     let changed = call

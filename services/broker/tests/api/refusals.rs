@@ -1,6 +1,7 @@
 //! What is malformed gets the right answer, in bounded memory.
 
 use crate::support::Broker;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const WHOLE: &str = r#"{"id":"urn:x:1","type":"A","p":{"type":"Property","value":VALUE}}"#;
@@ -211,6 +212,91 @@ async fn row_broker_a_body_of_100_megabytes_is_refused_in_bounded_memory() {
         after < before + 20 * 1024,
         "{before} KiB before, {after} KiB after"
     );
+}
+
+#[tokio::test]
+async fn what_is_said_to_other_context_sources_is_an_operation_that_is_not_supported() {
+    const ALL: [&str; 4] = [
+        "csf=name==1",
+        "entityMap=true",
+        "entityMapLifetime=PT1H",
+        "splitEntities=true",
+    ];
+    let broker = Broker::ready().await;
+    broker.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
+    let past = "timerel=after&timeAt=2020-01-01T00:00:00Z";
+    let query = r#"{"type":"Query","entities":[{"type":"T"}]}"#;
+    let temporal = r#"{"type":"Query","entities":[{"type":"T"}],"temporalQ":{"timerel":"after","timeAt":"2020-01-01T00:00:00Z"}}"#;
+    for (method, path, body, said) in [
+        ("GET", "/entities?type=T".to_owned(), None, &ALL[..]),
+        ("GET", "/entities/urn:x:1?attrs=n".to_owned(), None, &ALL[1..3]),
+        ("DELETE", "/entities?type=T".to_owned(), None, &ALL[..1]),
+        ("GET", format!("/temporal/entities?type=T&{past}"), None, &ALL[..]),
+        (
+            "GET",
+            format!("/temporal/entities/urn:x:1?{past}"),
+            None,
+            &ALL[1..3],
+        ),
+        (
+            "POST",
+            "/entityOperations/query?limit=1".to_owned(),
+            Some(query),
+            &ALL[1..],
+        ),
+        (
+            "POST",
+            "/temporal/entityOperations/query?limit=1".to_owned(),
+            Some(temporal),
+            &ALL[1..],
+        ),
+    ] {
+        for said in said {
+            let answer = broker.send(method, &format!("{path}&{said}"), &[], body).await;
+            let told = (answer.status, answer.error());
+            assert_eq!(
+                told,
+                (422, "OperationNotSupported".to_owned()),
+                "{method} {path}&{said}"
+            );
+        }
+    }
+    let subscription = json!({"type": "Subscription", "entities": [{"type": "T"}], "notification": {"endpoint": {"uri": "http://r.example/"}}});
+    let created = broker.post("/subscriptions", &subscription.to_string()).await;
+    let id = created
+        .header("location")
+        .trim_start_matches("/ngsi-ld/v1")
+        .to_owned();
+    for (name, value) in [
+        ("csf", json!("name==1")),
+        ("entityMap", json!(true)),
+        ("entityMapLifetime", json!("PT1H")),
+        ("splitEntities", json!(true)),
+    ] {
+        let mut bodies = vec![
+            ("/entityOperations/query", query),
+            ("/temporal/entityOperations/query", temporal),
+        ];
+        let subscription = subscription.to_string();
+        if ["csf", "splitEntities"].contains(&name) {
+            bodies.push(("/subscriptions", &subscription));
+            let change = json!({name: value}).to_string();
+            let answer = broker.send("PATCH", &id, &[], Some(&change)).await;
+            assert_eq!(answer.error(), "OperationNotSupported", "{name} of {id}");
+        }
+        for (path, body) in bodies {
+            let mut body: serde_json::Value = serde_json::from_str(body).unwrap();
+            body[name] = value.clone();
+            let answer = broker.post(path, &body.to_string()).await;
+            let told = (answer.status, answer.error());
+            assert_eq!(
+                told,
+                (422, "OperationNotSupported".to_owned()),
+                "{name} of {path}"
+            );
+        }
+    }
+    assert_eq!(broker.ids("type=T").await, ["urn:x:1"]);
 }
 
 #[tokio::test]
