@@ -239,8 +239,16 @@ async fn members_instances_and_languages_are_shown_as_asked() {
     assert_eq!(keys(&shown(&broker, "/urn:x:1?pick=n").await), ["n"]);
     assert_eq!(keys(&shown(&broker, "/urn:x:1?pick=id,l").await), ["id", "l"]);
     assert_eq!(keys(&shown(&broker, "/urn:x:1?omit=type,n").await), ["id", "l"]);
-    for nothing in ["pick=unknown", "omit=id,type,n,l"] {
+    for nothing in ["pick=unknown", "omit=id,type,n,l", "attrs=unknown"] {
         assert_eq!(retrieve(&broker, nothing).await.status, 404, "{nothing}");
+    }
+    // The scopes of an entity are none of its attributes.
+    broker
+        .create(r#"{"id":"urn:x:2","type":"T","scope":"/a","n":1}"#)
+        .await;
+    for (query, status) in [("attrs=unknown", 404), ("attrs=n", 200), ("pick=scope", 200)] {
+        let answer = broker.get(&format!("/temporal/entities/urn:x:2?{query}")).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.text());
     }
     let of = async |datasets: &str| {
         values(

@@ -6,6 +6,7 @@ use crate::api::query::too_slow;
 use crate::api::reply::{Roomed, UNCOUNTED};
 use crate::api::temporal::asked::{Format, Showing};
 use crate::memory::room::{Held, Room};
+use crate::model::entity::SCOPE;
 use crate::model::render::past::PastEntity;
 use crate::model::temporal::evolution::{Evolution, Form, PastInstance, Span};
 use crate::query::sql::Statement;
@@ -26,7 +27,7 @@ pub struct Read {
     pub entities: Vec<(i64, PastEntity)>,
     /// How many there are in all, where that was asked for.
     pub count: Option<u64>,
-    /// Whether any instance was found.
+    /// Whether nothing was found: no instance, or where attributes were named none of any of them.
     pub is_empty: bool,
     /// From when to when the answer is, where more would have followed.
     pub cut: Option<Span>,
@@ -40,6 +41,8 @@ struct Reading<'a> {
     room: Held,
     limit: usize,
     taken: usize,
+    /// How many of them are of scopes, which an entity has whatever attributes are asked for.
+    of_scopes: usize,
     /// The time of the first instance that is not in the answer.
     next: Option<Timestamp>,
     /// The size of the largest one that was left out because it is large.
@@ -61,6 +64,7 @@ impl<'a> Reading<'a> {
             room: Held::default(),
             limit: wanted.limit,
             taken: 0,
+            of_scopes: 0,
             next: None,
             large: 0,
             crowded: false,
@@ -89,6 +93,7 @@ impl<'a> Reading<'a> {
         }
         self.evolution.add(instance);
         self.taken += 1;
+        self.of_scopes += usize::from(instance.attr == SCOPE);
         self.has_room()
     }
 
@@ -177,6 +182,7 @@ fn finish(
         mut entities,
         room,
         taken,
+        of_scopes,
         ..
     } = reading;
     entities.sort_unstable_by_key(|(place, _)| *place);
@@ -192,7 +198,7 @@ fn finish(
     let read = Read {
         entities,
         count,
-        is_empty: taken == 0,
+        is_empty: taken == 0 || showing.shape.attrs.is_some() && taken == of_scopes,
         cut,
     };
     (Roomed { text, room }, read)
