@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use mim_broker::context::Context;
+use mim_broker::permissions::reach::Reach;
 use mim_broker::query::sql::{self, Param, Statement, Window};
 use mim_broker::query::types::TypeSelection;
 use mim_broker::query::{EntitySelector, Selection, geo, q, types};
@@ -85,7 +86,13 @@ fn page(tenant: i32, selection: &Selection) -> Statement {
         limit: LIMIT,
         offset: 0,
     };
-    sql::page(TenantId(tenant), selection, None, window, Sizes::Small)
+    sql::page(
+        Reach::all(TenantId(tenant)),
+        selection,
+        None,
+        window,
+        Sizes::Small,
+    )
 }
 
 /// The select of one of the first `entities` entities, by chance.

@@ -1,14 +1,15 @@
 //! The native NGSI-LD context broker: entities in PostgreSQL with PostGIS, several replicas on one database.
 //!
 //! The walls: [`api`] knows HTTP, [`model`] knows entities, [`query`] knows what can be asked, [`context`] knows what
-//! names mean, [`subscription`] knows who wants to hear of what, [`notify`] tells them, [`store`] knows PostgreSQL, [`memory`] knows how much of it requests share, [`server`] knows the process.
-//! [`model`], [`query`] and [`subscription`] are pure.
+//! names mean, [`subscription`] knows who wants to hear of what, [`notify`] tells them, [`store`] knows PostgreSQL, [`permissions`] knows who may see and do what, [`memory`] knows how much of it requests share, [`server`] knows the process.
+//! [`model`], [`query`], [`permissions`] and [`subscription`] are pure.
 
 pub mod api;
 pub mod context;
 pub mod memory;
 pub mod model;
 pub mod notify;
+pub mod permissions;
 pub mod query;
 pub mod server;
 pub mod store;

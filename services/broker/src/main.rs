@@ -45,6 +45,10 @@ struct RunArguments {
     /// Folder of the files that the configuration names as preloaded contexts; followed as they change.
     #[arg(long, env = "MIM_CONTEXTS", default_value = "/etc/mim/contexts")]
     contexts: PathBuf,
+    /// Folder with tls.crt, tls.key and ca.crt for the door of the gateway, where the configuration opens it; followed as they
+    /// change.
+    #[arg(long, env = "MIM_GATEWAY_TLS", default_value = "/etc/mim/gateway-tls")]
+    gateway_tls: PathBuf,
     /// Folder with host, port, dbname, username and password of the database; followed as it changes.
     #[arg(long, env = "MIM_DATABASE", default_value = "/etc/mim/database")]
     database: PathBuf,
@@ -121,6 +125,7 @@ fn settings(arguments: RunArguments) -> Settings {
         health_listen: arguments.health_listen,
         config: arguments.config,
         contexts: arguments.contexts,
+        gateway_tls: arguments.gateway_tls,
         places: Places {
             database: arguments.database,
             ca: arguments.database_ca,

@@ -3,7 +3,7 @@
 use crate::api::App;
 use crate::api::call::Call;
 use crate::api::entities::{self, Meant, checked_id};
-use crate::api::params::Known;
+use crate::api::params::{Known, Limited};
 use crate::api::problem::Problem;
 use crate::api::reply;
 use crate::context::Context;
@@ -12,6 +12,7 @@ use crate::model::entity::{Entity, Fragment};
 use crate::model::json::{Json, write_string};
 use crate::model::names::{NONE, is_uri};
 use crate::model::read::{Nulls, Reader, expanded_name};
+use crate::permissions::change::Extent;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -22,16 +23,19 @@ pub(in crate::api) const APPEND: Known = Known {
     names: &["options", "type", "local"],
     later: &[],
     options: &["noOverwrite"],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const CHANGE: Known = Known {
     names: &["type", "local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const DELETE: Known = Known {
     names: &["datasetId", "deleteAll", "type", "local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 
 /// Append (5.6.3).
@@ -85,7 +89,7 @@ async fn change_many(
     meant: Meant,
     by: impl FnOnce(&mut Entity) -> UpdateResult + Send,
 ) -> Result<Response, Problem> {
-    let result = entities::change(&call, id, meant, |entity| Ok(by(entity))).await?;
+    let result = entities::change(&call, id, meant, Extent::Parts, |entity| Ok(by(entity))).await?;
     if result.not_updated.is_empty() {
         return Ok(reply::no_content());
     }
@@ -136,7 +140,7 @@ pub async fn update_one(
     };
     let meant = Meant::of(&call, &context)?;
     let now = Timestamp::now();
-    entities::change(&call, &id, meant, |entity| {
+    entities::change(&call, &id, meant, Extent::Parts, |entity| {
         Ok(change::update_partially(entity, &iri, &json, &reader, now)?)
     })
     .await?;
@@ -162,7 +166,7 @@ pub async fn replace_one(
     drop(json);
     let meant = Meant::of(&call, &context)?;
     let now = Timestamp::now();
-    entities::change(&call, &id, meant, |entity| {
+    entities::change(&call, &id, meant, Extent::Parts, |entity| {
         Ok(change::replace_attribute(entity, &iri, instances, now)?)
     })
     .await?;
@@ -201,11 +205,14 @@ pub async fn delete_one(
     let meant = Meant::of(&call, &context)?;
     let now = Timestamp::now();
     if attr == "scope" {
-        entities::change(&call, &id, meant, |entity| Ok(change::delete_scope(entity, now)?)).await?;
+        entities::change(&call, &id, meant, Extent::Parts, |entity| {
+            Ok(change::delete_scope(entity, now)?)
+        })
+        .await?;
         return Ok(reply::no_content());
     }
     let iri = attribute_iri(&context, &attr)?;
-    entities::change(&call, &id, meant, |entity| {
+    entities::change(&call, &id, meant, Extent::Parts, |entity| {
         Ok(change::delete_attribute(entity, &iri, &which, now)?)
     })
     .await?;

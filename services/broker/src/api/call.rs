@@ -3,13 +3,15 @@
 use crate::api::App;
 use crate::api::accept::Media;
 use crate::api::body::{self, Received};
-use crate::api::params::{Known, Params};
+use crate::api::params::{Known, Limited, Params};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply::{Roomed, UNCOUNTED};
 use crate::context::{Context, RELATION};
 use crate::memory::room::Held;
 use crate::model::expansion::{MAX_EXPANDED, expanded_size};
 use crate::model::json::Json;
+use crate::permissions::Who;
+use crate::permissions::reach::Reach;
 use crate::store::pool::DOWN;
 use crate::store::tenants::MAX_TENANTS;
 use crate::store::{StoreError, TenantId};
@@ -38,6 +40,8 @@ pub struct Arrival {
     pub params: Params,
     /// The head of the request.
     pub head: Parts,
+    /// Who asks.
+    pub who: Who,
     /// Room for the parsed body and for its expanded names, held until the answer is made.
     room: (Held, Held),
 }
@@ -82,6 +86,15 @@ impl Call {
         }
     }
 
+    /// The entities that the client sees.
+    #[must_use]
+    pub fn reach(&self) -> Reach<'_> {
+        match &self.who {
+            Who::Platform => Reach::all(self.tenant),
+            Who::Subject(permissions) => Reach::of(self.tenant, &permissions.read),
+        }
+    }
+
     /// As [`Self::begin`], of an operation that creates something: it may make its tenant, but only once there is
     /// something to create ([`Arrival::making_tenant`]).
     pub fn begin_creating(
@@ -99,7 +112,17 @@ impl Call {
 
 impl Arrival {
     fn begin(app: App, request: Request<Body>, known: &Known) -> Result<(Self, Body), Problem> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // Whoever came past the front has been told apart there.
+        let who = head.extensions.remove::<Who>().ok_or_else(Problem::forbidden)?;
+        let may = match known.limited {
+            Limited::Refused => who.may_everything(),
+            Limited::Administrators => who.is_administrator(),
+            Limited::Obeyed | Limited::Open => true,
+        };
+        if !may {
+            return Err(Problem::forbidden());
+        }
         tenant_name(&head.headers)?;
         let params = Params::read(head.uri.query(), known)?;
         // All there is is local, but it must be one of the two.
@@ -110,6 +133,7 @@ impl Arrival {
                 app,
                 params,
                 head,
+                who,
                 room,
             },
             body,

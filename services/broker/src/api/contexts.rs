@@ -8,7 +8,7 @@
 use crate::api::App;
 use crate::api::accept::{Media, OFFERED, negotiate};
 use crate::api::call::Call;
-use crate::api::params::Known;
+use crate::api::params::{Known, Limited};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply::{self, Roomed, UNCOUNTED};
 use crate::context::cache::{OWN_PATH, check, own_id};
@@ -35,21 +35,25 @@ pub(in crate::api) const ADD: Known = Known {
     names: &[],
     later: &[],
     options: &[],
+    limited: Limited::Administrators,
 };
 pub(in crate::api) const LIST: Known = Known {
     names: &["details", "kind"],
     later: &[],
     options: &[],
+    limited: Limited::Administrators,
 };
 pub(in crate::api) const SERVE: Known = Known {
     names: &["details"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const DELETE: Known = Known {
     names: &["reload"],
     later: &[],
     options: &[],
+    limited: Limited::Administrators,
 };
 
 /// When this process began: since when the core context is there.

@@ -5,7 +5,7 @@ use crate::api::accept::{Media, OFFERED_ENTITIES, negotiate};
 use crate::api::call::Call;
 use crate::api::linked::add_linked;
 use crate::api::page::PageWriter;
-use crate::api::params::Known;
+use crate::api::params::{Known, Limited};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
@@ -19,6 +19,7 @@ use crate::model::read::{Nulls, Reader};
 use crate::model::render::View;
 use crate::model::view::asked::Asked;
 use crate::model::view::{Representation, Shape};
+use crate::permissions::change::{Denied, Extent};
 use crate::query::q::Reading;
 use crate::query::types::{self, TypeSelection};
 use crate::store::entities::Changed;
@@ -35,16 +36,19 @@ pub(in crate::api) const CREATE: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const CHANGE: Known = Known {
     names: &["type", "local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const MERGE: Known = Known {
     names: &["options", "format", "observedAt", "lang", "type", "local"],
     later: &[],
     options: &["normalized", "concise", "keyValues", "simplified"],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const RETRIEVE: Known = Known {
     names: &[
@@ -66,6 +70,7 @@ pub(in crate::api) const RETRIEVE: Known = Known {
     ],
     later: &["entityMap", "entityMapLifetime"],
     options: READ_OPTIONS,
+    limited: Limited::Obeyed,
 };
 
 /// An id in a path.
@@ -102,6 +107,7 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     .entity(&json)?;
     drop(json);
     let entity = change::create(fragment, Timestamp::now());
+    arrival.who.may_create(&entity).map_err(denied(&entity.id))?;
     let call = arrival.making_tenant().await?;
     if call.app.store.create(call.tenant, &entity).await? {
         Ok(reply::created("entities", &entity.id))
@@ -110,6 +116,14 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
             ErrorType::AlreadyExists,
             format!("there is an entity {}", entity.id),
         ))
+    }
+}
+
+/// What is said of an entity that may not be written; one that is not seen is not there.
+pub fn denied(id: &str) -> impl Fn(Denied) -> Problem {
+    move |denied| match denied {
+        Denied::NotSeen => no_entity(id),
+        Denied::NotAllowed => Problem::forbidden(),
     }
 }
 
@@ -163,7 +177,7 @@ pub async fn retrieve(
     Reading::of(&context, expand_values.as_deref(), json_keys.as_deref())?;
     call.params.flag("local")?;
     let types = Meant::of(&call, &context)?;
-    let found = call.app.store.retrieve(call.tenant, &id).await?;
+    let found = call.app.store.retrieve(call.reach(), &id).await?;
     let (entity, room) = found.ok_or_else(|| no_entity(&id))?;
     if !types.is(&entity.types) {
         return Err(no_entity(&id));
@@ -183,7 +197,7 @@ pub async fn retrieve(
         let mut whole = writer.add(&entity);
         drop((entity, room));
         if whole {
-            whole = add_linked(&call.app.store, call.tenant, &mut writer).await?;
+            whole = add_linked(&call.app.store, call.reach(), &mut writer).await?;
         }
         writer.finish(whole)?
     } else {
@@ -224,7 +238,7 @@ pub async fn replace(
     }
     let meant = Meant::of(&call, &context)?;
     let now = Timestamp::now();
-    change(&call, &id, meant, |entity| {
+    change(&call, &id, meant, Extent::Whole, |entity| {
         let id = std::mem::take(&mut entity.id);
         *entity = change::replace(entity, fragment, now);
         entity.id = id;
@@ -252,7 +266,7 @@ pub async fn merge(
         nulls: Nulls::Deep,
     };
     let now = Timestamp::now();
-    change(&call, &id, meant, |entity| {
+    change(&call, &id, meant, Extent::Parts, |entity| {
         Ok(merge::merge(entity, &json, &reader, &manner, now)?)
     })
     .await?;
@@ -270,7 +284,7 @@ pub async fn delete(
     let meant = Meant::of_link(&call).await?;
     let allow = |entity: &Entity| {
         if meant.is(&entity.types) {
-            Ok(())
+            call.who.may_delete(entity).map_err(denied(&id))
         } else {
             Err(no_entity(&id))
         }
@@ -309,16 +323,17 @@ impl Meant {
     }
 }
 
-/// Changes an entity that is meant.
+/// Changes an entity that is meant, if who asks may do that.
 pub async fn change<T>(
     call: &Call,
     id: &str,
     meant: Meant,
+    extent: Extent,
     change: impl FnOnce(&mut Entity) -> Result<T, Problem> + Send,
 ) -> Result<T, Problem> {
     let change = |entity: &mut Entity| {
         if meant.is(&entity.types) {
-            change(entity)
+            call.who.change(entity, extent, denied(id), change)
         } else {
             Err(no_entity(id))
         }

@@ -1,6 +1,8 @@
-//! What stands before the routes: paths are made regular, the tenant is echoed on every answer, requests are measured.
+//! What stands before the routes: who asks is told apart, paths are made regular, the tenant is echoed on every answer,
+//! requests are measured.
 
 use crate::api::call::{TENANT, tenant_name};
+use crate::api::identity::Identities;
 use crate::api::problem::Problem;
 use crate::api::{App, Route, router};
 use axum::Router;
@@ -10,6 +12,7 @@ use http::header::HeaderName;
 use http::{Method, Request, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Instant;
 use tower::ServiceExt as _;
 
@@ -18,6 +21,7 @@ use tower::ServiceExt as _;
 pub struct Front {
     router: Router,
     app: App,
+    identities: Arc<Identities>,
 }
 
 impl Front {
@@ -26,6 +30,7 @@ impl Front {
     pub fn new(app: App) -> Self {
         Self {
             router: router(app.clone()),
+            identities: Arc::default(),
             app,
         }
     }
@@ -61,6 +66,11 @@ impl Front {
 
     /// Makes the path regular, and learns of a tenant that another replica has made.
     async fn prepare(&self, request: &mut Request<Body>) -> Result<(), Problem> {
+        let who = self.identities.of(request).map_err(|refused| {
+            self.app.metrics.permissions_refused(refused.cause());
+            Problem::forbidden()
+        })?;
+        request.extensions_mut().insert(who);
         regular(request)?;
         // A name that is none is refused by the operation.
         if let Ok(tenant) = tenant_name(request.headers()) {

@@ -8,7 +8,7 @@
 use crate::api::App;
 use crate::api::accept::{Media, OFFERED, negotiate};
 use crate::api::call::{Call, tenant_name};
-use crate::api::params::Known;
+use crate::api::params::{Known, Limited};
 use crate::api::problem::Problem;
 use crate::api::reply;
 use crate::api::types::{object, with_context};
@@ -23,6 +23,7 @@ pub(in crate::api) const IDENTITY: Known = Known {
     names: &[],
     later: &[],
     options: &[],
+    limited: Limited::Open,
 };
 
 /// Retrieve Context Source Identity Information.

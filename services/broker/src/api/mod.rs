@@ -9,6 +9,7 @@ pub mod compatibility;
 pub mod contexts;
 pub mod entities;
 pub mod front;
+pub mod identity;
 pub mod info;
 pub mod linked;
 pub mod named;

@@ -20,6 +20,21 @@ pub struct Known {
     pub later: &'static [&'static str],
     /// Values of `options`.
     pub options: &'static [&'static str],
+    /// What becomes of those who may not do everything.
+    pub limited: Limited,
+}
+
+/// What an operation does for somebody whose permission set does not allow everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limited {
+    /// Nothing: it is refused before anything is read.
+    Refused,
+    /// Nothing, unless the set is an administrator's: it is of no entities.
+    Administrators,
+    /// What the set allows; the operation sees to it.
+    Obeyed,
+    /// All that it does: it is of nobody's data.
+    Open,
 }
 
 /// The parameters of one request.
@@ -198,6 +213,7 @@ mod tests {
         names: &["a", "limit", "offset", "options", "format"],
         later: &["pick"],
         options: &["sysAttrs", "keyValues", "concise"],
+        limited: Limited::Refused,
     };
 
     fn read(query: &str) -> Result<Params, Problem> {

@@ -30,6 +30,8 @@ pub enum ErrorType {
     TooComplexQuery,
     /// The answer would be larger than it may.
     TooManyResults,
+    /// The permission set does not allow it.
+    Forbidden,
     /// A context could not be had.
     LdContextNotAvailable,
     /// The broker or its database.
@@ -47,6 +49,7 @@ impl ErrorType {
             Self::OperationNotSupported => "OperationNotSupported",
             Self::TooComplexQuery => "TooComplexQuery",
             Self::TooManyResults => "TooManyResults",
+            Self::Forbidden => "Forbidden",
             Self::LdContextNotAvailable => "LdContextNotAvailable",
             Self::InternalError => "InternalError",
         }
@@ -62,6 +65,7 @@ impl ErrorType {
             Self::OperationNotSupported => "Operation not supported",
             Self::TooComplexQuery => "Too complex query",
             Self::TooManyResults => "Too many results",
+            Self::Forbidden => "Forbidden",
             Self::LdContextNotAvailable => "JSON-LD context not available",
             Self::InternalError => "Internal error",
         }
@@ -74,7 +78,7 @@ impl ErrorType {
             Self::AlreadyExists => StatusCode::CONFLICT,
             Self::ResourceNotFound | Self::NonexistentTenant => StatusCode::NOT_FOUND,
             Self::OperationNotSupported => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooComplexQuery | Self::TooManyResults => StatusCode::FORBIDDEN,
+            Self::TooComplexQuery | Self::TooManyResults | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::LdContextNotAvailable => StatusCode::GATEWAY_TIMEOUT,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -147,6 +151,12 @@ impl Problem {
         problem
     }
 
+    /// What is told of everything that a permission set does not allow, whatever it is: the difference is nobody's business.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::new(ErrorType::Forbidden, "who asks may not do this")
+    }
+
     /// `BadRequestData`.
     pub fn bad_data(detail: impl Into<String>) -> Self {
         Self::new(ErrorType::BadRequestData, detail)
@@ -164,8 +174,15 @@ impl Problem {
 
     /// Appends the body.
     pub fn write(&self, out: &mut String) {
-        out.push_str("{\"type\":\"https://uri.etsi.org/ngsi-ld/errors/");
-        out.push_str(self.kind.name());
+        out.push_str("{\"type\":\"");
+        match self.kind {
+            // The standard has no type for it, and RFC 7807 this one for what the status says already.
+            ErrorType::Forbidden => out.push_str("about:blank"),
+            kind => {
+                out.push_str("https://uri.etsi.org/ngsi-ld/errors/");
+                out.push_str(kind.name());
+            }
+        }
         out.push_str("\",\"title\":");
         write_string(out, self.kind.title());
         out.push_str(",\"detail\":");

@@ -7,7 +7,7 @@
 
 use crate::api::App;
 use crate::api::call::Call;
-use crate::api::params::Known;
+use crate::api::params::{Known, Limited};
 use crate::api::problem::Problem;
 use crate::api::query::{sought, too_slow};
 use crate::api::reply;
@@ -46,6 +46,7 @@ pub(in crate::api) const PURGE: Known = Known {
     ],
     later: &["csf"],
     options: &[],
+    limited: Limited::Obeyed,
 };
 
 /// How many entities go in one transaction.
@@ -64,6 +65,9 @@ pub async fn purge(State(app): State<App>, request: Request<Body>) -> Result<Res
     };
     let restricted = selection.is_restricted() || call.params.flag("local")?;
     let reduction = reduction(&call, &context)?;
+    if !call.who.may_purge(reduction.is_none()) {
+        return Err(Problem::forbidden());
+    }
     // By ids alone no entity goes; some attributes of entities that are named may.
     if !restricted && (reduction.is_none() || call.params.get("id").is_none()) {
         return Err(Problem::bad_data(
@@ -119,7 +123,7 @@ async fn page(
     after: &str,
 ) -> Result<Option<String>, Problem> {
     let store = &call.app.store;
-    let first = sql::stamps(call.tenant, selection, Among::After(after), PAGE);
+    let first = sql::stamps(call.reach(), selection, Among::After(after), PAGE);
     let mut stamps = store.stamps(&first).await.map_err(too_slow)?;
     let last = stamps.last().map(|stamp| stamp.id.clone());
     let is_full = stamps.len() == PAGE;
@@ -128,7 +132,7 @@ async fn page(
             return Ok(last.filter(|_| is_full));
         }
         let changed = write(call, stamps, reduction).await?;
-        let again = sql::stamps(call.tenant, selection, Among::These(&changed), PAGE);
+        let again = sql::stamps(call.reach(), selection, Among::These(&changed), PAGE);
         stamps = match changed.as_slice() {
             [] => Vec::new(),
             _ => store.stamps(&again).await.map_err(too_slow)?,
@@ -200,7 +204,7 @@ impl Decide for Purge<'_> {
         })
     }
 
-    fn too_often(&self, _: &str) -> Changed {
+    fn too_often(&self, _: &str, _: Option<&Entity>) -> Changed {
         Changed
     }
 }

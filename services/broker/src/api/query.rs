@@ -6,7 +6,7 @@ use crate::api::entities::{READ_OPTIONS, Showing};
 use crate::api::linked::add_linked;
 use crate::api::named::told_in;
 use crate::api::page::PageWriter;
-use crate::api::params::{Known, Params};
+use crate::api::params::{Known, Limited, Params};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
@@ -62,6 +62,7 @@ pub(in crate::api) const QUERY: Known = Known {
     ],
     later: &["csf", "entityMap", "entityMapLifetime", "splitEntities"],
     options: READ_OPTIONS,
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const QUERY_BY_BODY: Known = Known {
     names: &[
@@ -75,6 +76,7 @@ pub(in crate::api) const QUERY_BY_BODY: Known = Known {
     ],
     later: &["entityMap", "entityMapLifetime", "splitEntities"],
     options: READ_OPTIONS,
+    limited: Limited::Obeyed,
 };
 
 /// Members of the body of a query, and those that this version does not serve.
@@ -276,9 +278,9 @@ async fn read(
     counted: bool,
 ) -> Result<(reply::Roomed, Page), Problem> {
     let Window { limit, .. } = window;
-    let (store, answers) = (&call.app.store, &call.app.rooms.answers);
+    let (store, answers, reach) = (&call.app.store, &call.app.rooms.answers, call.reach());
     let view = query.showing.view(&query.context);
-    let count = counted.then(|| sql::count(call.tenant, &query.selection));
+    let count = counted.then(|| sql::count(reach, &query.selection));
     let mut writer = PageWriter::new(view, &query.showing, answers);
     if let (Some(count), 0) = (&count, limit) {
         let count = store.count(count).await.map_err(too_slow)?;
@@ -290,18 +292,10 @@ async fn read(
         };
         return Ok((writer.finish(true)?, page));
     }
-    let statement = |sizes| {
-        sql::page(
-            call.tenant,
-            &query.selection,
-            query.ordering.as_ref(),
-            window,
-            sizes,
-        )
-    };
+    let statement = |sizes| sql::page(reach, &query.selection, query.ordering.as_ref(), window, sizes);
     let take = |entity: &Entity| writer.add(entity);
     let small = statement(Sizes::Small);
-    let found = store.search(&small, limit, count.as_ref(), take);
+    let found = store.search(reach, &small, limit, count.as_ref(), take);
     let mut found = found.await.map_err(too_slow)?;
     if found.large > 0 {
         // Again, with room for the largest: they come one by one.
@@ -309,11 +303,11 @@ async fn read(
         let room = store.room(weight::of_size(found.large)).await?;
         let take = |entity: &Entity| writer.add(entity);
         let any = statement(Sizes::Any);
-        let again = store.search(&any, limit, count.as_ref(), take);
+        let again = store.search(reach, &any, limit, count.as_ref(), take);
         found = again.await.map_err(too_slow)?;
         drop(room);
     }
-    let whole = found.whole && add_linked(store, call.tenant, &mut writer).await?;
+    let whole = found.whole && add_linked(store, reach, &mut writer).await?;
     Ok((writer.finish(whole)?, found))
 }
 

@@ -5,7 +5,7 @@ use crate::api::accept::{Media, OFFERED, negotiate};
 use crate::api::call::Call;
 use crate::api::contexts::make_implicitly;
 use crate::api::entities::checked_id;
-use crate::api::params::Known;
+use crate::api::params::{Known, Limited};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
@@ -24,16 +24,19 @@ pub(in crate::api) const WRITE: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const READ: Known = Known {
     names: &["options", "local"],
     later: &[],
     options: &["sysAttrs"],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const LIST: Known = Known {
     names: &["limit", "offset", "count", "options", "local"],
     later: &[],
     options: &["sysAttrs"],
+    limited: Limited::Obeyed,
 };
 
 /// Members of a subscription that this version does not serve.
@@ -62,6 +65,7 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     let new_id = format!("urn:ngsi-ld:Subscription:{}", Uuid::from_u128(rand::random()));
     let now = Timestamp::now();
     let mut subscription = Subscription::read(&json, &context, &new_id, now)?;
+    subscription.owner = arrival.who.owner();
     let call = arrival.making_tenant().await?;
     has_context(&call, subscription.jsonld_context.as_deref()).await?;
     keep_context(&call, &mut subscription, json.get("@context")).await?;
@@ -124,7 +128,8 @@ pub async fn retrieve(
     let context = call.link_context().await?;
     let media = negotiate(&call.head.headers, &OFFERED)?;
     call.app.store.unnoted().until_noted(call.tenant, &id).await;
-    let kept = call.app.store.subscription(call.tenant, &id).await?;
+    let owner = call.who.owns_only();
+    let kept = call.app.store.subscription(call.tenant, owner, &id).await?;
     let kept = kept.ok_or_else(|| no_subscription(&id))?;
     let shown = shown(&call, &kept, media, &context);
     let body = reply::roomed(shown.to_text(), &call.app.rooms.answers).await?;
@@ -141,7 +146,12 @@ pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Resp
     // One more tells whether there is a page after this one.
     let most = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
     let skipped = i64::try_from(offset).unwrap_or(i64::MAX);
-    let found = call.app.store.subscriptions(call.tenant, most, skipped).await?;
+    let owned = call.who.owns_only();
+    let found = call
+        .app
+        .store
+        .subscriptions(call.tenant, owned, most, skipped)
+        .await?;
     let page = found
         .iter()
         .take(limit)
@@ -150,7 +160,7 @@ pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Resp
     let body = reply::roomed(body, &call.app.rooms.answers).await?;
     let mut response = reply::read(media, body, &context, media == Media::Json);
     if counted {
-        let count = call.app.store.count_subscriptions(call.tenant).await?;
+        let count = call.app.store.count_subscriptions(call.tenant, owned).await?;
         let name = HeaderName::from_static("ngsild-results-count");
         reply::append(response.headers_mut(), name, count.to_string());
     }
@@ -186,8 +196,19 @@ pub async fn update(
     let changed = call
         .app
         .store
-        .change_subscription(call.tenant, &id, now, |before| {
-            before.updated(&json, &context, now)
+        .change_subscription(call.tenant, call.who.owns_only(), &id, now, |before| {
+            if !call.who.may_change(before.owner.as_ref()) {
+                return Err(Problem::forbidden());
+            }
+            let mut updated = before.updated(&json, &context, now)?;
+            // Who writes its own subscription sees from then on what it sees now.
+            let own = call.who.owner();
+            if let Some(own) =
+                own.filter(|own| before.owner.as_ref().is_some_and(|o| o.subject == own.subject))
+            {
+                updated.owner = Some(own);
+            }
+            Ok(updated)
         })
         .await?;
     changed.ok_or_else(|| no_subscription(&id))??;
@@ -203,7 +224,9 @@ pub async fn delete(
     let (call, _) = Call::begin(app, request, &WRITE)?;
     checked_id(&id)?;
     let store = &call.app.store;
-    let gone = store.delete_subscription(call.tenant, &id).await?;
+    let gone = store
+        .delete_subscription(call.tenant, call.who.owns_only(), &id)
+        .await?;
     let gone = gone.ok_or_else(|| no_subscription(&id))?;
     if let Some(context) = gone.own_context {
         store.delete_context(call.tenant, &context).await?;

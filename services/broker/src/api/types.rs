@@ -3,13 +3,14 @@
 use crate::api::App;
 use crate::api::accept::{Media, OFFERED, negotiate};
 use crate::api::call::Call;
-use crate::api::params::{Known, MAX_LIMIT};
+use crate::api::params::{Known, Limited, MAX_LIMIT};
 use crate::api::problem::Problem;
 use crate::api::query::too_slow;
 use crate::api::reply;
 use crate::context::Context;
 use crate::model::json::Json;
 use crate::model::read::expanded_name;
+use crate::query::sql::discovery::Range;
 use crate::store::names::AttributeDetails;
 use crate::store::types::TypeDetails;
 use axum::body::Body;
@@ -23,23 +24,25 @@ pub(in crate::api) const LIST: Known = Known {
     names: &["details", "limit", "offset", "local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const ONE: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 
 /// The types, or with `details=true` what entities of them have.
 pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let listing = Listing::begin(app, request).await?;
-    let (store, tenant) = (&listing.call.app.store, listing.call.tenant);
-    let (offset, limit) = listing.range();
+    let (store, reach) = (&listing.call.app.store, listing.call.reach());
+    let range = listing.range();
     let names = if listing.details {
-        let types = store.types_with_attributes(tenant, offset, limit).await;
+        let types = store.types_with_attributes(reach, range).await;
         Names::Detailed(types.map_err(too_slow)?, entity_type)
     } else {
-        Names::Plain(store.type_names(tenant, offset, limit).await?, type_list)
+        Names::Plain(store.type_names(reach, range).await?, type_list)
     };
     listing.answer(&names).await
 }
@@ -52,7 +55,7 @@ pub async fn one(
 ) -> Result<Response, Problem> {
     let single = Single::begin(app, request, &name).await?;
     let store = &single.call.app.store;
-    let details = store.type_details(single.call.tenant, &single.iri).await;
+    let details = store.type_details(single.call.reach(), &single.iri).await;
     let details = details.map_err(too_slow)?;
     let details =
         details.ok_or_else(|| Problem::not_found(format!("no entity has the type {}", single.iri)))?;
@@ -63,13 +66,13 @@ pub async fn one(
 /// The attributes, or with `details=true` which entities have them.
 pub async fn list_attributes(State(app): State<App>, request: Request<Body>) -> Result<Response, Problem> {
     let listing = Listing::begin(app, request).await?;
-    let (store, tenant) = (&listing.call.app.store, listing.call.tenant);
-    let (offset, limit) = listing.range();
+    let (store, reach) = (&listing.call.app.store, listing.call.reach());
+    let range = listing.range();
     let names = if listing.details {
-        let attributes = store.attributes_with_types(tenant, offset, limit).await;
+        let attributes = store.attributes_with_types(reach, range).await;
         Names::Detailed(attributes.map_err(too_slow)?, attribute)
     } else {
-        let names = store.attribute_names(tenant, offset, limit).await;
+        let names = store.attribute_names(reach, range).await;
         Names::Plain(names.map_err(too_slow)?, attribute_list)
     };
     listing.answer(&names).await
@@ -83,7 +86,7 @@ pub async fn one_attribute(
 ) -> Result<Response, Problem> {
     let single = Single::begin(app, request, &name).await?;
     let store = &single.call.app.store;
-    let details = store.attribute_details(single.call.tenant, &single.iri).await;
+    let details = store.attribute_details(single.call.reach(), &single.iri).await;
     let details = details.map_err(too_slow)?;
     let details =
         details.ok_or_else(|| Problem::not_found(format!("no entity has the attribute {}", single.iri)))?;
@@ -168,11 +171,11 @@ impl Listing {
     }
 
     /// What to read: one more tells whether there is a page after this one.
-    fn range(&self) -> (i64, i64) {
-        (
-            i64::try_from(self.offset).unwrap_or(i64::MAX),
-            i64::try_from(self.limit).unwrap_or(i64::MAX - 1) + 1,
-        )
+    fn range(&self) -> Range {
+        Range {
+            offset: i64::try_from(self.offset).unwrap_or(i64::MAX),
+            limit: i64::try_from(self.limit).unwrap_or(i64::MAX - 1) + 1,
+        }
     }
 
     async fn answer(&self, names: &Names) -> Result<Response, Problem> {

@@ -56,7 +56,8 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
     if telling.size() == 0 {
         return Ok(());
     }
-    post.add_linked(due.tenant, &mut telling).await?;
+    post.add_linked(subscription.reach(due.tenant), &mut telling)
+        .await?;
     let message = finished(telling, post.store.tenant_name(due.tenant).await?);
     let sender = post.sender.borrow().clone();
     let sent = sender.send(&subscription.notification.endpoint, &message).await;
@@ -80,11 +81,12 @@ async fn add(
         limit: MAX_ENTITIES,
         offset: 0,
     };
-    let page = sql::page(due.tenant, selection, None, window, Sizes::Small);
+    let reach = due.subscription.reach(due.tenant);
+    let page = sql::page(reach, selection, None, window, Sizes::Small);
     let take = |entity: &crate::model::entity::Entity| {
         telling.entity(entity);
         telling.size() <= MAX_BYTES
     };
-    post.store.search(&page, MAX_ENTITIES, None, take).await?;
+    post.store.search(reach, &page, MAX_ENTITIES, None, take).await?;
     Ok(())
 }

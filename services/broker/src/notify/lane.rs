@@ -8,6 +8,7 @@ use crate::notify::message::{Message, Telling};
 use crate::notify::record;
 use crate::notify::send::{Failed, Sender};
 use crate::notify::unnoted::Answered;
+use crate::permissions::reach::Reach;
 use crate::server::metrics::Metrics;
 use crate::store::outbox::{Done, Hold, Outbox, Waiting};
 use crate::store::rows::Sizes;
@@ -166,7 +167,9 @@ impl Post {
             return Next::Rest(PAUSE);
         };
         let message = match self.message(&subscription, change, tenant).await {
-            Ok(Ok(message)) => message,
+            Ok(Ok(Some(message))) => message,
+            // The owner does not see it any more.
+            Ok(Ok(None)) => return Next::Go,
             Ok(Err(why)) => {
                 tracing::error!(subscription = subscription.id, why, "a change cannot be told");
                 return Next::Go;
@@ -280,7 +283,7 @@ impl Post {
         subscription: &Subscription,
         change: &Waiting,
         tenant: String,
-    ) -> Result<Result<Message, String>, StoreError> {
+    ) -> Result<Result<Option<Message>, String>, StoreError> {
         let recorded = match record::read(&change.entity, &change.body) {
             Ok(recorded) => recorded,
             Err(damaged) => return Ok(Err(damaged.to_string())),
@@ -291,21 +294,24 @@ impl Post {
         };
         let context = self.context(change.tenant, subscription).await;
         let mut telling = Telling::new(subscription, &context, &shape);
-        telling.change(&recorded);
-        self.add_linked(change.tenant, &mut telling).await?;
-        Ok(Ok(finished(telling, tenant)))
+        if !telling.change(recorded) {
+            return Ok(Ok(None));
+        }
+        self.add_linked(subscription.reach(change.tenant), &mut telling)
+            .await?;
+        Ok(Ok(Some(finished(telling, tenant))))
     }
 
-    /// Adds the entities that those of a notification link to, as they are now. Very large ones are left out; and all
-    /// are, where there are more than one notification may have.
-    pub async fn add_linked(&self, tenant: TenantId, telling: &mut Telling<'_>) -> Result<(), StoreError> {
+    /// Adds the entities that those of a notification link to, as they are now and as far as the owner sees them. Very large
+    /// ones are left out; and all are, where there are more than one notification may have.
+    pub async fn add_linked(&self, reach: Reach<'_>, telling: &mut Telling<'_>) -> Result<(), StoreError> {
         loop {
             let ids = telling.next_level();
             if ids.is_empty() {
                 return Ok(());
             }
             let take = |entity: &Entity| telling.linked(entity);
-            let read = self.store.entities_of(tenant, &ids, Sizes::Small, take);
+            let read = self.store.entities_of(reach, &ids, Sizes::Small, take);
             if read.await?.is_none() {
                 tracing::info!(
                     "a notification is told without the entities that it links to: they are too many"

@@ -2,14 +2,15 @@
 
 use crate::model::diff::changes;
 use crate::model::entity::Entity;
+use crate::permissions::Rules;
 use crate::query::evaluate::{Prepared, Subject};
 use crate::query::index::Index;
 use crate::store::TenantId;
 use crate::subscription::Subscription;
 use crate::subscription::trigger::{Change, Triggers};
 use jiff::Timestamp;
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 /// How many lanes a subscription has: so many notifications are under way to one receiver at once.
 pub const LANES: u32 = 8;
@@ -66,6 +67,18 @@ impl Ready {
             && self.triggers.count(change)
             && self.criteria.selects(subject)
     }
+
+    fn is_concerned_as_seen(&self, Sight { before, after }: &Sight, now: Timestamp) -> bool {
+        let (before, after) = (before.as_ref(), after.as_ref());
+        let instances = changes(before.map(|e| &e.attributes), after.map(|e| &e.attributes));
+        let change = Change {
+            before,
+            after,
+            instances: &instances,
+        };
+        let entity = change.entity();
+        entity.is_some_and(|entity| self.is_concerned(&change, &mut Subject::of(entity), now))
+    }
 }
 
 /// Whom a change concerns.
@@ -75,6 +88,13 @@ pub struct Concerned {
     pub subscriptions: Vec<i64>,
     /// Whether any of them wants to know what was before.
     pub wants_before: bool,
+}
+
+impl Concerned {
+    fn add(&mut self, number: i64, ready: &Ready) {
+        self.subscriptions.push(number);
+        self.wants_before |= ready.wants_before;
+    }
 }
 
 /// A subscription as the database has it.
@@ -102,8 +122,28 @@ pub struct Known {
     /// The epoch.
     pub epoch: i64,
     all: HashMap<i64, Seen>,
-    /// Which of them a write can concern, so that each write asks a few of many.
-    index: Index<i64>,
+    /// Which of those whose owner, if there is one, sees everything a write can concern, so that each write asks a few of many.
+    open: Index<i64>,
+    /// The same of those whose owner sees less than there is.
+    owned: Index<i64>,
+    /// What owners see, by its text: many subscriptions have one owner, and what it sees is in memory once.
+    rules: HashMap<String, Weak<Rules>>,
+}
+
+/// A change as the owner of a subscription sees it: what comes into its sight is new to it, and what leaves it is gone.
+struct Sight {
+    before: Option<Entity>,
+    after: Option<Entity>,
+}
+
+impl Sight {
+    fn of(rules: &Rules, change: &Change<'_>) -> Self {
+        let seen = |entity: Option<&Entity>| rules.seen(entity?.clone());
+        Self {
+            before: seen(change.before),
+            after: seen(change.after),
+        }
+    }
 }
 
 impl Known {
@@ -124,8 +164,11 @@ impl Known {
         let mut next = Self {
             epoch,
             all: self.all.clone(),
-            index: self.index.clone(),
+            open: self.open.clone(),
+            owned: self.owned.clone(),
+            rules: self.rules.clone(),
         };
+        next.rules.retain(|_, rules| rules.strong_count() > 0);
         let gone = self.all.keys().filter(|number| !there.contains(number));
         gone.for_each(|number| next.forget(*number));
         for one in read {
@@ -136,7 +179,8 @@ impl Known {
 
     fn forget(&mut self, number: i64) {
         self.all.remove(&number);
-        self.index.remove(number);
+        self.open.remove(number);
+        self.owned.remove(number);
     }
 
     fn see(
@@ -144,7 +188,7 @@ impl Known {
         There {
             number,
             version,
-            subscription,
+            mut subscription,
         }: There,
     ) {
         if let Some(seen) = self.all.get_mut(&number)
@@ -154,13 +198,16 @@ impl Known {
             seen.version = version;
             return;
         }
+        self.forget(number);
+        self.share_rules(&mut subscription);
         let subscription = Arc::new(subscription);
         let ready = Ready::of(Arc::clone(&subscription)).map(Arc::new);
-        match &ready {
-            Some(ready) => self
-                .index
-                .insert(number, &ready.criteria, &subscription.watched_attributes),
-            None => self.index.remove(number),
+        if let Some(ready) = &ready {
+            let index = match &subscription.owner {
+                Some(owner) if !owner.rules().are_unlimited() => &mut self.owned,
+                _ => &mut self.open,
+            };
+            index.insert(number, &ready.criteria, &subscription.watched_attributes);
         }
         let seen = Seen {
             version,
@@ -170,10 +217,22 @@ impl Known {
         self.all.insert(number, seen);
     }
 
+    fn share_rules(&mut self, subscription: &mut Subscription) {
+        let Some(owner) = &mut subscription.owner else {
+            return;
+        };
+        if let Some(shared) = self.rules.get(owner.rules().text()).and_then(Weak::upgrade) {
+            owner.share(&shared);
+        } else {
+            let rules = owner.rules();
+            self.rules.insert(rules.text().to_owned(), Arc::downgrade(rules));
+        }
+    }
+
     /// Whether no change concerns anybody.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.open.is_empty() && self.owned.is_empty()
     }
 
     /// One of them by number.
@@ -186,9 +245,6 @@ impl Known {
     #[must_use]
     pub fn concerned(&self, before: Option<&Entity>, after: Option<&Entity>, now: Timestamp) -> Concerned {
         let mut concerned = Concerned::default();
-        let Some(entity) = after.or(before) else {
-            return concerned;
-        };
         if self.is_empty() {
             return concerned;
         }
@@ -198,16 +254,49 @@ impl Known {
             after,
             instances: &instances,
         };
+        self.ask_open(&change, now, &mut concerned);
+        self.ask_owned(&change, now, &mut concerned);
+        // Who writes takes their rows in one order.
+        concerned.subscriptions.sort_unstable();
+        concerned
+    }
+
+    fn ask_open(&self, change: &Change<'_>, now: Timestamp, concerned: &mut Concerned) {
+        let Some(entity) = change.entity().filter(|_| !self.open.is_empty()) else {
+            return;
+        };
         let mut subject = Subject::of(entity);
-        let touched = instances.iter().map(|instance| instance.iri);
-        for number in self.index.candidates(entity, touched) {
+        let touched = change.instances.iter().map(|instance| instance.iri);
+        for number in self.open.candidates(entity, touched) {
             let ready = self.get(number);
-            if let Some(ready) = ready.filter(|ready| ready.is_concerned(&change, &mut subject, now)) {
-                concerned.subscriptions.push(number);
-                concerned.wants_before |= ready.wants_before;
+            if let Some(ready) = ready.filter(|ready| ready.is_concerned(change, &mut subject, now)) {
+                concerned.add(number, ready);
             }
         }
-        concerned
+    }
+
+    /// Each is asked of the change that its owner sees. That one may speak of the entity as it was or as it is, with some of
+    /// its attributes, and any of them may be new or gone.
+    fn ask_owned(&self, change: &Change<'_>, now: Timestamp, concerned: &mut Concerned) {
+        if self.owned.is_empty() {
+            return;
+        }
+        let states = || change.before.into_iter().chain(change.after);
+        let names = || states().flat_map(|entity| entity.attributes.keys().map(String::as_str));
+        let candidates = states().flat_map(|entity| self.owned.candidates(entity, names()));
+        let candidates: BTreeSet<i64> = candidates.collect();
+        let mut sights: HashMap<*const Rules, Sight> = HashMap::new();
+        for number in candidates {
+            let Some(ready) = self.get(number) else { continue };
+            let Some(owner) = &ready.subscription.owner else {
+                continue;
+            };
+            let sight = sights.entry(Arc::as_ptr(owner.rules()));
+            let sight = sight.or_insert_with(|| Sight::of(owner.rules(), change));
+            if ready.is_concerned_as_seen(sight, now) {
+                concerned.add(number, ready);
+            }
+        }
     }
 }
 
@@ -237,78 +326,5 @@ impl Matcher {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::context::Context;
-    use crate::model::json::Json;
-    use crate::model::stored;
-
-    fn there(number: i64, version: i64, more: &str) -> There {
-        let text = format!(
-            r#"{{"id":"urn:s:{number}","type":"Subscription","entities":[{{"type":"T","idPattern":"x:{number}"}}],{more}"notification":{{"endpoint":{{"uri":"http://r.example/"}}}}}}"#
-        );
-        let json = Json::parse(text.as_bytes()).unwrap();
-        let read = Subscription::read(&json, &Context::core(), "", Timestamp::UNIX_EPOCH);
-        There {
-            number,
-            version,
-            subscription: read.unwrap(),
-        }
-    }
-
-    fn concerned(known: &Known, id: &str) -> Vec<i64> {
-        let entity = Entity {
-            id: id.to_owned(),
-            types: vec![Context::core().expand("T").into_owned()],
-            scope: Vec::new(),
-            attributes: stored::read(r#"{"urn:a":[{"type":"Property","value":1}]}"#).unwrap(),
-            created: Timestamp::UNIX_EPOCH,
-            modified: Timestamp::UNIX_EPOCH,
-        };
-        known
-            .concerned(None, Some(&entity), Timestamp::UNIX_EPOCH)
-            .subscriptions
-    }
-
-    #[test]
-    fn each_epoch_knows_those_that_are_there_and_prepares_only_what_is_new() {
-        let none = Known::default();
-        let first = [(1, 10), (2, 10), (3, 10)];
-        assert_eq!(none.unknown(&first), [1, 2, 3]);
-        let known = none.next(1, &first, (1..=3).map(|n| there(n, 10, "")).collect());
-        assert_eq!(
-            (concerned(&known, "urn:x:1"), concerned(&known, "urn:x:3")),
-            (vec![1], vec![3])
-        );
-
-        // The first was noted to have been told, the second paused, the third deleted, and a fourth made.
-        let second = [(1, 11), (2, 11), (4, 11)];
-        assert_eq!(known.unknown(&second), [1, 2, 4]);
-        let read = vec![
-            there(1, 11, ""),
-            there(2, 11, r#""isActive":false,"#),
-            there(4, 11, ""),
-        ];
-        let next = known.next(2, &second, read);
-        assert_eq!(next.unknown(&second), [0; 0]);
-        assert!(Arc::ptr_eq(known.get(1).unwrap(), next.get(1).unwrap()));
-        assert!(next.get(2).is_none() && next.get(3).is_none());
-        for (id, expected) in [
-            ("urn:x:1", vec![1]),
-            ("urn:x:2", vec![]),
-            ("urn:x:3", vec![]),
-            ("urn:x:4", vec![4]),
-        ] {
-            assert_eq!(concerned(&next, id), expected, "{id}");
-        }
-        // What is known of the first epoch stays as it was.
-        assert_eq!(concerned(&known, "urn:x:3"), [3]);
-
-        let resumed = next.next(3, &[(2, 12)], vec![there(2, 12, "")]);
-        assert_eq!(
-            (concerned(&resumed, "urn:x:2"), concerned(&resumed, "urn:x:1")),
-            (vec![2], vec![])
-        );
-        assert!(resumed.next(4, &[], Vec::new()).is_empty());
-    }
-}
+#[path = "matcher_tests.rs"]
+mod tests;

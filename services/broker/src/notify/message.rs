@@ -65,28 +65,30 @@ impl<'a> Telling<'a> {
         self.data.len()
     }
 
-    /// Adds what happened to an entity.
-    pub fn change(&mut self, recorded: &Recorded) {
-        match (&recorded.before, &recorded.after) {
+    /// Adds what happened to an entity, as far as the owner of the subscription sees it. False: it sees nothing of it.
+    pub fn change(&mut self, recorded: Recorded) -> bool {
+        let seen = |entity: Option<Entity>| self.subscription.seen(entity?);
+        // Another subscription may be why what was before is there.
+        let before = recorded.before.filter(|_| self.subscription.tells_before());
+        match (seen(before), seen(recorded.after)) {
             (before, Some(after)) => {
-                // Another subscription may be why it is there.
-                let before = before.as_ref().filter(|_| self.subscription.tells_before());
                 let since = time_text(recorded.at);
                 let view = self.view().with_what_went(&since);
-                let view = match before.filter(|_| self.shows_changes()) {
+                let view = match before.as_ref().filter(|_| self.shows_changes()) {
                     Some(before) => view.with_changes(&before.attributes),
                     None => view,
                 };
-                let mut told = with_what_is_gone(before, after);
+                let mut told = with_what_is_gone(before.as_ref(), &after);
                 self.tell_once(&mut told, |iri| after.attributes.contains_key(iri));
                 self.own(view, &told, self.shape.shown());
             }
-            (Some(before), None) => self.deleted(before, recorded.at),
-            (None, None) => {}
+            (Some(before), None) => self.deleted(&before, recorded.at),
+            (None, None) => return false,
         }
+        true
     }
 
-    /// Adds an entity.
+    /// Adds an entity, which the owner sees.
     pub fn entity(&mut self, entity: &Entity) {
         self.own(self.view(), entity, self.shape.shown());
     }

@@ -4,13 +4,16 @@
 //! The tree is evaluated so that no row can make a statement fail: comparisons are between jsonb values or texts, never
 //! casts of what is stored. Beside each exact condition stands a wider one that the index of terms answers.
 
+pub mod discovery;
 mod order;
 pub mod past;
+mod permitted;
 
 use crate::model::geometry::boxes_around;
 use crate::model::moment::Moment;
 use crate::model::names::instant;
 use crate::model::terms;
+use crate::permissions::reach::Reach;
 use crate::query::geo::{GeoQuery, GeoRelation};
 use crate::query::order::Ordering;
 use crate::query::q::{Operand, Order, Part, Path, Query, System, Term, Test, Value};
@@ -20,6 +23,7 @@ use crate::query::{EntitySelector, Selection};
 use crate::store::TenantId;
 use crate::store::rows::{Sizes, columns_of};
 use jiff::Timestamp;
+use permitted::Permitted;
 use uuid::Uuid;
 
 /// A bound parameter.
@@ -67,13 +71,13 @@ pub struct Window {
 /// limit, to know whether there are more.
 #[must_use]
 pub fn page(
-    tenant: TenantId,
+    reach: Reach<'_>,
     selection: &Selection,
     ordering: Option<&Ordering>,
     window: Window,
     sizes: Sizes,
 ) -> Statement {
-    let mut builder = Builder::new(tenant);
+    let mut builder = Builder::new(reach);
     let From { tables, conditions } = builder.from(selection);
     let (sources, mut keys) = builder.ordered_by(ordering);
     keys.push(if single_type(selection).is_some() {
@@ -92,8 +96,8 @@ pub fn page(
 
 /// How many entities a selection selects.
 #[must_use]
-pub fn count(tenant: TenantId, selection: &Selection) -> Statement {
-    let mut builder = Builder::new(tenant);
+pub fn count(reach: Reach<'_>, selection: &Selection) -> Statement {
+    let mut builder = Builder::new(reach);
     let From { tables, conditions } = builder.from(selection);
     builder.done(format!("select count(*) from {tables} where {conditions}"))
 }
@@ -109,8 +113,8 @@ pub enum Among<'a> {
 
 /// The first entities by id that a selection selects among some: the id of each, when it was created and modified.
 #[must_use]
-pub fn stamps(tenant: TenantId, selection: &Selection, among: Among<'_>, limit: usize) -> Statement {
-    let mut builder = Builder::new(tenant);
+pub fn stamps(reach: Reach<'_>, selection: &Selection, among: Among<'_>, limit: usize) -> Statement {
+    let mut builder = Builder::new(reach);
     let From { tables, conditions } = builder.from(selection);
     let among = match among {
         Among::After(id) => format!("e.id > {}", builder.text(id)),
@@ -119,6 +123,17 @@ pub fn stamps(tenant: TenantId, selection: &Selection, among: Among<'_>, limit: 
     let limit = builder.bind(Param::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     builder.done(format!(
         "select e.id, e.created, e.modified from {tables} where {conditions} and {among} order by e.id limit {limit}"
+    ))
+}
+
+/// The entities of these ids, by id.
+#[must_use]
+pub fn some(reach: Reach<'_>, ids: &[String], sizes: Sizes) -> Statement {
+    let mut builder = Builder::new(reach);
+    let ids = builder.bind(Param::Texts(ids.to_vec()));
+    let (columns, visible) = (columns_of(sizes), builder.visible("e"));
+    builder.done(format!(
+        "select {columns} from mim.entities e where e.tenant = $1 and e.id = any({ids}) and {visible} order by e.id"
     ))
 }
 
@@ -137,7 +152,7 @@ fn single_type(selection: &Selection) -> Option<&str> {
 /// Where rows come from.
 struct From {
     /// What follows `from`.
-    tables: &'static str,
+    tables: String,
     /// What follows `where`.
     conditions: String,
 }
@@ -147,6 +162,8 @@ struct Builder {
     params: Vec<Param>,
     /// Where the past is asked: its rows, in the place of attributes that entities have now.
     past: Option<past::Past>,
+    /// Where not everything is seen: what is.
+    permitted: Option<Permitted>,
 }
 
 /// `and`, the way it is written.
@@ -167,12 +184,18 @@ fn any(conditions: &[String]) -> String {
 }
 
 impl Builder {
-    fn new(tenant: TenantId) -> Self {
-        Self {
+    fn new(reach: Reach<'_>) -> Self {
+        let tenant = reach.tenant;
+        let mut builder = Self {
             tenant,
             params: vec![Param::Tenant(tenant.0)],
             past: None,
+            permitted: None,
+        };
+        if let Some(rules) = reach.rules() {
+            builder.permit(rules);
         }
+        builder
     }
 
     fn bind(&mut self, param: Param) -> String {
@@ -203,22 +226,21 @@ impl Builder {
             None => "mim.entities e",
         };
         self.entities(&selection.entities, &mut conditions);
+        if self.permitted.is_some() {
+            if selection.entities.is_empty() {
+                conditions.extend(self.common_of("e"));
+            }
+            conditions.push(self.visible("e"));
+        }
         if !selection.attrs.is_empty() {
-            let terms = selection
-                .attrs
-                .iter()
-                .map(|iri| terms::of_attribute(self.tenant.0, iri))
-                .collect();
-            let terms = self.bind(Param::Integers(terms));
-            let names = self.bind(Param::Texts(selection.attrs.clone()));
-            conditions.push(format!("e.terms && {terms} and e.attrs ?| {names}"));
+            conditions.push(self.has_attributes(&selection.attrs));
         }
         if let Some(geo) = &selection.geo {
             let condition = self.geo(geo);
             conditions.push(condition);
         }
         if let Some(scope) = &selection.scope {
-            let condition = self.scope(scope);
+            let condition = self.scope("e", scope);
             conditions.push(condition);
         }
         if let Some(q) = &selection.q {
@@ -226,9 +248,26 @@ impl Builder {
             conditions.push(condition);
         }
         From {
-            tables,
+            tables: format!("{tables}{}", self.shown("e")),
             conditions: conditions.join(" and "),
         }
+    }
+
+    /// At least one of these attributes is there, and seen.
+    fn has_attributes(&mut self, attrs: &[String]) -> String {
+        let terms = attrs
+            .iter()
+            .map(|iri| terms::of_attribute(self.tenant.0, iri))
+            .collect();
+        let terms = self.bind(Param::Integers(terms));
+        let names = self.bind(Param::Texts(attrs.to_vec()));
+        let shown = self.shows("e", "n.x");
+        if shown == "true" {
+            return format!("e.terms && {terms} and e.attrs ?| {names}");
+        }
+        format!(
+            "e.terms && {terms} and exists (select 1 from unnest({names}) n(x) where e.attrs ? n.x and {shown})"
+        )
     }
 
     /// Any of the selectors. Beside what they say exactly stands what all of them have in common, for the indexes.
@@ -249,66 +288,68 @@ impl Builder {
         }
         match selectors {
             [] => {}
-            [one] => conditions.push(self.selector(one, is_single)),
+            [one] => conditions.push(self.selector("e", one, is_single)),
             several => {
                 if several.iter().all(|one| !one.ids.is_empty()) {
                     let ids = several.iter().flat_map(|one| &one.ids).cloned().collect();
                     let ids = self.bind(Param::Texts(ids));
                     conditions.push(format!("e.id = any({ids})"));
                 }
-                let each: Vec<String> = several.iter().map(|one| self.selector(one, false)).collect();
+                let each: Vec<String> = several.iter().map(|one| self.selector("e", one, false)).collect();
                 conditions.push(any(&each));
             }
         }
     }
 
-    fn selector(&mut self, one: &EntitySelector, has_type: bool) -> String {
+    fn selector(&mut self, entity: &str, one: &EntitySelector, has_type: bool) -> String {
         let mut conditions = Vec::new();
         if let Some(types) = one.types.as_ref().filter(|_| !has_type) {
-            conditions.push(self.types(types));
+            conditions.push(self.types(entity, types));
         }
         if !one.ids.is_empty() {
             let ids = self.bind(Param::Texts(one.ids.clone()));
-            conditions.push(format!("e.id = any({ids})"));
+            conditions.push(format!("{entity}.id = any({ids})"));
         }
         if let Some(pattern) = &one.id_pattern {
             let pattern = self.text(pattern.text());
-            conditions.push(format!("e.id ~ {pattern}"));
+            conditions.push(format!("{entity}.id ~ {pattern}"));
         }
         all(&conditions)
     }
 
-    fn types(&mut self, selection: &TypeSelection) -> String {
+    fn types(&mut self, entity: &str, selection: &TypeSelection) -> String {
         match selection {
             TypeSelection::All => "true".to_owned(),
             TypeSelection::One(name) => {
                 let name = self.text(name);
-                format!("{name} = any(e.types)")
+                format!("{name} = any({entity}.types)")
             }
-            TypeSelection::And(parts) => all(&parts.iter().map(|p| self.types(p)).collect::<Vec<_>>()),
-            TypeSelection::Or(parts) => any(&parts.iter().map(|p| self.types(p)).collect::<Vec<_>>()),
+            TypeSelection::And(parts) => {
+                all(&parts.iter().map(|p| self.types(entity, p)).collect::<Vec<_>>())
+            }
+            TypeSelection::Or(parts) => any(&parts.iter().map(|p| self.types(entity, p)).collect::<Vec<_>>()),
         }
     }
 
-    fn scope(&mut self, query: &ScopeQuery) -> String {
+    fn scope(&mut self, entity: &str, query: &ScopeQuery) -> String {
         match query {
-            ScopeQuery::And(parts) => all(&parts.iter().map(|p| self.scope(p)).collect::<Vec<_>>()),
-            ScopeQuery::Or(parts) => any(&parts.iter().map(|p| self.scope(p)).collect::<Vec<_>>()),
-            ScopeQuery::One(pattern) => self.scope_like(pattern),
+            ScopeQuery::And(parts) => all(&parts.iter().map(|p| self.scope(entity, p)).collect::<Vec<_>>()),
+            ScopeQuery::Or(parts) => any(&parts.iter().map(|p| self.scope(entity, p)).collect::<Vec<_>>()),
+            ScopeQuery::One(pattern) => self.scope_like(entity, pattern),
         }
     }
 
-    fn scope_like(&mut self, pattern: &ScopePattern) -> String {
+    fn scope_like(&mut self, entity: &str, pattern: &ScopePattern) -> String {
         let ScopePattern { levels, below } = pattern;
         if levels.is_empty() {
-            return "cardinality(e.scope) > 0".to_owned();
+            return format!("cardinality({entity}.scope) > 0");
         }
         let test = match pattern.named() {
             None => format!("s.x collate \"C\" ~ {}", self.text(&pattern.expression())),
             Some(named) => {
                 let same = self.text(&named);
                 if !below {
-                    return format!("{same} = any(e.scope)");
+                    return format!("{same} = any({entity}.scope)");
                 }
                 format!(
                     "s.x = {same} or starts_with(s.x, {})",
@@ -316,13 +357,14 @@ impl Builder {
                 )
             }
         };
-        format!("exists (select 1 from unnest(e.scope) s(x) where {test})")
+        format!("exists (select 1 from unnest({entity}.scope) s(x) where {test})")
     }
 
     fn geo(&mut self, geo: &GeoQuery) -> String {
         let (property, test) = self.geo_test(geo);
+        let shown = self.shows("e", &property);
         format!(
-            "e.id in (select g.id from mim.entity_geometries g where g.tenant = $1 and g.attr = {property} and {test})"
+            "{shown} and e.id in (select g.id from mim.entity_geometries g where g.tenant = $1 and g.attr = {property} and {test})"
         )
     }
 
@@ -383,7 +425,7 @@ impl Builder {
         format!("(e.terms && {terms} and {exact})")
     }
 
-    /// A condition on the entity of this name.
+    /// A condition on the entity of this name. What of it is not seen is not there.
     fn path(&mut self, entity: &str, path: &Path, test: &Test) -> String {
         match path {
             Path::CreatedAt => self.entity_time(&format!("{entity}.created"), test),
@@ -407,6 +449,7 @@ impl Builder {
         test: &Test,
     ) -> String {
         let relationship = self.text(relationship);
+        let shown = self.shows(entity, &relationship);
         // e, el, ell: one letter more for each relationship that is followed.
         let linked = format!("{entity}l");
         let of_types = if types.is_empty() {
@@ -416,12 +459,13 @@ impl Builder {
             format!(" and {linked}.types && {types}")
         };
         let test = self.path(&linked, path, test);
+        let (visible, columns) = (self.visible(&linked), self.shown(&linked));
         format!(
             "exists (select 1 from jsonb_array_elements({entity}.attrs -> {relationship}) as r(v) \
              cross join lateral jsonb_array_elements_text( \
                case jsonb_typeof(r.v -> 'value') when 'array' then r.v -> 'value' else jsonb_build_array(r.v -> 'value') end) as u(id) \
-             join mim.entities {linked} on {linked}.tenant = $1 and {linked}.id = u.id \
-             where r.v ->> 'type' in ('Relationship', 'ListRelationship'){of_types} and {test})"
+             join mim.entities {linked} on {linked}.tenant = $1 and {linked}.id = u.id{columns} \
+             where {shown} and r.v ->> 'type' in ('Relationship', 'ListRelationship'){of_types} and {visible} and {test})"
         )
     }
 
@@ -462,7 +506,8 @@ impl Builder {
 
     /// Some instance at the path passes the test: `x.t` is what is looked at, `i<n>.v` the instance it is of.
     fn attribute(&mut self, entity: &str, names: &[String], part: &Part, test: &Test) -> String {
-        let mut tables = vec![self.instances(entity, names)];
+        let (instances, shown) = self.instances(entity, names);
+        let mut tables = vec![instances];
         let instance = format!("i{}.v", names.len().saturating_sub(1));
         if *part == Part::AnyLanguage {
             tables.push(format!(
@@ -472,14 +517,20 @@ impl Builder {
         let looked_at = self.looked_at(entity, &instance, part);
         let tables = tables.join(" cross join lateral ");
         let test = self.test(&instance, test);
-        format!("exists (select 1 from {tables} cross join lateral (select {looked_at} as t) x where {test})")
+        format!(
+            "exists (select 1 from {tables} cross join lateral (select {looked_at} as t) x where {shown} and {test})"
+        )
     }
 
-    /// The instances at a path of attributes, as tables.
-    fn instances(&mut self, entity: &str, names: &[String]) -> String {
+    /// The instances at a path of attributes, as tables, and that they are seen.
+    fn instances(&mut self, entity: &str, names: &[String]) -> (String, String) {
         let mut tables = Vec::with_capacity(names.len());
+        let mut shown = "true".to_owned();
         for (depth, name) in names.iter().enumerate() {
             let name = self.text(name);
+            if depth == 0 && self.past.is_none() {
+                shown = self.shows(entity, &name);
+            }
             let holder = match (depth, &self.past) {
                 (0, Some(past)) => {
                     tables.push(past.instances(&name));
@@ -490,7 +541,7 @@ impl Builder {
             };
             tables.push(format!("jsonb_array_elements({holder} -> {name}) as i{depth}(v)"));
         }
-        tables.join(" cross join lateral ")
+        (tables.join(" cross join lateral "), shown)
     }
 
     /// What of an instance is looked at.
@@ -707,7 +758,7 @@ mod tests {
     fn sql(text: &str) -> Option<Statement> {
         let q = q::parse(text, &Context::core()).ok()?;
         Some(page(
-            TenantId(1),
+            Reach::all(TenantId(1)),
             &Selection {
                 q: Some(q),
                 ..Selection::default()

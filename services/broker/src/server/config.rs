@@ -6,7 +6,9 @@ use crate::context::preloaded::Entry;
 use crate::store::outbox::Outbox;
 use crate::store::partitions::Temporal;
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +41,41 @@ pub struct Config {
     pub temporal: Temporal,
     /// What is told subscribers.
     pub notifications: Notifications,
+    /// Where the platform's gateway comes in; absent: there is none.
+    pub gateway: Option<Gateway>,
+}
+
+/// Where the platform's gateway comes in, over mutual TLS: the only one whose permission sets are obeyed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Gateway {
+    /// Where it is listened for.
+    #[serde(default = "Gateway::usual")]
+    pub listen: SocketAddr,
+    /// Its names: its certificate has one of them.
+    pub client_names: Vec<ClientName>,
+}
+
+impl Gateway {
+    fn usual() -> SocketAddr {
+        SocketAddr::from(([0, 0, 0, 0], 1027))
+    }
+}
+
+/// A DNS name that a client's certificate has.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ClientName(pub ServerName<'static>);
+
+impl TryFrom<String> for ClientName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match ServerName::try_from(text.clone()) {
+            Ok(name @ ServerName::DnsName(_)) => Ok(Self(name)),
+            _ => Err(format!("{text:?} is no DNS name")),
+        }
+    }
 }
 
 /// What is told subscribers.
@@ -116,6 +153,13 @@ pub async fn read(path: &Path) -> Result<Config, ConfigError> {
 fn parse(text: &str) -> Result<Config, String> {
     let config: Option<Config> = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
     let config = config.unwrap_or_default();
+    if config
+        .gateway
+        .as_ref()
+        .is_some_and(|gateway| gateway.client_names.is_empty())
+    {
+        return Err("gateway.clientNames is empty: nobody could come in".to_owned());
+    }
     let mut names = config.tenants.iter().chain(&config.dropped_tenants);
     match names.find(|t| !is_tenant_name(t)) {
         Some(bad) => Err(format!(
@@ -212,5 +256,19 @@ mod tests {
             Ok(TenantCreation::OnFirstWrite)
         );
         assert!(creation("tenantCreation: Always").is_err());
+        let gateway = parse("gateway: {clientNames: [gateway.city.svc], other: 1}")
+            .unwrap()
+            .gateway
+            .unwrap();
+        assert_eq!(gateway.listen.port(), 1027);
+        for bad in [
+            "gateway: {}",
+            "gateway: {clientNames: []}",
+            "gateway: {clientNames: [10.0.0.1]}",
+            "gateway: {clientNames: [\"a b\"]}",
+            "gateway: {clientNames: [a], listen: 1027}",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Listening: bounded connections, bounded time for heads, and an end that loses no request.
 
+use crate::api::identity::FromGateway;
+use crate::server::gateway::{self, Keys};
 use crate::server::metrics::Metrics;
 use crate::server::stall::Stalling;
 use axum::body::Body;
 use axum::response::Response;
-use http::Request;
 use http::header::{CONNECTION, HeaderValue};
+use http::{Extensions, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -14,6 +16,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -74,8 +77,23 @@ pub struct Ending {
     pub stop: watch::Receiver<bool>,
 }
 
+/// Who may come in.
+#[derive(Clone)]
+pub enum Door {
+    /// Whoever reaches the port.
+    Open,
+    /// The platform's gateway, as its certificate says at this moment.
+    Gateway(watch::Receiver<Option<Arc<Keys>>>),
+}
+
 /// Serves until told to stop; then lets open requests end, and returns.
-pub async fn serve(listener: TcpListener, service: impl Serve, metrics: Arc<Metrics>, mut ending: Ending) {
+pub async fn serve(
+    listener: TcpListener,
+    door: Door,
+    service: impl Serve,
+    metrics: Arc<Metrics>,
+    mut ending: Ending,
+) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -88,8 +106,27 @@ pub async fn serve(listener: TcpListener, service: impl Serve, metrics: Arc<Metr
             continue;
         };
         let (service, ending, counted) = (service.clone(), ending.clone(), metrics.client());
+        let door = door.clone();
         connections.spawn(async move {
-            connection(stream, service, ending).await;
+            let _ = stream.set_nodelay(true);
+            let from_here = FromHere::of(&stream);
+            match door {
+                Door::Open => {
+                    let mark = move |extensions: &mut Extensions| {
+                        extensions.insert(from_here);
+                    };
+                    connection(stream, mark, service, ending).await;
+                }
+                Door::Gateway(keys) => {
+                    if let Some(stream) = gateway::admitted(stream, &keys).await {
+                        let mark = move |extensions: &mut Extensions| {
+                            extensions.insert(from_here);
+                            extensions.insert(FromGateway);
+                        };
+                        connection(stream, mark, service, ending).await;
+                    }
+                }
+            }
             drop((permit, counted));
         });
     }
@@ -126,12 +163,16 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, service: impl Serve, mut ending: Ending) {
-    let _ = stream.set_nodelay(true);
+/// Answers what comes over one connection. Each request is marked by whom it comes from.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    mark: impl Fn(&mut Extensions) + Clone + Send + 'static,
+    service: impl Serve,
+    mut ending: Ending,
+) {
     let leaving = Arc::clone(&ending.leaving);
-    let from_here = FromHere::of(&stream);
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(from_here);
+        mark(request.extensions_mut());
         let (service, leaving) = (service.clone(), Arc::clone(&leaving));
         async move {
             let mut response = service.serve(request.map(Body::new)).await;

@@ -50,6 +50,7 @@ pub struct Metrics {
     notifications: Family<Outcome, Counter>,
     dropped: Family<Cause, Counter>,
     lanes_failing: Gauge,
+    refused_permissions: Family<Cause, Counter>,
 }
 
 impl Default for Metrics {
@@ -108,6 +109,12 @@ impl Default for Metrics {
             "Lanes of notifications whose receiver did not take the last one from this replica",
             lanes_failing.clone(),
         );
+        let refused_permissions = Family::default();
+        registry.register(
+            "permission_sets_refused",
+            "Requests that were refused because of their permission header, by cause",
+            refused_permissions.clone(),
+        );
         Self {
             registry,
             answered,
@@ -118,6 +125,7 @@ impl Default for Metrics {
             notifications,
             dropped,
             lanes_failing,
+            refused_permissions,
         }
     }
 }
@@ -137,6 +145,11 @@ impl Metrics {
     /// Tells how many lanes have a receiver that did not take what was sent last.
     pub fn lanes_failing(&self, number: usize) {
         self.lanes_failing.set(i64::try_from(number).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a request whose permission header is not obeyed.
+    pub fn permissions_refused(&self, cause: &'static str) {
+        self.refused_permissions.get_or_create(&Cause { cause }).inc();
     }
 
     /// Counts an answer. The route is a template.

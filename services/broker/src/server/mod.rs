@@ -1,6 +1,7 @@
 //! The process: listening, draining, health, configuration.
 
 pub mod config;
+pub mod gateway;
 pub mod health;
 pub mod listen;
 pub mod metrics;

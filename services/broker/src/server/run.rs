@@ -9,8 +9,9 @@ use crate::notify::dispatch::Dispatch;
 use crate::notify::lane::Post;
 use crate::notify::send::Sender;
 use crate::server::config::{self, Config, TenantCreation};
+use crate::server::gateway;
 use crate::server::health::{self, Health};
-use crate::server::listen::{self, Ending};
+use crate::server::listen::{self, Door, Ending};
 use crate::server::metrics::Metrics;
 use crate::store::Store;
 use crate::store::history::Keeping;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub config: PathBuf,
     /// The folder of preloaded contexts.
     pub contexts: PathBuf,
+    /// The folder of certificates for the door of the gateway.
+    pub gateway_tls: PathBuf,
     /// Where the database's settings are.
     pub places: Places,
     /// How many connections to the database.
@@ -91,7 +94,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         Arc::clone(&contexts),
         rooms,
         Arc::clone(&metrics),
-        part_of(config, |config| config.compatibility),
+        part_of(config.clone(), |config| config.compatibility),
     );
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
@@ -109,8 +112,23 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         app: app.clone(),
         draining: Arc::clone(&draining),
     });
-    tokio::spawn(listen::serve(health_listener, health, Arc::default(), unending));
-    let serving = tokio::spawn(listen::serve(listener, Front::new(app), metrics, ending));
+    let open = || Door::Open;
+    tokio::spawn(listen::serve(
+        health_listener,
+        open(),
+        health,
+        Arc::default(),
+        unending,
+    ));
+    let front = Front::new(app);
+    let gateway = tokio::spawn(gateway::run(
+        part_of(config, |config| config.gateway.clone()),
+        settings.gateway_tls.clone(),
+        front.clone(),
+        Arc::clone(&metrics),
+        ending.clone(),
+    ));
+    let serving = tokio::spawn(listen::serve(listener, open(), front, metrics, ending));
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -120,7 +138,8 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     draining.store(true, Ordering::Relaxed);
     tokio::time::sleep(settings.drain_delay).await;
     stop.send_replace(true);
-    let served = serving.await.map_err(|e| e.to_string());
+    let (served, through_gateway) = tokio::join!(serving, gateway);
+    let served = served.and(through_gateway).map_err(|e| e.to_string());
     // What was written until now is told by this replica or the next one, which need not wait for this one's lanes.
     dispatch.leave().await;
     // What is counted and cannot be written now is lost.

@@ -73,8 +73,8 @@ pub trait Decide: Sync {
     /// Decides on one of them, given what is there after those before it. Must give the same for the same.
     fn decide(&self, id: &str, nth: usize, there: Option<&Entity>, at: Timestamp) -> Verdict<Self::Reason>;
 
-    /// Why a change is refused that would go through a large entity once too often.
-    fn too_often(&self, id: &str) -> Self::Reason;
+    /// Why a change is refused that would go through what is there, a large entity, once too often.
+    fn too_often(&self, id: &str, there: Option<&Entity>) -> Self::Reason;
 }
 
 /// Why nothing can be written now.
@@ -152,7 +152,7 @@ impl<D: Decide> Judge<'_, D> {
         for nth in 0..count {
             let there = changed.as_ref().or(stored.as_ref());
             if nth > 0 && !may_go_through(&mut left, there) {
-                refused.push(self.decide.too_often(id));
+                refused.push(self.decide.too_often(id, there));
                 continue;
             }
             let Verdict {

@@ -2,9 +2,12 @@
 
 use crate::memory::room::Held;
 use crate::model::entity::Entity;
+use crate::permissions::reach::Reach;
+use crate::query::sql;
 use crate::store::history::after;
 use crate::store::pool::Lease;
 use crate::store::rows::{self, Beside, Columns, Found, Gone, Sizes, columns, gone};
+use crate::store::search::typed;
 use crate::store::{Store, StoreError, TenantId, weight};
 use jiff::Timestamp;
 use std::borrow::Cow;
@@ -43,16 +46,21 @@ pub(super) struct Locked {
 }
 
 impl Store {
-    /// Reads one entity, in one round trip; a large one in two, and with the room that it takes.
-    pub async fn retrieve(&self, tenant: TenantId, id: &str) -> Result<Option<(Entity, Held)>, StoreError> {
+    /// Reads one entity as it is seen, in one round trip; a large one in two, and with the room that it takes.
+    pub async fn retrieve(&self, reach: Reach<'_>, id: &str) -> Result<Option<(Entity, Held)>, StoreError> {
         let mut room = Held::default();
         let mut sizes = Sizes::Small;
         loop {
             let mut lease = self.pool.lease().await?;
-            let rows = lease.query(rows::read(sizes), &[&tenant.0, &id]).await?;
+            let rows = if reach.rules().is_none() {
+                lease.query(rows::read(sizes), &[&reach.tenant.0, &id]).await?
+            } else {
+                let one = sql::some(reach, &[id.to_owned()], sizes);
+                lease.query_typed(&one.sql, &typed(&one.params)).await?
+            };
             match rows.first().map(rows::found).transpose()? {
                 None => return Ok(None),
-                Some(Found::Entity(entity)) => return Ok(Some((entity, room))),
+                Some(Found::Entity(entity)) => return Ok(reach.seen(entity).map(|entity| (entity, room))),
                 Some(Found::Large(size)) => {
                     // Nobody else has to wait for this connection meanwhile.
                     drop(lease);

@@ -134,10 +134,6 @@ impl Store {
 
     /// Whether a statement finds anything.
     pub async fn finds(&self, statement: &Statement) -> Result<bool, StoreError> {
-        let mut lease = self.pool.lease().await?;
-        let rows = lease
-            .query_typed(&statement.sql, &typed(&statement.params))
-            .await?;
-        Ok(!rows.is_empty())
+        Ok(!self.read(statement).await?.is_empty())
     }
 }

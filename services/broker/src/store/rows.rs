@@ -351,25 +351,6 @@ pub fn read(sizes: Sizes) -> &'static str {
     }
 }
 
-macro_rules! read_some {
-    ($columns:expr) => {
-        concat!(
-            "select ",
-            $columns,
-            " from mim.entities e where e.tenant = $1 and e.id = any($2::text[]) order by e.id"
-        )
-    };
-}
-
-/// Reads some entities, by id.
-#[must_use]
-pub fn read_some(sizes: Sizes) -> &'static str {
-    match sizes {
-        Sizes::Small => read_some!(columns_of_small!()),
-        Sizes::Any => read_some!(columns_of_any!()),
-    }
-}
-
 /// Reads and locks as many of the entities, by id, as have at most `$3` bytes of attributes together; of those after
 /// them comes their size. Every row ends with the epoch of the subscriptions; where no entity is there it is the only one.
 pub const LOCK_SOME: &str = "with locked as materialized ( \

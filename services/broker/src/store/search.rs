@@ -1,10 +1,11 @@
 //! Runs compiled queries.
 
 use crate::model::entity::Entity;
-use crate::query::sql::{Param, Statement};
+use crate::permissions::reach::Reach;
+use crate::query::sql::{self, Param, Statement};
 use crate::store::pool::TypedParam;
 use crate::store::rows::{self, Found, Sizes};
-use crate::store::{Store, StoreError, TenantId};
+use crate::store::{Store, StoreError};
 use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
@@ -53,9 +54,11 @@ pub(super) fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
 impl Store {
     /// Reads a page, and the count where `count` is given, in one round trip. Entities are given to `take` one by one,
     /// so that no page is ever in memory as a whole; it says false when it has had enough. After one that is left out
-    /// as large (see [`crate::store::rows::columns_of`]) no other one is given.
+    /// as large (see [`crate::store::rows::columns_of`]) no other one is given. Each comes as it is seen; the statement is of
+    /// the same reach.
     pub async fn search(
         &self,
+        reach: Reach<'_>,
         page: &Statement,
         limit: usize,
         count: Option<&Statement>,
@@ -72,7 +75,9 @@ impl Store {
             }
             match rows::found(row)? {
                 Found::Large(size) => large = large.max(size),
-                Found::Entity(entity) if large == 0 => whole = take(&entity),
+                Found::Entity(entity) if large == 0 => {
+                    whole = reach.seen(entity).is_none_or(|entity| take(&entity));
+                }
                 Found::Entity(_) => {}
             }
             Ok(whole)
@@ -92,12 +97,15 @@ impl Store {
         })
     }
 
+    /// All rows of a statement.
+    pub(super) async fn read(&self, statement: &Statement) -> Result<Vec<Row>, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        lease.query_typed(&statement.sql, &typed(&statement.params)).await
+    }
+
     /// Runs a statement of [`crate::query::sql::stamps`].
     pub async fn stamps(&self, statement: &Statement) -> Result<Vec<Stamp>, StoreError> {
-        let mut lease = self.pool.lease().await?;
-        let rows = lease
-            .query_typed(&statement.sql, &typed(&statement.params))
-            .await?;
+        let rows = self.read(statement).await?;
         let stamp = |row: &Row| Stamp {
             id: row.get(0),
             created: row.get(1),
@@ -110,7 +118,7 @@ impl Store {
     /// large come ids and sizes. `None`: it has had enough.
     pub async fn entities_of(
         &self,
-        tenant: TenantId,
+        reach: Reach<'_>,
         ids: &[String],
         sizes: Sizes,
         mut take: impl FnMut(&Entity) -> bool + Send,
@@ -121,21 +129,22 @@ impl Store {
         let each = |row: &Row| {
             match rows::found(row)? {
                 Found::Large(size) => large.push((row.get(0), size)),
-                Found::Entity(entity) => whole = take(&entity),
+                Found::Entity(entity) => {
+                    whole = reach.seen(entity).is_none_or(|entity| take(&entity));
+                }
             }
             Ok(whole)
         };
-        let params: [TypedParam<'_>; 2] = [(&tenant.0, Type::INT4), (&ids, Type::TEXT_ARRAY)];
+        let some = sql::some(reach, ids, sizes);
         lease
-            .stream_typed(rows::read_some(sizes), &params, each, None)
+            .stream_typed(&some.sql, &typed(&some.params), each, None)
             .await?;
         Ok(whole.then_some(large))
     }
 
     /// Counts alone.
     pub async fn count(&self, count: &Statement) -> Result<u64, StoreError> {
-        let mut lease = self.pool.lease().await?;
-        let rows = lease.query_typed(&count.sql, &typed(&count.params)).await?;
+        let rows = self.read(count).await?;
         let total: i64 = rows.first().map_or(0, |row| row.get(0));
         Ok(u64::try_from(total).unwrap_or_default())
     }

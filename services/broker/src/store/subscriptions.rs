@@ -10,6 +10,9 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use tokio_postgres::Row;
 
+/// No owner in particular.
+const ANYBODY: Option<&str> = None;
+
 /// How many subscriptions one tenant may have.
 const MAX: i64 = 100_000;
 /// How often one is made again whose place was taken and left meanwhile.
@@ -19,6 +22,19 @@ macro_rules! columns {
     () => {
         "s.number, s.body::text, s.created, s.modified, s.times_sent, s.times_failed, s.last_notification, \
          s.last_success, s.last_failure"
+    };
+}
+
+/// That it belongs to a subject, where one is named.
+macro_rules! owned {
+    ($subject:literal) => {
+        concat!(
+            "(",
+            $subject,
+            "::text is null or s.body #>> '{owner,subject}' = ",
+            $subject,
+            ")"
+        )
     };
 }
 
@@ -41,16 +57,20 @@ const LOCK: &str = concat!(
     columns!(),
     " from mim.subscriptions s where s.tenant = ",
     tenant!(),
-    " and s.id = $2 for update"
+    " and s.id = $2 and ",
+    owned!("$3"),
+    " for update"
 );
 const UPDATE: &str = "with epoch as ( \
     update mim.tenants set subscriptions = subscriptions + 1 where id = $1) \
   update mim.subscriptions set body = $3::text::jsonb, modified = $4, due = $5, quiet_until = null \
   where tenant = $1 and id = $2";
 const DELETE: &str = concat!(
-    "with gone as (delete from mim.subscriptions where tenant = ",
+    "with gone as (delete from mim.subscriptions s where s.tenant = ",
     tenant!(),
-    " and id = $2 returning number, body), \
+    " and s.id = $2 and ",
+    owned!("$3"),
+    " returning number, body), \
   epoch as (update mim.tenants set subscriptions = subscriptions + 1 where id = $1 and exists (select from gone)) \
   select body::text, number from gone"
 );
@@ -61,14 +81,20 @@ const UNDELIVERED: &str = "delete from mim.deliveries where subscription = $1";
 const ONE: &str = concat!(
     "select ",
     columns!(),
-    " from mim.subscriptions s where s.tenant = $1 and s.id = $2"
+    " from mim.subscriptions s where s.tenant = $1 and s.id = $2 and ",
+    owned!("$3")
 );
 const PAGE: &str = concat!(
     "select ",
     columns!(),
-    " from mim.subscriptions s where s.tenant = $1 order by s.id limit $2 offset $3"
+    " from mim.subscriptions s where s.tenant = $1 and ",
+    owned!("$2"),
+    " order by s.id limit $3 offset $4"
 );
-const COUNT: &str = "select count(*) from mim.subscriptions where tenant = $1";
+const COUNT: &str = concat!(
+    "select count(*) from mim.subscriptions s where s.tenant = $1 and ",
+    owned!("$2")
+);
 /// Which subscriptions there are. Each change of a row is of another transaction.
 const EPOCH_AND_VERSIONS: &str = "select t.subscriptions, s.number, s.xmin::text::bigint \
   from mim.tenants t left join mim.subscriptions s on s.tenant = t.id where t.id = $1";
@@ -150,10 +176,14 @@ impl Store {
             if !made.is_empty() {
                 return Ok(Made::Created);
             }
-            if !lease.query(ONE, &[&tenant.0, &subscription.id]).await?.is_empty() {
+            if !lease
+                .query(ONE, &[&tenant.0, &subscription.id, &ANYBODY])
+                .await?
+                .is_empty()
+            {
                 return Ok(Made::Exists);
             }
-            if count(&lease.query(COUNT, &[&tenant.0]).await?) >= MAX {
+            if count(&lease.query(COUNT, &[&tenant.0, &ANYBODY]).await?) >= MAX {
                 return Ok(Made::TooMany);
             }
             // Whoever had the id, or the last place, has left meanwhile.
@@ -163,16 +193,23 @@ impl Store {
         ))
     }
 
-    /// One subscription.
-    pub async fn subscription(&self, tenant: TenantId, id: &str) -> Result<Option<Kept>, StoreError> {
-        let rows = self.pool.lease().await?.query(ONE, &[&tenant.0, &id]).await?;
+    /// One subscription, of this owner where one is named.
+    pub async fn subscription(
+        &self,
+        tenant: TenantId,
+        owner: Option<&str>,
+        id: &str,
+    ) -> Result<Option<Kept>, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        let rows = lease.query(ONE, &[&tenant.0, &id, &owner]).await?;
         rows.first().map(kept).transpose()
     }
 
-    /// A page of them, by id.
+    /// A page of them, by id; of those of this owner where one is named.
     pub async fn subscriptions(
         &self,
         tenant: TenantId,
+        owner: Option<&str>,
         limit: i64,
         offset: i64,
     ) -> Result<Vec<Kept>, StoreError> {
@@ -180,26 +217,32 @@ impl Store {
             .pool
             .lease()
             .await?
-            .query(PAGE, &[&tenant.0, &limit, &offset])
+            .query(PAGE, &[&tenant.0, &owner, &limit, &offset])
             .await?;
         rows.iter().map(kept).collect()
     }
 
-    /// How many there are.
-    pub async fn count_subscriptions(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        Ok(count(&self.pool.lease().await?.query(COUNT, &[&tenant.0]).await?))
+    /// How many there are, of this owner where one is named.
+    pub async fn count_subscriptions(
+        &self,
+        tenant: TenantId,
+        owner: Option<&str>,
+    ) -> Result<i64, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        Ok(count(&lease.query(COUNT, &[&tenant.0, &owner]).await?))
     }
 
-    /// Changes one, as `change` says when it sees it; `None`: there is none. A refusal keeps it as it is.
+    /// Changes one, as `change` says when it sees it; `None`: there is none, or none of this owner. A refusal keeps it as it is.
     pub async fn change_subscription<E>(
         &self,
         tenant: TenantId,
+        owner: Option<&str>,
         id: &str,
         now: Timestamp,
         change: impl FnOnce(&Subscription) -> Result<Subscription, E> + Send,
     ) -> Result<Option<Result<(), E>>, StoreError> {
         let mut lease = self.pool.lease().await?;
-        let rows = lease.begin(LOCK, &[&tenant.0, &id]).await?;
+        let rows = lease.begin(LOCK, &[&tenant.0, &id, &owner]).await?;
         let Some(before) = rows.first().map(kept).transpose()? else {
             lease.rollback().await;
             return Ok(None);
@@ -216,14 +259,15 @@ impl Store {
         Ok(Some(Ok(())))
     }
 
-    /// Deletes one, and what was not delivered yet; what it was, or `None` where there was none.
+    /// Deletes one, and what was not delivered yet; what it was, or `None` where there was none of this owner.
     pub async fn delete_subscription(
         &self,
         tenant: TenantId,
+        owner: Option<&str>,
         id: &str,
     ) -> Result<Option<Subscription>, StoreError> {
         let mut lease = self.pool.lease().await?;
-        let gone = lease.query(DELETE, &[&tenant.0, &id]).await?;
+        let gone = lease.query(DELETE, &[&tenant.0, &id, &owner]).await?;
         let Some(gone) = gone.first() else {
             return Ok(None);
         };

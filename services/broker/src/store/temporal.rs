@@ -1,17 +1,24 @@
-//! What is written to the past of an entity alone: instances added, corrected, taken away (clauses 5.6.11 to 5.6.16).
+//! What is written to the past of an entity alone: instances added, and [corrected or taken away](correct) (clauses 5.6.11 to
+//! 5.6.16).
 //!
 //! An instance that was observed at the same time as one that is there, and is of the same dataset, is the same data point:
 //! it corrects that one and is not put beside it. So whoever does not know whether a request was kept may send it again.
 //!
+//! Whoever is limited by a permission set is judged by the entity as it is in the write's transaction, of the past only by its
+//! types and id.
+//!
 //! Whoever adds instances holds the row of the entity, or the one of an entity of the past only, and moves on when it was
 //! modified. So a deletion knows up to which instance there can be any, whatever the clocks of replicas say.
 
-use crate::model::entity::{Fragment, Instance};
+use crate::model::entity::{Fragment, SCOPE};
 use crate::model::instance_id::InstanceId;
 use crate::model::names::instant;
 use crate::model::read::past::PastFragment;
 use crate::model::temporal::brought::{Point, latest, points};
 use crate::model::{change, stored};
+use crate::permissions::Who;
+use crate::permissions::change::Denied;
+use crate::permissions::past::{Whose, past_only};
 use crate::store::entities::Locked;
 use crate::store::history::{Keeping, Past, after};
 use crate::store::pool::Lease;
@@ -23,8 +30,6 @@ use uuid::Uuid;
 
 /// How often a write starts again where another one creates the same entity.
 const ATTEMPTS: usize = 8;
-/// How many instances are taken away at once: well within the time of a statement.
-const STEP: i64 = 5000;
 
 /// What adding to the past does besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +51,8 @@ pub enum Added {
     NotFound,
     /// This broker keeps no past.
     NotKept,
-}
-
-/// Which instances of an attribute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OfDataset {
-    /// All.
-    Any,
-    /// Those of this dataset; `None`: of none.
-    One(Option<String>),
+    /// Who asks may not do this.
+    Denied(Denied),
 }
 
 /// Where the past of entity `$2` of tenant `$1` begins; no row where there is no such entity.
@@ -68,6 +66,8 @@ macro_rules! begins {
             where e.id is not null or t.id is not null"
     };
 }
+
+pub mod correct;
 
 /// The same rows that changes of entities add, for the parameters from `$3`.
 macro_rules! keep {
@@ -126,38 +126,6 @@ const EXTEND: &str = concat!(
     ") select 1 where false"
 );
 
-const FORGET: &str = "with gone as (delete from mim.temporal_entities where tenant = $1 and id = $2), \
-    moved_on as (update mim.entities set modified = $4 where tenant = $1 and id = $2), \
-    forgotten as (insert into mim.forgotten as f (tenant, entity, before) values ($1, $2, $3) \
-        on conflict (tenant, entity) do update set before = greatest(f.before, excluded.before)) \
-    select 1 where false";
-
-const TAKE_AWAY: &str = concat!(
-    "with begins as (",
-    begins!(),
-    "), few as materialized (select h.instance from begins b join mim.history h on h.tenant = $1 and h.entity = $2 and h.attr = $3 \
-        and h.instance >= b.first and ($4::boolean or h.dataset is not distinct from $5::text) limit $6), \
-     gone as (delete from mim.history h using few where h.tenant = $1 and h.entity = $2 and h.attr = $3 and h.instance = few.instance) \
-     select count(*) from few"
-);
-
-const REPLACE: &str = concat!(
-    "with begins as (",
-    begins!(),
-    ") update mim.history h set modified = greatest($7, h.recorded), observed = $6, dataset = coalesce($8::text, h.dataset), \
-        body = $5::text::jsonb || case when $8::text is null and h.dataset is not null \
-            then jsonb_build_object('datasetId', h.dataset) else '{}' end \
-     from begins b where h.tenant = $1 and h.entity = $2 and h.attr = $3 and h.instance = $4 and h.instance >= b.first \
-        and h.body is not null returning 1"
-);
-
-const TAKE_ONE: &str = concat!(
-    "with begins as (",
-    begins!(),
-    ") delete from mim.history h using begins b where h.tenant = $1 and h.entity = $2 and h.attr = $3 and h.instance = $4 \
-        and h.instance >= b.first returning 1"
-);
-
 /// The parameters of [`CREATE`] and [`EXTEND`] but the last two.
 macro_rules! past_of {
     ($tenant:expr, $id:expr, $past:expr, $($more:expr),*) => {
@@ -179,21 +147,27 @@ impl Store {
     pub async fn add_past(
         &self,
         tenant: TenantId,
+        who: &Who,
         id: &str,
         fragment: &PastFragment,
         manner: Manner,
         now: Timestamp,
     ) -> Result<Added, StoreError> {
+        let adding = Adding {
+            tenant,
+            who,
+            fragment,
+            manner,
+            now,
+        };
         if !self.keeps_past() {
             return Ok(Added::NotKept);
         }
         for _ in 0..ATTEMPTS {
             let added = match self.lock(tenant, id).await? {
-                Some(locked) => Some(self.add_to_current(tenant, locked, fragment, manner, now).await?),
-                None if manner.creates && manner.makes_entity => {
-                    self.add_with_entity(tenant, id, fragment, now).await?
-                }
-                None => self.add_to_past_only(tenant, id, fragment, manner, now).await?,
+                Some(locked) => Some(self.add_to_current(locked, &adding).await?),
+                None if manner.creates && manner.makes_entity => self.add_with_entity(id, &adding).await?,
+                None => self.add_to_past_only(id, &adding).await?,
             };
             if let Some(added) = added {
                 return Ok(added);
@@ -205,23 +179,21 @@ impl Store {
     }
 
     /// Adds to the past of an entity that there is now.
-    async fn add_to_current(
-        &self,
-        tenant: TenantId,
-        locked: Locked,
-        fragment: &PastFragment,
-        manner: Manner,
-        now: Timestamp,
-    ) -> Result<Added, StoreError> {
+    async fn add_to_current(&self, locked: Locked, adding: &Adding<'_>) -> Result<Added, StoreError> {
+        let Adding {
+            tenant,
+            fragment,
+            manner,
+            now,
+            ..
+        } = *adding;
         let Locked {
             mut lease,
             entity: before,
             beside,
             room: _room,
         } = locked;
-        let existed = lease.within(EXISTS, &[&tenant.0, &before.id]).await?;
         let now = now.max(after(before.modified));
-        let past = correct(&mut lease, tenant, &before.id, points(fragment), now).await?;
         let mut entity = before.clone();
         let winners = if manner.makes_entity {
             latest(fragment, Some(&before), now)
@@ -233,6 +205,13 @@ impl Store {
         };
         change::append(&mut entity, winners, change::Existing::Overwritten, now);
         entity.modified = now;
+        let (was, is) = (Whose::Current(&before), Whose::Current(&entity));
+        if let Err(denied) = adding.who.may_add_past(was, is, &adding.touched()) {
+            lease.rollback().await;
+            return Ok(adding.denied(denied));
+        }
+        let existed = lease.within(EXISTS, &[&tenant.0, &before.id]).await?;
+        let past = correct(&mut lease, tenant, &before.id, points(fragment), now).await?;
         // What is added to the past is another matter than what the entity comes to.
         let mut changed = Columns::new(&Beside {
             keeping: Keeping::default(),
@@ -256,13 +235,13 @@ impl Store {
     }
 
     /// Makes the current entity as well. `None`: somebody else has.
-    async fn add_with_entity(
-        &self,
-        tenant: TenantId,
-        id: &str,
-        fragment: &PastFragment,
-        now: Timestamp,
-    ) -> Result<Option<Added>, StoreError> {
+    async fn add_with_entity(&self, id: &str, adding: &Adding<'_>) -> Result<Option<Added>, StoreError> {
+        let Adding {
+            tenant,
+            fragment,
+            now,
+            ..
+        } = *adding;
         let known = self.known(tenant).await?;
         let mut lease = self.pool.lease().await?;
         let existed = lease.begin(EXISTS, &[&tenant.0, &id]).await?;
@@ -270,6 +249,13 @@ impl Store {
         let mut winners = latest(fragment, None, now);
         winners.id = Some(id.to_owned());
         let entity = change::create(winners, now);
+        if let Err(denied) = adding
+            .who
+            .may_begin_past(Whose::Current(&entity), &adding.touched())
+        {
+            lease.rollback().await;
+            return Ok(Some(adding.denied(denied)));
+        }
         let epoch = known.epoch;
         let mut new = Columns::new(&Beside {
             keeping: Keeping::default(),
@@ -304,20 +290,28 @@ impl Store {
     }
 
     /// Adds to the past of an entity that there is not now. `None`: somebody else makes it.
-    async fn add_to_past_only(
-        &self,
-        tenant: TenantId,
-        id: &str,
-        fragment: &PastFragment,
-        manner: Manner,
-        now: Timestamp,
-    ) -> Result<Option<Added>, StoreError> {
+    async fn add_to_past_only(&self, id: &str, adding: &Adding<'_>) -> Result<Option<Added>, StoreError> {
+        let Adding {
+            tenant,
+            fragment,
+            manner,
+            now,
+            ..
+        } = *adding;
         let mut lease = self.pool.lease().await?;
         let locked = lease.begin(LOCK, &[&tenant.0, &id]).await?;
         let Some(row) = locked.first() else {
             if !manner.creates {
                 lease.rollback().await;
                 return Ok(Some(Added::NotFound));
+            }
+            let new = past_only(id, &fragment.types);
+            if let Err(denied) = adding
+                .who
+                .may_begin_past(Whose::PastOnly(&new), &adding.touched())
+            {
+                lease.rollback().await;
+                return Ok(Some(adding.denied(denied)));
             }
             let now = begins_at(&mut lease, tenant, id, now).await?;
             let past = past_of(id, points(fragment), now);
@@ -327,10 +321,17 @@ impl Store {
             return Ok((!created.is_empty()).then_some(Added::Created));
         };
         let (mut types, modified): (Vec<String>, Timestamp) = (row.get(0), row.get(1));
+        let before = past_only(id, &types);
         for iri in &fragment.types {
             if !types.contains(iri) {
                 types.push(iri.clone());
             }
+        }
+        let extended = past_only(id, &types);
+        let (was, is) = (Whose::PastOnly(&before), Whose::PastOnly(&extended));
+        if let Err(denied) = adding.who.may_add_past(was, is, &adding.touched()) {
+            lease.rollback().await;
+            return Ok(Some(adding.denied(denied)));
         }
         let now = now.max(after(modified));
         let past = correct(&mut lease, tenant, id, points(fragment), now).await?;
@@ -338,104 +339,6 @@ impl Store {
             .commit(EXTEND, past_of!(tenant, id, past, &types, &now))
             .await?;
         Ok(Some(Added::Extended))
-    }
-
-    /// Forgets the past of an entity; the entity that there is now stays, and its past begins anew. False: there is none.
-    pub async fn forget_past(&self, tenant: TenantId, id: &str) -> Result<bool, StoreError> {
-        let (mut lease, modified, _room) = if let Some(current) = self.lock(tenant, id).await? {
-            (current.lease, Some(current.entity.modified), current.room)
-        } else {
-            let mut lease = self.pool.lease().await?;
-            let locked = lease.begin(LOCK, &[&tenant.0, &id]).await?;
-            let modified = locked.first().map(|row| row.get(1));
-            (lease, modified, crate::memory::room::Held::default())
-        };
-        let exists = match modified {
-            None => false,
-            Some(_) => !lease.within(EXISTS, &[&tenant.0, &id]).await?.is_empty(),
-        };
-        if !exists {
-            lease.rollback().await;
-            return Ok(false);
-        }
-        let next = after(modified.unwrap_or_default());
-        let before = InstanceId::first_at(next).0;
-        lease.commit(FORGET, &[&tenant.0, &id, &before, &next]).await?;
-        Ok(true)
-    }
-
-    /// Takes the past of an attribute away, step by step; what is gone stays so where it does not come to its end. False:
-    /// there was nothing.
-    pub async fn take_past_away(
-        &self,
-        tenant: TenantId,
-        id: &str,
-        attr: &str,
-        dataset: &OfDataset,
-    ) -> Result<bool, StoreError> {
-        let (any, dataset) = match dataset {
-            OfDataset::Any => (true, None),
-            OfDataset::One(dataset) => (false, dataset.as_deref()),
-        };
-        let mut lease = self.pool.lease().await?;
-        let mut found = false;
-        loop {
-            let rows = lease
-                .query(TAKE_AWAY, &[&tenant.0, &id, &attr, &any, &dataset, &STEP])
-                .await?;
-            let count: i64 = rows.first().map_or(0, |row| row.get(0));
-            found |= count > 0;
-            if count < STEP {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// Puts an instance in the place of another one, of whose dataset it is where it names none. False: there is no such
-    /// instance, or it is a deletion.
-    pub async fn replace_past(
-        &self,
-        tenant: TenantId,
-        id: &str,
-        attr: &str,
-        instance: InstanceId,
-        by: &Instance,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let body = stored::instance_text(by);
-        let observed = by.observed_at.as_deref().and_then(instant);
-        let mut lease = self.pool.lease().await?;
-        let replaced = lease
-            .query(
-                REPLACE,
-                &[
-                    &tenant.0,
-                    &id,
-                    &attr,
-                    &instance.0,
-                    &body,
-                    &observed,
-                    &now,
-                    &by.dataset,
-                ],
-            )
-            .await?;
-        Ok(!replaced.is_empty())
-    }
-
-    /// Takes one instance away. False: there is no such instance.
-    pub async fn take_one_away(
-        &self,
-        tenant: TenantId,
-        id: &str,
-        attr: &str,
-        instance: InstanceId,
-    ) -> Result<bool, StoreError> {
-        let mut lease = self.pool.lease().await?;
-        let gone = lease
-            .query(TAKE_ONE, &[&tenant.0, &id, &attr, &instance.0])
-            .await?;
-        Ok(!gone.is_empty())
     }
 }
 
@@ -450,6 +353,38 @@ async fn begins_at(
     let before = rows.first().map(|row| InstanceId(row.get(0)));
     let earliest = before.and_then(InstanceId::stored_at);
     Ok(earliest.map_or(now, |earliest| now.max(earliest)))
+}
+
+/// What is added to the past, by whom and how.
+#[derive(Clone, Copy)]
+struct Adding<'a> {
+    tenant: TenantId,
+    who: &'a Who,
+    fragment: &'a PastFragment,
+    manner: Manner,
+    now: Timestamp,
+}
+
+impl Adding<'_> {
+    /// The attributes of which instances are added.
+    fn touched(&self) -> Vec<&str> {
+        let scope = (!self.fragment.scopes.is_empty()).then_some(SCOPE);
+        self.fragment
+            .attributes
+            .keys()
+            .map(String::as_str)
+            .chain(scope)
+            .collect()
+    }
+
+    /// That an id is in use cannot be kept from who wants to use it.
+    fn denied(&self, denied: Denied) -> Added {
+        Added::Denied(if self.manner.creates {
+            Denied::NotAllowed
+        } else {
+            denied
+        })
+    }
 }
 
 /// Corrects the data points that are there; the others become rows.

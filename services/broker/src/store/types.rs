@@ -1,6 +1,10 @@
 //! Which types of entities there are (clauses 5.7.5 to 5.7.7).
 
-use crate::store::{Store, StoreError, TenantId};
+use crate::permissions::reach::Reach;
+use crate::query::sql::discovery::{self, Range};
+use crate::store::search::typed;
+use crate::store::{Store, StoreError};
+use tokio_postgres::types::ToSql;
 
 const NAMES: &str = "with recursive names as ( \
     (select type from mim.entity_types where tenant = $1 order by type limit 1) \
@@ -8,18 +12,6 @@ const NAMES: &str = "with recursive names as ( \
     select (select t.type from mim.entity_types t where t.tenant = $1 and t.type > n.type order by t.type limit 1) \
     from names n where n.type is not null) \
   select type from names where type is not null offset $2 limit $3";
-
-const WITH_ATTRIBUTES: &str = "select t.type, array_agg(distinct a.name order by a.name) filter (where a.name is not null) \
-    from mim.entity_types t join mim.entities e on e.tenant = t.tenant and e.id = t.id \
-    left join lateral jsonb_object_keys(e.attrs) as a(name) on true \
-    where t.tenant = $1 group by t.type order by t.type offset $2 limit $3";
-
-const ONE: &str = "select count(distinct e.id), a.name, \
-        array_agg(distinct i.value ->> 'type' order by i.value ->> 'type') filter (where i.value is not null) \
-    from mim.entity_types t join mim.entities e on e.tenant = t.tenant and e.id = t.id \
-    left join lateral jsonb_each(e.attrs) as a(name, instances) on true \
-    left join lateral jsonb_array_elements(a.instances) as i(value) on true \
-    where t.tenant = $1 and t.type = $2 group by grouping sets ((), (a.name)) order by a.name nulls first";
 
 /// A type and what entities of it have.
 pub struct TypeDetails {
@@ -30,32 +22,28 @@ pub struct TypeDetails {
 }
 
 impl Store {
-    /// At most `limit` of the types, by IRI, after the first `offset`. Costs as much as there are types up to there,
-    /// however many entities.
-    pub async fn type_names(
-        &self,
-        tenant: TenantId,
-        offset: i64,
-        limit: i64,
-    ) -> Result<Vec<String>, StoreError> {
+    /// Some of the types, by IRI. Where all entities are seen it costs as much as there are types up to there, however many
+    /// entities.
+    pub async fn type_names(&self, reach: Reach<'_>, range: Range) -> Result<Vec<String>, StoreError> {
         let mut lease = self.pool.lease().await?;
-        let rows = lease.query(NAMES, &[&tenant.0, &offset, &limit]).await?;
+        let rows = if reach.rules().is_none() {
+            let params: [&(dyn ToSql + Sync); 3] = [&reach.tenant.0, &range.offset, &range.limit];
+            lease.query(NAMES, &params).await?
+        } else {
+            let types = discovery::types(reach, range);
+            lease.query_typed(&types.sql, &typed(&types.params)).await?
+        };
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// The types with the attributes that entities of them have. Reads all entities.
     pub async fn types_with_attributes(
         &self,
-        tenant: TenantId,
-        offset: i64,
-        limit: i64,
+        reach: Reach<'_>,
+        range: Range,
     ) -> Result<Vec<(String, Vec<String>)>, StoreError> {
-        let rows = self
-            .pool
-            .lease()
-            .await?
-            .query(WITH_ATTRIBUTES, &[&tenant.0, &offset, &limit])
-            .await?;
+        let types = discovery::types_with_attributes(reach, range);
+        let rows = self.read(&types).await?;
         Ok(rows
             .iter()
             .map(|row| {
@@ -68,8 +56,8 @@ impl Store {
     }
 
     /// One type in full; `None` when no entity has it. Reads all entities of the type.
-    pub async fn type_details(&self, tenant: TenantId, iri: &str) -> Result<Option<TypeDetails>, StoreError> {
-        let rows = self.pool.lease().await?.query(ONE, &[&tenant.0, &iri]).await?;
+    pub async fn type_details(&self, reach: Reach<'_>, iri: &str) -> Result<Option<TypeDetails>, StoreError> {
+        let rows = self.read(&discovery::one_type(reach, iri)).await?;
         let mut found = TypeDetails {
             count: 0,
             attributes: Vec::new(),

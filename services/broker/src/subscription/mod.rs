@@ -11,6 +11,10 @@ pub mod show;
 pub mod trigger;
 
 use crate::context::terms::Expression;
+use crate::model::entity::Entity;
+use crate::permissions::owner::Owner;
+use crate::permissions::reach::Reach;
+use crate::store::TenantId;
 use crate::subscription::endpoint::Endpoint;
 use crate::subscription::trigger::Trigger;
 use serde::{Deserialize, Serialize};
@@ -78,11 +82,33 @@ pub struct Subscription {
     /// The id of the context that the broker keeps for the subscription, and ends with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_context: Option<String>,
+    /// Whose it is, where somebody with a permission set made it: what that subject does not see is not told. Clients do not
+    /// see this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// What is told, and where to.
     pub notification: Notification,
 }
 
 impl Subscription {
+    /// The entities of its tenant that the owner sees.
+    #[must_use]
+    pub fn reach(&self, tenant: TenantId) -> Reach<'_> {
+        match &self.owner {
+            None => Reach::all(tenant),
+            Some(owner) => Reach::of(tenant, owner.rules()),
+        }
+    }
+
+    /// An entity as the owner sees it; `None`: not at all.
+    #[must_use]
+    pub fn seen(&self, entity: Entity) -> Option<Entity> {
+        match &self.owner {
+            None => Some(entity),
+            Some(owner) => owner.rules().seen(entity),
+        }
+    }
+
     /// Whether what was before a change is told: what it took away, or what was something else.
     #[must_use]
     pub fn tells_before(&self) -> bool {

@@ -252,6 +252,7 @@ impl Subscription {
             jsonld_context: sent.text("jsonldContext", MAX_TEXT)?,
             context: context.given_link().map(str::to_owned),
             own_context: None,
+            owner: None,
             notification: match sent.get("notification") {
                 Some(value) => notification(value, context)?,
                 None => return refuse("notification is missing"),
@@ -290,6 +291,8 @@ impl Subscription {
             .notification
             .endpoint
             .keep_hidden(&self.notification.endpoint);
+        updated.own_context.clone_from(&self.own_context);
+        updated.owner.clone_from(&self.owner);
         updated.context = context
             .given_link()
             .map(str::to_owned)

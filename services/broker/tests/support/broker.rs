@@ -83,6 +83,8 @@ impl Broker {
             .arg(config.path().join("broker.yaml"))
             .arg("--contexts")
             .arg(config.path())
+            .arg("--gateway-tls")
+            .arg(config.path().join("gateway-tls"))
             .arg("--database")
             .arg(database.secret.path())
             .arg("--database-ca")

@@ -3,13 +3,15 @@
 
 use crate::api::batch::contexts::BatchContexts;
 use crate::api::batch::items::Given;
-use crate::api::entities::no_entity;
+use crate::api::entities::{denied, no_entity};
 use crate::api::problem::{ErrorType, Problem};
 use crate::model::change::{self, Existing, UpdateResult};
 use crate::model::entity::{Entity, Fragment};
 use crate::model::json::Json;
 use crate::model::merge::{self, Manner};
 use crate::model::read::{Nulls, Reader};
+use crate::permissions::Who;
+use crate::permissions::change::{Denied, Extent};
 use crate::store::decide::{Decide, Decision, Verdict};
 use jiff::Timestamp;
 
@@ -22,16 +24,22 @@ fn count<T>(given: &Given<T>, id: &str) -> usize {
     given.get(id).map_or(0, Vec::len)
 }
 
-fn created(id: &str, fragment: &Fragment, now: Timestamp) -> Entity {
-    let mut entity = change::create(fragment.clone(), now);
+/// Makes an entity, if that is allowed.
+fn created(id: &str, fragment: &Fragment, who: &Who, at: Timestamp) -> Verdict<Problem> {
+    let mut entity = change::create(fragment.clone(), at);
     id.clone_into(&mut entity.id);
-    entity
+    match who.may_create(&entity) {
+        Ok(()) => Verdict::only(Decision::Put(entity)),
+        Err(why) => Verdict::refused(denied(id)(why)),
+    }
 }
 
 /// Creates entities (5.6.7): the first of several, and none that is there.
 pub struct Create {
     /// What is to be created.
     pub given: Given<Fragment>,
+    /// Who asks.
+    pub who: Who,
     /// When.
     pub now: Timestamp,
 }
@@ -48,14 +56,19 @@ impl Decide for Create {
     }
 
     fn decide(&self, id: &str, n: usize, there: Option<&Entity>, at: Timestamp) -> Verdict<Problem> {
-        match (nth(&self.given, id, n), there) {
-            (Some(fragment), None) => Verdict::only(Decision::Put(created(id, fragment, at))),
-            _ => Verdict::refused(exists(id)),
+        let Some(fragment) = nth(&self.given, id, n) else {
+            return Verdict::only(Decision::Leave);
+        };
+        // Only who may create it learns that it is there.
+        let created = created(id, fragment, &self.who, at);
+        match (&created.decision, there) {
+            (Decision::Put(_), Some(_)) => Verdict::refused(exists(id)),
+            _ => created,
         }
     }
 
-    fn too_often(&self, id: &str) -> Problem {
-        exists(id)
+    fn too_often(&self, id: &str, there: Option<&Entity>) -> Problem {
+        told(&self.who, there, exists(id), Problem::forbidden())
     }
 }
 
@@ -67,6 +80,8 @@ fn exists(id: &str) -> Problem {
 pub struct Upsert {
     /// What is to be there.
     pub given: Given<Fragment>,
+    /// Who asks.
+    pub who: Who,
     /// Whether what is not sent stays.
     pub update: bool,
     /// When.
@@ -88,30 +103,42 @@ impl Decide for Upsert {
         let Some(fragment) = nth(&self.given, id, n) else {
             return Verdict::only(Decision::Leave);
         };
-        Verdict::only(Decision::Put(match there {
-            None => created(id, fragment, at),
-            Some(before) if self.update => {
-                let mut entity = before.clone();
-                change::append(&mut entity, fragment.clone(), Existing::Overwritten, at);
-                entity
-            }
-            Some(before) => {
-                let mut entity = change::replace(before, fragment.clone(), at);
+        let Some(before) = there else {
+            return created(id, fragment, &self.who, at);
+        };
+        let extent = if self.update { Extent::Parts } else { Extent::Whole };
+        let mut entity = before.clone();
+        let put = self.who.change(&mut entity, extent, in_use, |entity| {
+            if self.update {
+                change::append(entity, fragment.clone(), Existing::Overwritten, at);
+            } else {
+                *entity = change::replace(entity, fragment.clone(), at);
                 id.clone_into(&mut entity.id);
-                entity
             }
-        }))
+            Ok(())
+        });
+        match put {
+            Ok(()) => Verdict::only(Decision::Put(entity)),
+            Err(why) => Verdict::refused(why),
+        }
     }
 
-    fn too_often(&self, id: &str) -> Problem {
-        too_often(id)
+    fn too_often(&self, id: &str, there: Option<&Entity>) -> Problem {
+        told(&self.who, there, too_often(id), in_use(Denied::NotSeen))
     }
+}
+
+/// That an id is in use cannot be kept from who wants to use it.
+fn in_use(_: Denied) -> Problem {
+    Problem::forbidden()
 }
 
 /// Updates entities that are there (5.6.9).
 pub struct Update {
     /// What is to be written.
     pub given: Given<Fragment>,
+    /// Who asks.
+    pub who: Who,
     /// What happens to attributes that are there.
     pub existing: Existing,
     /// When.
@@ -134,7 +161,13 @@ impl Decide for Update {
             return Verdict::refused(no_entity(id));
         };
         let mut entity = before.clone();
-        let result = change::append(&mut entity, fragment.clone(), self.existing, at);
+        let updated = self.who.change(&mut entity, Extent::Parts, denied(id), |entity| {
+            Ok(change::append(entity, fragment.clone(), self.existing, at))
+        });
+        let result = match updated {
+            Ok(result) => result,
+            Err(why) => return Verdict::refused(why),
+        };
         let is_written = entity.modified != before.modified || !result.updated.is_empty();
         Verdict {
             decision: if is_written {
@@ -146,8 +179,8 @@ impl Decide for Update {
         }
     }
 
-    fn too_often(&self, id: &str) -> Problem {
-        too_often(id)
+    fn too_often(&self, id: &str, there: Option<&Entity>) -> Problem {
+        told(&self.who, there, too_often(id), no_entity(id))
     }
 }
 
@@ -172,6 +205,8 @@ impl Update {
 pub struct Merge<'a> {
     /// What is to be merged.
     pub given: Given<&'a Json>,
+    /// Who asks.
+    pub who: Who,
     /// What names mean.
     pub contexts: &'a BatchContexts,
     /// When.
@@ -198,7 +233,10 @@ impl Merge<'_> {
         };
         // What is refused halfway must not be kept.
         let mut entity = before.clone();
-        merge::merge(&mut entity, patch, &reader, &manner, at)?;
+        self.who
+            .change(&mut entity, Extent::Parts, denied(id), |entity| {
+                merge::merge(entity, patch, &reader, &manner, at).map_err(Problem::from)
+            })?;
         Ok(entity)
     }
 }
@@ -218,14 +256,22 @@ impl Decide for Merge<'_> {
         let Some(patch) = nth(&self.given, id, n) else {
             return Verdict::only(Decision::Leave);
         };
-        match self.merged(id, there, patch, at) {
+        match self.merged(id, there.filter(|there| self.who.knows(there)), patch, at) {
             Ok(entity) => Verdict::only(Decision::Put(entity)),
             Err(why) => Verdict::refused(why),
         }
     }
 
-    fn too_often(&self, id: &str) -> Problem {
-        too_often(id)
+    fn too_often(&self, id: &str, there: Option<&Entity>) -> Problem {
+        told(&self.who, there, too_often(id), no_entity(id))
+    }
+}
+
+/// What is told of an entity to who knows of it, and else.
+fn told(who: &Who, there: Option<&Entity>, known: Problem, unknown: Problem) -> Problem {
+    match there {
+        Some(entity) if !who.knows(entity) => unknown,
+        _ => known,
     }
 }
 
@@ -239,6 +285,8 @@ fn too_often(id: &str) -> Problem {
 pub struct Delete {
     /// How often each is to be deleted.
     pub given: Given<()>,
+    /// Who asks.
+    pub who: Who,
     /// When.
     pub now: Timestamp,
 }
@@ -255,13 +303,16 @@ impl Decide for Delete {
     }
 
     fn decide(&self, id: &str, _: usize, there: Option<&Entity>, _: Timestamp) -> Verdict<Problem> {
-        match there {
-            Some(_) => Verdict::only(Decision::Delete),
-            None => Verdict::refused(no_entity(id)),
+        let Some(there) = there else {
+            return Verdict::refused(no_entity(id));
+        };
+        match self.who.may_delete(there) {
+            Ok(()) => Verdict::only(Decision::Delete),
+            Err(why) => Verdict::refused(denied(id)(why)),
         }
     }
 
-    fn too_often(&self, id: &str) -> Problem {
-        no_entity(id)
+    fn too_often(&self, id: &str, there: Option<&Entity>) -> Problem {
+        told(&self.who, there, Problem::forbidden(), no_entity(id))
     }
 }

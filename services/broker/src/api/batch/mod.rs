@@ -12,7 +12,7 @@ use crate::api::batch::contexts::BatchContexts;
 use crate::api::batch::decide::{Create, Delete, Merge, Update, Upsert};
 use crate::api::batch::items::{Given, Told};
 use crate::api::call::{Arrival, Call};
-use crate::api::params::Known;
+use crate::api::params::{Known, Limited};
 use crate::api::problem::Problem;
 use crate::model::change::Existing;
 use crate::model::entity::Fragment;
@@ -32,16 +32,19 @@ pub(in crate::api) const PLAIN: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const UPSERT: Known = Known {
     names: &["options", "local"],
     later: &[],
     options: &["replace", "update"],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const UPDATE: Known = Known {
     names: &["options", "local"],
     later: &[],
     options: &["noOverwrite"],
+    limited: Limited::Obeyed,
 };
 
 /// Create: what is there already is an error of its own.
@@ -49,7 +52,8 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     let (mut arrival, body) = Call::begin_creating(app, request, &PLAIN)?;
     let (given, told) = fragments(&mut arrival, body, whole).await?;
     let now = Timestamp::now();
-    create_all(arrival, told, &Create { given, now }).await
+    let who = arrival.who.clone();
+    create_all(arrival, told, &Create { given, who, now }).await
 }
 
 /// Upsert: creates what is not there; replaces, or with `options=update` appends to, what is.
@@ -61,7 +65,14 @@ pub async fn upsert(State(app): State<App>, request: Request<Body>) -> Result<Re
     }
     let (given, told) = fragments(&mut arrival, body, whole).await?;
     let now = Timestamp::now();
-    create_all(arrival, told, &Upsert { given, update, now }).await
+    let who = arrival.who.clone();
+    let upsert = Upsert {
+        given,
+        who,
+        update,
+        now,
+    };
+    create_all(arrival, told, &upsert).await
 }
 
 /// Update: attributes of entities that are there are written, nulls delete them.
@@ -70,7 +81,12 @@ pub async fn update(State(app): State<App>, request: Request<Body>) -> Result<Re
     let existing = Existing::of(call.params.option("noOverwrite"));
     let (given, told) = fragments(&mut call, body, part).await?;
     let now = Timestamp::now();
-    let update = Update { given, existing, now };
+    let update = Update {
+        given,
+        who: call.who.clone(),
+        existing,
+        now,
+    };
     write_all(call, told, &update).await
 }
 
@@ -84,6 +100,7 @@ pub async fn merge(State(app): State<App>, request: Request<Body>) -> Result<Res
     });
     let merge = Merge {
         given,
+        who: call.who.clone(),
         contexts: &contexts,
         now: Timestamp::now(),
     };
@@ -97,7 +114,8 @@ pub async fn delete(State(app): State<App>, request: Request<Body>) -> Result<Re
     let (given, told) = Told::read(&items, |item| Ok((values::id(item)?, ())));
     drop(items);
     let now = Timestamp::now();
-    write_all(call, told, &Delete { given, now }).await
+    let who = call.who.clone();
+    write_all(call, told, &Delete { given, who, now }).await
 }
 
 /// Receives and reads entities; what they were read from is dropped.

@@ -14,7 +14,7 @@ const PROBLEMS: [(&str, u16, &str); 11] = [
     (
         "Forbidden",
         403,
-        "The answer would cost or hold too much (TooComplexQuery, TooManyResults)",
+        "The answer would cost or hold too much (TooComplexQuery, TooManyResults), or who asks may not do that (about:blank)",
     ),
     (
         "NotFound",
@@ -170,8 +170,6 @@ fn can_have(operation: &Operation, status: u16) -> bool {
         0 | 400 => true,
         406 => reads,
         411 | 413 | 415 => has_body,
-        // Also a tenant has no more subscriptions or contexts than it may have, and a purge is a query.
-        403 => !ours && (reads || has_body || !operation.known.names.is_empty()),
         504 => uses_link(operation),
         _ => !ours,
     }

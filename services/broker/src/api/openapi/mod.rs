@@ -11,7 +11,7 @@ use crate::api::accept::{Media, negotiate};
 use crate::api::openapi::answers::{problems, responses};
 use crate::api::openapi::parameters::{of_path, of_query};
 use crate::api::operations::{BASE, Operation, Verb, table};
-use crate::api::params::{Known, Params};
+use crate::api::params::{Known, Limited, Params};
 use crate::api::problem::Problem;
 use crate::api::reply;
 use axum::body::Body;
@@ -25,6 +25,7 @@ pub(in crate::api) const DOCUMENT: Known = Known {
     names: &[],
     later: &[],
     options: &[],
+    limited: Limited::Open,
 };
 
 /// The shapes of bodies: JSON Schema 2020-12, by name.

@@ -156,3 +156,32 @@ pub fn routes(mut router: Router<App>) -> Router<App> {
     }
     router
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::params::Limited;
+
+    fn names(of: Limited) -> Vec<&'static str> {
+        let all = table::operations();
+        let mut names: Vec<_> = all
+            .iter()
+            .filter(|operation| operation.known.limited == of)
+            .map(|operation| operation.id)
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Whoever adds an operation to one of these lists has thought of who may do it. That the others obey the sets that
+    /// they are asked with, `tests/api/permissions_routes.rs` asks each of them.
+    #[test]
+    fn what_is_done_for_whoever_comes_is_of_nobodys_data() {
+        assert_eq!(names(Limited::Open), ["describe", "retrieveSourceIdentity"]);
+        assert_eq!(
+            names(Limited::Administrators),
+            ["createContext", "deleteContext", "listContexts"]
+        );
+        assert!(names(Limited::Refused).is_empty());
+    }
+}

@@ -12,10 +12,11 @@ use crate::memory::room::Held;
 use crate::model::entity::Kind;
 use crate::model::render::past::{PastEntity, write_results};
 use crate::model::temporal::aggregate::Aggregate;
+use crate::permissions::reach::Reach;
 use crate::query::sql::Statement;
 use crate::query::sql::past::{self, Rows, Which};
+use crate::store::Store;
 use crate::store::past::{Found, PastValue};
-use crate::store::{Store, TenantId};
 use std::collections::BTreeMap;
 
 /// How many values one request may ask about.
@@ -116,14 +117,14 @@ impl Reading<'_> {
 /// Reads the values of entities and writes what methods make of them.
 pub async fn read(
     store: &Store,
-    tenant: TenantId,
+    reach: Reach<'_>,
     showing: &Showing,
     which: Which<'_>,
     count: Option<&Statement>,
     rooms: &Rooms,
 ) -> Result<(Roomed, Read), Problem> {
     let wanted = showing.wanted(MAX_VALUES);
-    let statement = past::evolution(tenant, which, &wanted, Rows::Values);
+    let statement = past::evolution(reach, which, &wanted, Rows::Values);
     let mut reading = Reading {
         showing,
         rooms,

@@ -9,11 +9,12 @@ use crate::memory::room::{Held, Room};
 use crate::model::entity::SCOPE;
 use crate::model::render::past::PastEntity;
 use crate::model::temporal::evolution::{Evolution, Form, PastInstance, Span};
+use crate::permissions::reach::Reach;
 use crate::query::sql::Statement;
 use crate::query::sql::past::{self, Rows, Wanted, Which};
 use crate::store::past::Found;
 use crate::store::rows::Sizes;
-use crate::store::{Store, StoreError, TenantId, weight};
+use crate::store::{Store, StoreError, weight};
 use jiff::Timestamp;
 
 /// The largest answer, in bytes, before it is put together: while that is done it is in memory twice.
@@ -111,14 +112,14 @@ impl<'a> Reading<'a> {
 /// Reads the past of entities and writes it.
 pub async fn read(
     store: &Store,
-    tenant: TenantId,
+    reach: Reach<'_>,
     showing: &Showing,
     which: Which<'_>,
     count: Option<&Statement>,
     answers: &Room,
 ) -> Result<(Roomed, Read), Problem> {
     let wanted = showing.wanted(0);
-    let statement = |rows| past::evolution(tenant, which, &wanted, rows);
+    let statement = |rows| past::evolution(reach, which, &wanted, rows);
     let mut reading = Reading::new(showing, &wanted, answers);
     let mut rows = Rows::Instances(Sizes::Small);
     let mut counted = store

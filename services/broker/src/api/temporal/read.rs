@@ -4,7 +4,7 @@ use crate::api::App;
 use crate::api::call::Call;
 use crate::api::entities::{checked_id, no_entity};
 use crate::api::named::told_in;
-use crate::api::params::Known;
+use crate::api::params::{Known, Limited};
 use crate::api::problem::Problem;
 use crate::api::query::{check_members, ordering, ordering_of_json, sought, too_slow};
 use crate::api::reply::{self, Roomed};
@@ -48,6 +48,7 @@ pub(in crate::api) const RETRIEVE: Known = Known {
     ],
     later: &["entityMap", "entityMapLifetime"],
     options: OPTIONS,
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const QUERY: Known = Known {
     names: &[
@@ -85,11 +86,13 @@ pub(in crate::api) const QUERY: Known = Known {
     ],
     later: &["csf", "entityMap", "entityMapLifetime", "splitEntities"],
     options: OPTIONS,
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const QUERY_BY_BODY: Known = Known {
     names: &["limit", "offset", "count", "options", "format", "local"],
     later: &["entityMap", "entityMapLifetime", "splitEntities"],
     options: OPTIONS,
+    limited: Limited::Obeyed,
 };
 /// Members of the body of a query, and those that this version does not serve.
 pub(in crate::api) const MEMBERS: [&str; 15] = [
@@ -143,7 +146,7 @@ async fn check_found(
     }
     if found.is_empty {
         let (store, attrs) = (&call.app.store, showing.shape.attrs.as_deref());
-        let exists = past::exists(call.tenant, id, attrs);
+        let exists = past::exists(call.reach(), id, attrs);
         if !store.finds(&exists).await.map_err(too_slow)? {
             return Err(Problem::not_found(match attrs {
                 None => format!("nothing is kept of the past of the entity {id}"),
@@ -281,12 +284,12 @@ async fn read(
 ) -> Result<(Roomed, Read), Problem> {
     let (store, rooms) = (&call.app.store, &call.app.rooms);
     let wanted = showing.wanted(0);
-    let count = counted.map(|selection| past::count(call.tenant, selection, &wanted));
+    let count = counted.map(|selection| past::count(call.reach(), selection, &wanted));
     let count = count.as_ref();
     if showing.format == Format::Aggregated {
-        return aggregated::read(store, call.tenant, showing, which, count, rooms).await;
+        return aggregated::read(store, call.reach(), showing, which, count, rooms).await;
     }
-    answer::read(store, call.tenant, showing, which, count, &rooms.answers).await
+    answer::read(store, call.reach(), showing, which, count, &rooms.answers).await
 }
 
 /// The answer: whole, or a part of it with the times that it is of (clause 6.3.10).

@@ -4,8 +4,8 @@ use crate::api::App;
 use crate::api::attributes::attribute_iri;
 use crate::api::call::Call;
 use crate::api::compatibility::TemporalCreate;
-use crate::api::entities::{checked_id, no_entity};
-use crate::api::params::Known;
+use crate::api::entities::{checked_id, denied, no_entity};
+use crate::api::params::{Known, Limited};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
@@ -16,7 +16,9 @@ use crate::model::json::Json;
 use crate::model::names::{NONE, is_uri};
 use crate::model::read::past::PastFragment;
 use crate::model::read::{Nulls, Reader};
-use crate::store::temporal::{Added, Manner, OfDataset};
+use crate::permissions::change::Denied;
+use crate::store::temporal::correct::{Corrected, OfDataset, Place};
+use crate::store::temporal::{Added, Manner};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -27,11 +29,13 @@ pub(in crate::api) const WRITE: Known = Known {
     names: &["local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 pub(in crate::api) const DELETE: Known = Known {
     names: &["datasetId", "deleteAll", "local"],
     later: &[],
     options: &[],
+    limited: Limited::Obeyed,
 };
 
 /// Create, or add to what is there (5.6.11).
@@ -59,7 +63,7 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
     };
     let store = &call.app.store;
     match store
-        .add_past(call.tenant, &id, &fragment, manner, Timestamp::now())
+        .add_past(call.tenant, &call.who, &id, &fragment, manner, Timestamp::now())
         .await?
     {
         Added::Created => Ok(reply::created("temporal/entities", &id)),
@@ -101,7 +105,7 @@ pub async fn append(
     };
     let store = &call.app.store;
     let added = store
-        .add_past(call.tenant, &id, &fragment, manner, Timestamp::now())
+        .add_past(call.tenant, &call.who, &id, &fragment, manner, Timestamp::now())
         .await?;
     answer(added, &id)
 }
@@ -117,6 +121,7 @@ fn answer(added: Added, id: &str) -> Result<Response, Problem> {
     match added {
         Added::Created | Added::Extended => Ok(reply::no_content()),
         Added::NotFound => Err(no_entity(id)),
+        Added::Denied(why) => Err(denied(id)(why)),
         Added::NotKept => Err(Problem::new(
             ErrorType::OperationNotSupported,
             "this broker keeps no past of entities; its operator can enable it",
@@ -132,13 +137,13 @@ pub async fn delete(
 ) -> Result<Response, Problem> {
     let (call, _) = Call::begin(app, request, &WRITE)?;
     checked_id(&id)?;
-    let forgotten = call.app.store.forget_past(call.tenant, &id).await?;
-    if forgotten {
-        Ok(reply::no_content())
-    } else {
-        Err(Problem::not_found(format!(
+    let forgotten = call.app.store.forget_past(call.tenant, &call.who, &id).await?;
+    match forgotten {
+        Corrected::Done => Ok(reply::no_content()),
+        Corrected::Denied(Denied::NotAllowed) => Err(Problem::forbidden()),
+        Corrected::NotFound | Corrected::Denied(Denied::NotSeen) => Err(Problem::not_found(format!(
             "nothing is kept of the past of an entity {id}"
-        )))
+        ))),
     }
 }
 
@@ -159,11 +164,8 @@ pub async fn delete_attribute(
     };
     let context = call.link_context().await?;
     let iri = past_iri(&context, &attr)?;
-    let found = call
-        .app
-        .store
-        .take_past_away(call.tenant, &id, &iri, &dataset)
-        .await?;
+    let place = place(&call, &id, &iri);
+    let found = call.app.store.take_past_away(place, &dataset).await?;
     of_instances(found, &id, &iri)
 }
 
@@ -181,11 +183,11 @@ pub async fn replace_instance(
     let (iri, by) = reader(&context).past_instance(&attr, &json)?;
     drop(json);
     let Some(instance) = instance else {
-        return of_instances(false, &id, &iri);
+        return of_instances(Corrected::NotFound, &id, &iri);
     };
     let store = &call.app.store;
     let replaced = store
-        .replace_past(call.tenant, &id, &iri, instance, &by, Timestamp::now())
+        .replace_past(place(&call, &id, &iri), instance, &by, Timestamp::now())
         .await?;
     of_instances(replaced, &id, &iri)
 }
@@ -201,12 +203,10 @@ pub async fn delete_instance(
     let context = call.link_context().await?;
     let iri = past_iri(&context, &attr)?;
     let found = match instance {
-        None => false,
+        None => Corrected::NotFound,
         Some(instance) => {
-            call.app
-                .store
-                .take_one_away(call.tenant, &id, &iri, instance)
-                .await?
+            let place = place(&call, &id, &iri);
+            call.app.store.take_one_away(place, instance).await?
         }
     };
     of_instances(found, &id, &iri)
@@ -243,11 +243,21 @@ fn without_context(json: Json) -> Json {
     }
 }
 
-fn of_instances(found: bool, id: &str, iri: &str) -> Result<Response, Problem> {
-    if found {
-        return Ok(reply::no_content());
+fn place<'p>(call: &'p Call, id: &'p str, attr: &'p str) -> Place<'p> {
+    Place {
+        tenant: call.tenant,
+        id,
+        attr,
+        who: &call.who,
     }
-    Err(Problem::not_found(format!(
-        "no such instance of {iri} is kept of the past of an entity {id}"
-    )))
+}
+
+fn of_instances(found: Corrected, id: &str, iri: &str) -> Result<Response, Problem> {
+    match found {
+        Corrected::Done => Ok(reply::no_content()),
+        Corrected::Denied(Denied::NotAllowed) => Err(Problem::forbidden()),
+        Corrected::NotFound | Corrected::Denied(Denied::NotSeen) => Err(Problem::not_found(format!(
+            "no such instance of {iri} is kept of the past of an entity {id}"
+        ))),
+    }
 }

@@ -64,11 +64,21 @@ impl Prepared {
 
     /// Whether the entity is selected; not, where that would cost more than it may ([`Subject::was_too_costly`]).
     pub fn selects(&self, subject: &mut Subject) -> bool {
+        self.asked(subject).unwrap_or(false)
+    }
+
+    /// Whether the entity is selected, or that would cost more than it may: for what is left out where it is selected.
+    pub fn may_select(&self, subject: &mut Subject) -> bool {
+        self.asked(subject).unwrap_or(true)
+    }
+
+    /// `None`: it would cost more than it may.
+    fn asked(&self, subject: &mut Subject) -> Option<bool> {
         subject.effort.begin();
         let selected = self.would_select(subject);
         let too_costly = subject.effort.is_spent();
         subject.too_costly |= too_costly;
-        selected && !too_costly
+        (!too_costly).then_some(selected)
     }
 
     /// What costs least is asked first.

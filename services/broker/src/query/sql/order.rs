@@ -40,11 +40,12 @@ impl Builder {
                 By::Distance { path, property, from } => {
                     let property = self.text(property);
                     let from = self.bind(Param::Bytes(from.to_ewkb()));
+                    let shown = self.shows("e", &property);
                     // On a sphere, as the standard says.
                     let _ = write!(
                         sources,
                         " left join lateral (select min(ST_Distance(g.geom::geography, ST_GeomFromEWKB({from})::geography, false)) as m \
-                           from mim.entity_geometries g where g.tenant = $1 and g.id = e.id and g.attr = {property}) d{n} on true"
+                           from mim.entity_geometries g where g.tenant = $1 and g.id = e.id and g.attr = {property} and {shown}) d{n} on true"
                     );
                     keys.push(format!("d{n}.m {direction} nulls last"));
                     sources.push_str(&self.value(n, path));
@@ -61,7 +62,7 @@ impl Builder {
             Path::CreatedAt => "select to_jsonb(e.created) as t".to_owned(),
             Path::ModifiedAt => "select to_jsonb(e.modified) as t".to_owned(),
             Path::Attribute { names, part } => {
-                let instances = self.instances("e", names);
+                let (instances, shown) = self.instances("e", names);
                 let last = names.len().saturating_sub(1);
                 let looked_at = self.looked_at("e", &format!("i{last}.v"), part);
                 let looked_at = match part {
@@ -77,7 +78,7 @@ impl Builder {
                     })
                     .collect();
                 format!(
-                    "select {looked_at} as t from {instances} order by {} limit 1",
+                    "select {looked_at} as t from {instances} where {shown} order by {} limit 1",
                     defaults.join(", ")
                 )
             }
@@ -119,6 +120,7 @@ fn value_keys(keys: &mut Vec<String>, n: usize, collation: &str, direction: &str
 #[cfg(test)]
 mod tests {
     use crate::context::Context;
+    use crate::permissions::reach::Reach;
     use crate::query::Selection;
     use crate::query::order::{Texts, parse};
     use crate::query::sql::{Param, Window, page};
@@ -138,7 +140,7 @@ mod tests {
             let member = format!("{a}.{b}[{b}];desc");
             let texts = Texts { order_by: Some([texts.order_by.unwrap(), vec![member.as_str()]].concat()), ..texts };
             let ordering = parse(&texts, &Context::core()).unwrap();
-            let statement = page(TenantId(1), &Selection::default(), ordering.as_ref(), Window { limit: 1, offset: 0 }, Sizes::Small);
+            let statement = page(Reach::all(TenantId(1)), &Selection::default(), ordering.as_ref(), Window { limit: 1, offset: 0 }, Sizes::Small);
             let text = &statement.sql;
             prop_assert!(!text.contains(&a) && !text.contains(&b) && !text.contains(&x.to_string()) && !text.contains("SV") && !text.contains("se-x"));
             prop_assert!(text.contains("\"sv-x-icu\"") && statement.params.iter().any(|p| matches!(p, Param::Text(t) if t.ends_with(&a))));

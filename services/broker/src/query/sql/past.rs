@@ -7,16 +7,18 @@
 //! Each attribute is read off an index in the order of time, and no further than the answer can be, so the cost does not
 //! grow with the length of the past. Partitions older than the entity are not touched.
 
-use super::{Builder, Param, Statement, all, any};
-use crate::model::entity::SCOPE;
+mod entities;
+
+use super::permitted::Known;
+use super::{Builder, Param, Statement, any};
 use crate::model::instance_id::InstanceId;
 use crate::model::temporal::Clock;
-use crate::query::scope::ScopeQuery;
+use crate::permissions::reach::Reach;
+use crate::query::Selection;
 use crate::query::temporal::{Interval, TemporalQuery};
-use crate::query::{EntitySelector, Selection};
-use crate::store::TenantId;
 use crate::store::rows::Sizes;
 use jiff::Timestamp;
+use std::fmt::Write as _;
 
 /// What is read of the past of each entity. Names are IRIs.
 #[derive(Clone, Debug, Default)]
@@ -64,8 +66,8 @@ pub enum Rows {
 
 /// Reads the past of entities. First come the entities, then their instances; columns as `crate::store::past` reads them.
 #[must_use]
-pub fn evolution(tenant: TenantId, which: Which<'_>, wanted: &Wanted, rows: Rows) -> Statement {
-    let mut builder = Builder::new(tenant);
+pub fn evolution(reach: Reach<'_>, which: Which<'_>, wanted: &Wanted, rows: Rows) -> Statement {
+    let mut builder = Builder::new(reach);
     let past = Past::new(&mut builder, wanted);
     let (page, entities) = builder.page(&past, which);
     let names = builder.names(which, wanted);
@@ -113,8 +115,8 @@ pub fn evolution(tenant: TenantId, which: Which<'_>, wanted: &Wanted, rows: Rows
 
 /// How many entities [`evolution`] would read, were there no limit.
 #[must_use]
-pub fn count(tenant: TenantId, selection: &Selection, wanted: &Wanted) -> Statement {
-    let mut builder = Builder::new(tenant);
+pub fn count(reach: Reach<'_>, selection: &Selection, wanted: &Wanted) -> Statement {
+    let mut builder = Builder::new(reach);
     let past = Past::new(&mut builder, wanted);
     let [current, past_only] = builder.selected(&past, selection, "");
     builder.done(format!(
@@ -124,12 +126,14 @@ pub fn count(tenant: TenantId, selection: &Selection, wanted: &Wanted) -> Statem
 
 /// Whether anything is kept of the past of an entity; of these attributes, where some are named.
 #[must_use]
-pub fn exists(tenant: TenantId, id: &str, attrs: Option<&[String]>) -> Statement {
-    let mut builder = Builder::new(tenant);
+pub fn exists(reach: Reach<'_>, id: &str, attrs: Option<&[String]>) -> Statement {
+    let mut builder = Builder::new(reach);
     let id = builder.text(id);
-    let [current, past_only] = entity(&id);
-    let kept =
-        "select 1 from mim.history h where h.tenant = $1 and h.entity = e.id and h.instance >= e.first";
+    let [current, past_only] = builder.entity(&id);
+    let shown = builder.shows_of("e", "h.attr");
+    let kept = format!(
+        "select 1 from mim.history h where h.tenant = $1 and h.entity = e.id and h.instance >= e.first and {shown}"
+    );
     let condition = match attrs {
         None => format!(
             "exists ({kept}) or exists (select 1 from mim.temporal_entities t where t.tenant = $1 and t.id = e.id)"
@@ -175,6 +179,8 @@ pub(super) struct Past {
     scans: Vec<(String, &'static str, &'static str)>,
     /// Of the datasets.
     datasets: String,
+    /// Of attributes that are seen of the entity whose `b` is at hand.
+    shown: String,
 }
 
 impl Past {
@@ -229,6 +235,7 @@ impl Past {
             within: any(&conditions),
             scans,
             datasets,
+            shown: builder.shows_of("b", "h.attr"),
         }
     }
 
@@ -259,8 +266,8 @@ impl Past {
     fn has(&self, attr: &str) -> String {
         format!(
             "(select 1 from mim.history h where h.tenant = $1 and h.entity = e.id and h.attr = {attr} \
-             and h.instance >= b.first{} and {} limit 1) is not null",
-            self.datasets, self.within
+             and h.instance >= b.first{} and {} and {} limit 1) is not null",
+            self.datasets, self.within, self.shown
         )
     }
 
@@ -270,8 +277,8 @@ impl Past {
         format!(
             "(select h.body, h.recorded, coalesce(h.modified, h.recorded) from mim.history h \
              where h.tenant = $1 and h.entity = e.id and h.attr = {attr} and h.instance >= b.first and h.body is not null \
-             and {}) as i0(v, c, m)",
-            self.within
+             and {} and {}) as i0(v, c, m)",
+            self.within, self.shown
         )
     }
 }
@@ -294,13 +301,19 @@ impl Builder {
 
     /// The entities of an answer with their places in it, and how many they are at most.
     fn page(&mut self, past: &Past, which: Which<'_>) -> (String, usize) {
-        const COLUMNS: &str = "x.id, x.types, x.created, x.modified, x.first";
+        const WHOLE: &str = "x.id, x.types, x.created, x.modified, x.first";
+        const PARTS: &str = "x.id, x.types, x.created, x.modified, x.first, x.allowed, x.denied";
+        let columns = if self.shown_columns("e", Known::Current).is_empty() {
+            WHOLE
+        } else {
+            PARTS
+        };
         match which {
             Which::One(id) => {
                 let id = self.text(id);
-                let [current, past_only] = entity(&id);
+                let [current, past_only] = self.entity(&id);
                 let page =
-                    format!("select 1::bigint as n, {COLUMNS} from ({current} union all {past_only}) x");
+                    format!("select 1::bigint as n, {columns} from ({current} union all {past_only}) x");
                 (page, 1)
             }
             Which::Some {
@@ -318,7 +331,7 @@ impl Builder {
                 let [current, past_only] = self.selected(past, selection, &order);
                 let (limit, offset) = (self.integer(entities), self.integer(offset));
                 let page = format!(
-                    "select row_number() over (order by y.id {direction}) as n, y.* from (select {COLUMNS} \
+                    "select row_number() over (order by y.id {direction}) as n, y.* from (select {columns} \
                      from (({current}) union all ({past_only})) x order by x.id {direction} limit {limit} offset {offset}) y"
                 );
                 (page, entities)
@@ -334,12 +347,11 @@ impl Builder {
             Which::One(_) => String::new(),
             Which::Some { limit, .. } => format!(" where p.n <= {}", self.integer(limit)),
         };
-        let without = if wanted.without.is_empty() {
-            String::new()
-        } else {
-            let without = self.bind(Param::Texts(wanted.without.clone()));
-            format!(" and h.attr <> all({without})")
-        };
+        let mut without = format!(" and {}", self.shows_of("p", "h.attr"));
+        if !wanted.without.is_empty() {
+            let names = self.bind(Param::Texts(wanted.without.clone()));
+            let _ = write!(without, " and h.attr <> all({names})");
+        }
         let Some(attrs) = &wanted.attrs else {
             let next = |after: &str| next_name("p.id", "p.first", after, &without);
             return format!(
@@ -357,98 +369,6 @@ impl Builder {
         };
         format!("select p.n, h.attr from page p cross join unnest({attrs}) as h(attr){of_page}{without}")
     }
-
-    /// The entities of a selection that have an instance in the interval: current ones, and those of the past only.
-    fn selected(&mut self, past: &Past, selection: &Selection, order: &str) -> [String; 2] {
-        let mut tables = "mim.entities e";
-        let mut current = Vec::new();
-        if let Some(name) = super::single_type(selection) {
-            let name = self.text(name);
-            tables = "mim.entity_types t join mim.entities e on e.tenant = t.tenant and e.id = t.id";
-            current.push(format!("t.tenant = $1 and t.type = {name}"));
-        }
-        self.entities(&selection.entities, &mut current);
-        let past_only = self.selectors(&selection.entities);
-        let mut conditions = Vec::new();
-        if selection.attrs.is_empty() {
-            conditions.push(has_some(past));
-        } else {
-            let attrs = self.bind(Param::Texts(selection.attrs.clone()));
-            conditions.push(past.has(&format!("any({attrs})")));
-        }
-        self.past = Some(past.clone());
-        if let Some(geo) = &selection.geo {
-            let (property, test) = self.geo_test(geo);
-            conditions.push(format!(
-                "exists (select 1 from {} cross join lateral (select mim.past_geometry(i0.v) as geom) g where {test})",
-                past.instances(&property)
-            ));
-        }
-        if let Some(scope) = &selection.scope {
-            let condition = self.scoped(past, scope);
-            conditions.push(condition);
-        }
-        if let Some(q) = &selection.q {
-            let condition = self.query(q);
-            conditions.push(condition);
-        }
-        self.past = None;
-        current.extend(conditions.iter().cloned());
-        conditions.push(past_only);
-        [
-            format!("{}{order}", current_entities(tables, &all(&current))),
-            format!("{}{order}", past_entities(&all(&conditions))),
-        ]
-    }
-
-    /// That the entity `e` had such scopes in the interval: some that were set in it, or those that it had when the interval
-    /// began. Where no scope is kept of it, it has had those of now for longer than anything is kept.
-    fn scoped(&mut self, past: &Past, query: &ScopeQuery) -> String {
-        let attr = self.text(SCOPE);
-        let rows = format!(
-            "from mim.history h where h.tenant = $1 and h.entity = e.id and h.attr = {attr} and h.instance >= b.first"
-        );
-        let set = match past.clock {
-            Clock::Any | Clock::Observed => "coalesce(h.observed, h.recorded)",
-            Clock::Created | Clock::Modified | Clock::Deleted => "h.recorded",
-        };
-        let within = self.bounds(set, past.interval, Param::Time);
-        let before = past.interval.from.map_or_else(String::new, |from| {
-            let from = self.bind(Param::Time(from));
-            format!(
-                " union all (select h.body {rows} and {set} < {from} order by {set} desc, h.instance desc limit 1)"
-            )
-        });
-        let condition = self.scope(query);
-        format!(
-            "exists (select 1 from ( \
-               select array(select jsonb_array_elements_text(s.body -> 'value')) as scope \
-               from (select h.body {rows}{within}{before}) s where jsonb_typeof(s.body -> 'value') = 'array' \
-               union all select c.scope from mim.entities c \
-               where c.tenant = $1 and c.id = e.id and not exists (select 1 {rows})) e where {condition})"
-        )
-    }
-
-    /// Any of the selectors, as they say it exactly.
-    fn selectors(&mut self, selectors: &[EntitySelector]) -> String {
-        if selectors.is_empty() {
-            return "true".to_owned();
-        }
-        let each: Vec<String> = selectors.iter().map(|one| self.selector(one, false)).collect();
-        any(&each)
-    }
-}
-
-/// That the entity `e` has an instance in the interval. It is looked for attribute by attribute, as the index of times begins
-/// with them.
-fn has_some(past: &Past) -> String {
-    format!(
-        "exists (with recursive a(attr) as (select ({}) union all select ({}) from a where a.attr is not null) \
-         select 1 from a where a.attr is not null and {})",
-        next_name("e.id", "b.first", "", ""),
-        next_name("e.id", "b.first", " and h.attr > a.attr", ""),
-        past.has("a.attr")
-    )
 }
 
 /// The first name of an attribute in the past of an entity, after the one before.
@@ -456,39 +376,6 @@ fn next_name(entity: &str, first: &str, after: &str, without: &str) -> String {
     format!(
         "select h.attr from mim.history h where h.tenant = $1 and h.entity = {entity}{after} and h.instance >= {first}{without} \
          order by h.attr limit 1"
-    )
-}
-
-/// The entity of an id, current or of the past only: one of both is there.
-fn entity(id: &str) -> [String; 2] {
-    let of_id = format!("e.id = {id}");
-    [current_entities("mim.entities e", &of_id), past_entities(&of_id)]
-}
-
-/// Current entities `e`, whose past begins with the instance `b.first`.
-fn current_entities(tables: &str, conditions: &str) -> String {
-    const CREATED: &str = "coalesce((select t.created from mim.temporal_entities t where t.tenant = $1 and t.id = e.id), e.created)";
-    entities(tables, CREATED, conditions)
-}
-
-/// Entities `e` of which only the past is known.
-fn past_entities(conditions: &str) -> String {
-    let none_current = "not exists (select 1 from mim.entities c where c.tenant = $1 and c.id = e.id)";
-    entities(
-        "mim.temporal_entities e",
-        "e.created",
-        &format!("{conditions} and {none_current}"),
-    )
-}
-
-/// Instances older than the first are a predecessor's, or are forgotten. It is computed once for each entity, which `offset 0`
-/// sees to.
-fn entities(tables: &str, created: &str, conditions: &str) -> String {
-    format!(
-        "select e.id, e.types, {created} as created, e.modified, b.first from {tables} cross join lateral ( \
-           select greatest(mim.first_instance({created}), \
-             (select f.before from mim.forgotten f where f.tenant = $1 and f.entity = e.id)) as first offset 0) b \
-         where e.tenant = $1 and {conditions}"
     )
 }
 

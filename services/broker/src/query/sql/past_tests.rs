@@ -2,7 +2,8 @@ use super::*;
 use crate::context::Context;
 use crate::query::geo::{self, GeoQuery};
 use crate::query::pattern::Pattern;
-use crate::query::{q, scope, types};
+use crate::query::{EntitySelector, q, scope, types};
+use crate::store::TenantId;
 use proptest::prelude::*;
 
 const CLOCKS: [Clock; 5] = [
@@ -70,14 +71,19 @@ fn statements(name: &str, q: &str) -> Vec<Statement> {
         offset: 345_678_912,
         descending: true,
     };
-    let mut all = vec![exists(TenantId(1), name, Some(&[name.to_owned()]))];
+    let mut all = vec![exists(Reach::all(TenantId(1)), name, Some(&[name.to_owned()]))];
     for clock in CLOCKS {
         for last in [None, Some(456_789_123)] {
             let wanted = wanted(clock, last, name);
-            all.push(count(TenantId(1), &selection, &wanted));
+            all.push(count(Reach::all(TenantId(1)), &selection, &wanted));
             for rows in [Rows::Instances(Sizes::Small), Rows::Values, Rows::Kinds] {
-                all.push(evolution(TenantId(1), Which::One(name), &wanted, rows));
-                all.push(evolution(TenantId(1), some, &wanted, rows));
+                all.push(evolution(
+                    Reach::all(TenantId(1)),
+                    Which::One(name),
+                    &wanted,
+                    rows,
+                ));
+                all.push(evolution(Reach::all(TenantId(1)), some, &wanted, rows));
             }
         }
     }

@@ -4,6 +4,7 @@
 //! `MIM_SEED` chooses another seed than the one of every day, `MIM_QUERIES` another number of queries.
 
 mod entities;
+mod permissions;
 mod queries;
 
 use crate::support::{Postgres, store_over};
@@ -12,6 +13,7 @@ use mim_broker::model::change;
 use mim_broker::model::entity::{Entity, Kind};
 use mim_broker::model::json::Json;
 use mim_broker::model::read::{Nulls, Reader};
+use mim_broker::permissions::reach::Reach;
 use mim_broker::query::Selection;
 use mim_broker::query::evaluate::{Prepared, Subject};
 use mim_broker::query::sql::{self, Window};
@@ -51,7 +53,11 @@ async fn stored(store: &Store, tenant: TenantId, random: &mut StdRng) -> Both {
         let fragment = reader.entity(&json).unwrap_or_else(|e| panic!("{e}: {document}"));
         let entity = change::create(fragment, entities::created(n));
         assert!(store.create(tenant, &entity).await.unwrap(), "{document}");
-        let (read, _) = store.retrieve(tenant, &entity.id).await.unwrap().unwrap();
+        let (read, _) = store
+            .retrieve(Reach::all(tenant), &entity.id)
+            .await
+            .unwrap()
+            .unwrap();
         both.written.push(entity);
         both.read.push(read);
     }
@@ -65,10 +71,11 @@ async fn by_sql(store: &Store, tenant: TenantId, selection: &Selection) -> Resul
         limit: ENTITIES,
         offset: 0,
     };
-    let page = sql::page(tenant, selection, None, window, Sizes::Any);
+    let reach = Reach::all(tenant);
+    let page = sql::page(reach, selection, None, window, Sizes::Any);
     let take = |entity: &Entity| found.insert(entity.id.clone());
     store
-        .search(&page, ENTITIES, None, take)
+        .search(reach, &page, ENTITIES, None, take)
         .await
         .map_err(|e| e.to_string())?;
     Ok(found)

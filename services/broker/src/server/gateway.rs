@@ -1,0 +1,216 @@
+//! The door of the platform's gateway: a port of its own, TLS 1.3, and a certificate on either side. The files are followed as
+//! they change; a connection that is open stays open.
+
+use crate::api::front::Front;
+use crate::server::config::{ClientName, Gateway, LOOK};
+use crate::server::listen::{self, Door, Ending};
+use crate::server::metrics::Metrics;
+use rustls::client::verify_server_name;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// How long a client may take to show its certificate.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What it takes to know the gateway.
+pub struct Keys {
+    acceptor: TlsAcceptor,
+    names: Vec<ClientName>,
+}
+
+/// What the keys are made of.
+#[derive(Clone, PartialEq, Eq)]
+struct Files {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    authority: Vec<u8>,
+}
+
+impl Files {
+    async fn read(folder: &Path) -> Result<Self, String> {
+        let read = async |name: &str| {
+            let path = folder.join(name);
+            let bytes = tokio::fs::read(&path).await;
+            bytes.map_err(|e| format!("{} cannot be read: {e}", path.display()))
+        };
+        Ok(Self {
+            certificate: read("tls.crt").await?,
+            key: read("tls.key").await?,
+            authority: read("ca.crt").await?,
+        })
+    }
+
+    /// The words never have a part of a key in them.
+    fn acceptor(&self) -> Result<TlsAcceptor, String> {
+        let certificates = |pem: &[u8]| {
+            let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+            all.map_err(|e| e.to_string())
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&self.authority).map_err(|e| format!("ca.crt: {e}"))? {
+            roots.add(certificate).map_err(|e| format!("ca.crt: {e}"))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let clients = clients.build().map_err(|e| format!("ca.crt: {e}"))?;
+        let chain = certificates(&self.certificate).map_err(|e| format!("tls.crt: {e}"))?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| "tls.key is no key".to_owned())?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|e| e.to_string())?
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain, key)
+            .map_err(|e| format!("tls.crt and tls.key: {e}"))?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+/// The stream of a client that has shown a certificate of the authority with one of the names.
+pub async fn admitted(
+    stream: TcpStream,
+    keys: &watch::Receiver<Option<Arc<Keys>>>,
+) -> Option<TlsStream<TcpStream>> {
+    let keys = keys.borrow().clone()?;
+    let stream = tokio::time::timeout(HANDSHAKE, keys.acceptor.accept(stream)).await;
+    let stream = match stream {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "somebody without a certificate of the gateway came to its door");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first)?;
+    let certificate = ParsedCertificate::try_from(certificate).ok()?;
+    let is_named = |name: &ClientName| verify_server_name(&certificate, &name.0).is_ok();
+    if keys.names.iter().any(is_named) {
+        return Some(stream);
+    }
+    tracing::warn!("somebody with a certificate of another name came to the door of the gateway");
+    None
+}
+
+/// Opens the door where the configuration says, and keeps it so until the end.
+pub async fn run(
+    mut config: watch::Receiver<Option<Gateway>>,
+    folder: PathBuf,
+    front: Front,
+    metrics: Arc<Metrics>,
+    ending: Ending,
+) {
+    let (keys_tx, keys) = watch::channel(None);
+    let (mut made_of, mut open) = (None, None::<Open>);
+    let mut told = None;
+    let mut stop = ending.stop.clone();
+    loop {
+        let wanted = config.borrow_and_update().clone();
+        if open.as_ref().map(|open| open.at) != wanted.as_ref().map(|gateway| gateway.listen) {
+            if let Some(open) = open.take() {
+                open.close();
+            }
+            if let Some(gateway) = &wanted {
+                let door = Door::Gateway(keys.clone());
+                open = Open::at(gateway.listen, door, front.clone(), Arc::clone(&metrics), &ending).await;
+            }
+        }
+        match renewed(wanted.as_ref(), &folder, &made_of).await {
+            Ok(Some((from, keys))) => {
+                told = None;
+                made_of = from;
+                keys_tx.send_replace(keys);
+            }
+            // Who knows the gateway by older keys goes on; without any nobody comes in.
+            Err(why) if told.as_ref() != Some(&why) => {
+                tracing::warn!(%why, "the gateway cannot be known by these files");
+                told = Some(why);
+            }
+            Ok(None) | Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
+    }
+    if let Some(Open { stop, serving, .. }) = open {
+        stop.send_replace(true);
+        let _ = serving.await;
+    }
+}
+
+/// What keys are made of: files, and the names that are looked for.
+type Source = Option<(Files, Gateway)>;
+
+/// The keys as they are to be, if that is otherwise than before.
+async fn renewed(
+    wanted: Option<&Gateway>,
+    folder: &Path,
+    made_of: &Source,
+) -> Result<Option<(Source, Option<Arc<Keys>>)>, String> {
+    let Some(gateway) = wanted else {
+        return Ok(made_of.is_some().then_some((None, None)));
+    };
+    let source = Some((Files::read(folder).await?, gateway.clone()));
+    if source == *made_of {
+        return Ok(None);
+    }
+    let acceptor = match &source {
+        Some((files, _)) => files.acceptor()?,
+        None => return Ok(None),
+    };
+    let keys = Keys {
+        acceptor,
+        names: gateway.client_names.clone(),
+    };
+    Ok(Some((source, Some(Arc::new(keys)))))
+}
+
+/// The door while it is open.
+struct Open {
+    at: SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Open {
+    async fn at(
+        at: SocketAddr,
+        door: Door,
+        front: Front,
+        metrics: Arc<Metrics>,
+        ending: &Ending,
+    ) -> Option<Self> {
+        let listener = match TcpListener::bind(at).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::warn!(%at, %error, "the door of the gateway cannot be opened");
+                return None;
+            }
+        };
+        if let Ok(at) = listener.local_addr() {
+            tracing::info!(gateway = %at, "listening for the gateway");
+        }
+        let (stop, stopped) = watch::channel(false);
+        let own = Ending {
+            leaving: Arc::clone(&ending.leaving),
+            stop: stopped,
+        };
+        let serving = tokio::spawn(listen::serve(listener, door, front, metrics, own));
+        Some(Self { at, stop, serving })
+    }
+
+    /// Takes no new connection; open requests end by themselves.
+    fn close(self) {
+        self.stop.send_replace(true);
+    }
+}
