@@ -196,7 +196,7 @@ impl Index {
     pub fn apply(&self, kind: ChildKind, object: LiveObject) -> Option<OwnerKey> {
         let owner = owner_of(&object.metadata).or_else(|| self.known(kind, &object.metadata))?;
         let name = object.metadata.name.clone()?;
-        let seen = self.slimmer.slim(kind, object);
+        let seen = self.slimmer.slim(kind, object, &owner);
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
         let entries = owners.entry(owner.clone()).or_default();
         match entries.get(&(kind, name.clone())) {

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use serde_json::Value;
 
 use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER};
-use super::live::{LiveCondition, LiveObject, LiveStatus, by_labels, owner_of};
+use super::live::{LiveCondition, LiveObject, LiveStatus, OwnerKey, by_labels};
 use super::ownership;
 
 /// The conditions of children that anybody reads.
@@ -170,8 +170,8 @@ pub struct Slimmer {
 }
 
 impl Slimmer {
-    /// The entry of an object.
-    pub fn slim(&self, kind: ChildKind, object: LiveObject) -> Seen {
+    /// The entry of an object of this owner's.
+    pub fn slim(&self, kind: ChildKind, object: LiveObject, owner: &OwnerKey) -> Seen {
         let mut metadata = object.metadata;
         let owner_uid = metadata
             .owner_references
@@ -190,8 +190,7 @@ impl Slimmer {
             .annotations
             .as_mut()
             .and_then(|all| all.remove(APPLIED_ANNOTATION));
-        let named = by_labels(&metadata);
-        let labelled = named.is_some() && named == owner_of(&metadata);
+        let labelled = by_labels(&metadata).as_ref() == Some(owner);
         let labels = metadata.labels.filter(|_| kind == ChildKind::Pod);
         Seen {
             uid: metadata.uid.unwrap_or_default(),
@@ -322,11 +321,19 @@ mod tests {
         json!({"metadata": {"name": "a", "ownerReferences": [{"uid": owner, "kind": "K"}]}, "spec": {"a": 1}})
     }
 
+    fn vienna() -> OwnerKey {
+        OwnerKey {
+            kind: "ContextBroker".into(),
+            namespace: "city".into(),
+            name: "vienna".into(),
+        }
+    }
+
     #[test]
     fn children_of_different_owners_share_one_entry_of_fields_and_are_still_told_apart() {
         let slimmer = Slimmer::default();
-        let one = slimmer.slim(ChildKind::Service, child("u-1", "d"));
-        let other = slimmer.slim(ChildKind::Service, child("u-2", "d"));
+        let one = slimmer.slim(ChildKind::Service, child("u-1", "d"), &vienna());
+        let other = slimmer.slim(ChildKind::Service, child("u-2", "d"), &vienna());
         assert!(Arc::ptr_eq(
             one.fields.as_ref().unwrap(),
             other.fields.as_ref().unwrap()
@@ -343,14 +350,14 @@ mod tests {
         let fields = taken.metadata.managed_fields.as_mut().unwrap();
         fields[1].fields_v1.as_mut().unwrap().0["f:metadata"] =
             json!({"f:ownerReferences": {"k:{\"uid\":\"u-3\"}": {}}});
-        let seen = slimmer.slim(ChildKind::Service, taken);
+        let seen = slimmer.slim(ChildKind::Service, taken, &vienna());
         assert!(!seen.is_as_applied(&body("u-1"), "d"));
     }
 
     #[test]
     fn only_what_is_read_is_kept() {
         let slimmer = Slimmer::default();
-        let seen = slimmer.slim(ChildKind::Service, child("u-1", "d"));
+        let seen = slimmer.slim(ChildKind::Service, child("u-1", "d"), &vienna());
         assert_eq!(seen.annotation("mim.city/revision"), Some("x"));
         assert_eq!(
             seen.annotation("mim.city/template-parts"),
@@ -364,7 +371,7 @@ mod tests {
             {"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"},
         ]}))
         .unwrap();
-        let seen = slimmer.slim(ChildKind::Pod, pod);
+        let seen = slimmer.slim(ChildKind::Pod, pod, &vienna());
         assert!(seen.labels.get("app.kubernetes.io/component").is_some() && seen.is_ready());
         assert_eq!(seen.status.conditions.len(), 1);
     }
@@ -379,7 +386,7 @@ mod tests {
                 {"manager": "other", "operation": "Update", "time": other, "subresource": subresource},
             ]))
             .unwrap();
-            let seen = Slimmer::default().slim(ChildKind::Deployment, object);
+            let seen = Slimmer::default().slim(ChildKind::Deployment, object, &vienna());
             seen.writer.map(|writer| writer.to_string())
         };
         let (early, late) = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z");

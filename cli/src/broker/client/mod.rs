@@ -163,10 +163,18 @@ impl Client {
     }
 }
 
+/// The error type of an @context that cannot be had (clause 5.5.3).
+pub const CONTEXT_NOT_AVAILABLE: &str = "LdContextNotAvailable";
+
+/// Whether what has this status may be answered otherwise later.
+#[must_use]
+pub fn passes(status: u16) -> bool {
+    matches!(status, 429 | 502 | 503 | 504)
+}
+
 /// Whether it is worth to ask again. An @context that cannot be fetched has a 503 or 504 as well; who asks decides.
 fn is_busy(answer: &Answer) -> bool {
-    matches!(answer.status.as_u16(), 429 | 502 | 503 | 504)
-        && answer.error().as_deref() != Some("LdContextNotAvailable")
+    passes(answer.status.as_u16()) && answer.error().as_deref() != Some(CONTEXT_NOT_AVAILABLE)
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

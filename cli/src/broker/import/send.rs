@@ -1,7 +1,7 @@
 //! What becomes of a batch. Upserts say the same when they are repeated, so a batch whose answer was lost is sent again, and
 //! one that the broker refuses as a whole is sent in halves until it is known which entity it does not take.
 
-use crate::broker::client::{Answer, Ask, Client};
+use crate::broker::client::{Answer, Ask, CONTEXT_NOT_AVAILABLE, Client, passes};
 use crate::broker::import::batch::Batch;
 use crate::broker::import::rejects::Rejected;
 use crate::broker::progress::Progress;
@@ -28,11 +28,11 @@ struct Why {
 impl Why {
     /// Whether the same entity may be taken later.
     fn passes(&self) -> bool {
-        matches!(self.status, Some(429 | 502 | 503 | 504)) || self.is_context()
+        self.status.is_some_and(passes) || self.is_context()
     }
 
     fn is_context(&self) -> bool {
-        self.kind.ends_with("LdContextNotAvailable")
+        self.kind.ends_with(CONTEXT_NOT_AVAILABLE)
     }
 }
 

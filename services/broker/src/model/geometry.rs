@@ -23,7 +23,8 @@ pub enum Geometry {
     MultiPolygon(Vec<Vec<Vec<Position>>>),
 }
 
-const NAMES: [&str; 6] = [
+/// Names of the kinds (clause 4.7).
+pub const NAMES: [&str; 6] = [
     "Point",
     "MultiPoint",
     "LineString",

@@ -1,6 +1,7 @@
 //! Takes away the data of tenants that were dropped ([`crate::store::tenants`] marks them), a few rows at a time: a tenant may be
 //! millions of them.
 
+use crate::store::sweeper::goes_on;
 use crate::store::{Store, StoreError};
 use std::time::Duration;
 
@@ -58,19 +59,7 @@ const NOTHING_IS_LEFT: &str = "delete from mim.tenants where id = $1 returning w
 impl Store {
     /// Goes on with what was dropped until nothing of it is left, or the database does not serve.
     pub(super) async fn drop_tenants(&self) {
-        loop {
-            match self.drop_some().await {
-                Ok(true) => {}
-                Ok(false) => return,
-                // Where the database does not serve, the keeper says so.
-                Err(error @ StoreError::Unavailable(_)) => {
-                    return tracing::debug!(%error, "the data of a dropped tenant goes later");
-                }
-                Err(error) => {
-                    return tracing::warn!(%error, "the data of a dropped tenant could not be taken away");
-                }
-            }
-        }
+        while goes_on("the data of a dropped tenant", self.drop_some().await) {}
     }
 
     /// One step; false when there was nothing to do.

@@ -23,6 +23,17 @@ const SWEEP: &str = "with one as materialized ( \
     where f.tenant = one.tenant and f.entity = one.entity and (select count(*) from few) < $1) \
   select 1 from one";
 
+/// Whether the next step is to be taken, after one that said whether there was something to do. `what` goes.
+pub(super) fn goes_on(what: &str, step: Result<bool, StoreError>) -> bool {
+    match step {
+        Ok(more) => return more,
+        // Where the database does not serve, the keeper says so.
+        Err(error @ StoreError::Unavailable(_)) => tracing::debug!(%error, "{what} goes later"),
+        Err(error) => tracing::warn!(%error, "{what} could not be taken away"),
+    }
+    false
+}
+
 impl Store {
     /// Runs for ever; tenants that were dropped go as well.
     pub async fn sweep(self) {
@@ -30,23 +41,7 @@ impl Store {
             tokio::time::sleep(LOOK).await;
             self.drop_tenants().await;
             if self.keeping().has_any {
-                self.sweep_all().await;
-            }
-        }
-    }
-
-    async fn sweep_all(&self) {
-        loop {
-            match self.sweep_some().await {
-                Ok(true) => {}
-                Ok(false) => return,
-                // Where the database does not serve, the keeper says so.
-                Err(error @ StoreError::Unavailable(_)) => {
-                    return tracing::debug!(%error, "the past of deleted entities goes later");
-                }
-                Err(error) => {
-                    return tracing::warn!(%error, "the past of deleted entities could not be taken away");
-                }
+                while goes_on("the past of deleted entities", self.sweep_some().await) {}
             }
         }
     }

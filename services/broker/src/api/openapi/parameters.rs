@@ -2,6 +2,7 @@
 
 use crate::api::openapi::put;
 use crate::api::params::{DEFAULT_LIMIT, Known, MAX_LIMIT};
+use crate::model::geometry;
 use serde_json::{Value, json};
 
 /// A parameter of the query string; `None` where nobody has said what it is.
@@ -77,17 +78,7 @@ fn selecting(name: &str) -> Option<(&'static str, Value)> {
             "How the geometry of an entity lies to the given one (clause 4.10), as near;maxDistance==2000",
             text(),
         ),
-        "geometry" => (
-            "The kind of the given geometry",
-            one_of(&[
-                "Point",
-                "MultiPoint",
-                "LineString",
-                "MultiLineString",
-                "Polygon",
-                "MultiPolygon",
-            ]),
-        ),
+        "geometry" => ("The kind of the given geometry", one_of(&geometry::NAMES)),
         "coordinates" => ("The coordinates of the given geometry, as JSON", text()),
         "geoproperty" => (
             "The attribute that has the geometry of an entity; location where absent",
