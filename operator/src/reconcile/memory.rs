@@ -15,7 +15,7 @@ use super::retry::Remedy;
 /// What is remembered of one object.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Since when passes have needed the same remedy for the same generation.
+    /// Since when passes have needed the same remedy for the same reason and generation.
     pub unsettled: Option<Unsettled>,
     /// The status that was sent last, until the store shows it: the same body is never sent twice.
     pub status: Option<SentStatus>,
@@ -153,21 +153,28 @@ pub struct Unsettled {
     pub generation: i64,
     /// What could heal it.
     pub remedy: Remedy,
+    /// What is missing, as a hash of the words; `None` where nothing is.
+    pub missing: Option<u64>,
 }
 
 impl Memory {
-    /// A pass that started then has ended in need of this remedy. The back-off goes on only while both stay: a new generation, or another
-    /// trouble, is a new start.
-    pub fn need(&mut self, remedy: Option<Remedy>, generation: i64, started: Instant) {
-        let held = self
-            .unsettled
-            .filter(|held| (held.generation, Some(held.remedy)) == (generation, remedy));
+    /// A pass that started then has ended in need of this remedy, because of what is `missing`. The back-off goes on only while all stay: a new
+    /// generation, another trouble, or the next thing to be missing (the first has come, so the next may soon) is a new start.
+    pub fn need(&mut self, remedy: Option<Remedy>, generation: i64, missing: Option<&str>, started: Instant) {
         self.unsettled = remedy.map(|remedy| {
-            held.unwrap_or(Unsettled {
+            let now = Unsettled {
                 since: started,
                 generation,
                 remedy,
-            })
+                missing: missing.map(|words| hash(&words)),
+            };
+            let same = |held: &Unsettled| {
+                Unsettled {
+                    since: started,
+                    ..*held
+                } == now
+            };
+            self.unsettled.filter(same).unwrap_or(now)
         });
     }
 
@@ -289,7 +296,7 @@ mod tests {
     fn what_was_forgotten_during_a_pass_stays_forgotten() {
         let memories = Memories::default();
         let mut memory = memories.of("u");
-        memory.need(Some(Remedy::Time), 1, Instant::now());
+        memory.need(Some(Remedy::Time), 1, None, Instant::now());
         memories.keep("u", memory.clone());
         assert_eq!(memories.in_backoff(), 1);
         memories.forget("u");
@@ -302,21 +309,26 @@ mod tests {
         let long_ago = Instant::now().checked_sub(Duration::from_mins(5)).unwrap();
         let waiting = || {
             let mut memory = Memory::default();
-            memory.need(Some(Remedy::Other), 1, long_ago);
+            memory.need(Some(Remedy::Other), 1, Some("Secret a"), long_ago);
             memory
         };
-        for (remedy, generation, goes_on) in [
-            (Remedy::Other, 1, true),
-            (Remedy::Other, 2, false),
-            (Remedy::Time, 1, false),
+        for (remedy, generation, missing, goes_on) in [
+            (Remedy::Other, 1, Some("Secret a"), true),
+            (Remedy::Other, 2, Some("Secret a"), false),
+            (Remedy::Other, 1, Some("Secret b"), false),
+            (Remedy::Other, 1, None, false),
+            (Remedy::Time, 1, None, false),
         ] {
             let mut memory = waiting();
-            memory.need(Some(remedy), generation, Instant::now());
+            memory.need(Some(remedy), generation, missing, Instant::now());
             let long = memory.unsettled_for() >= Duration::from_mins(5);
-            assert_eq!(long, goes_on, "{remedy:?} of generation {generation}");
+            assert_eq!(
+                long, goes_on,
+                "{remedy:?} of generation {generation}, {missing:?}"
+            );
         }
         let mut settled = waiting();
-        settled.need(None, 1, Instant::now());
+        settled.need(None, 1, None, Instant::now());
         assert_eq!(settled.unsettled, None);
     }
 

@@ -37,6 +37,10 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
     let pass = AssertUnwindSafe(one::<K>(cx, object, &mut memory)).catch_unwind();
     let ended = tokio::time::timeout(PASS_LIMIT, pass).await;
     let contested = matches!(&ended, Ok(Ok(Err(Trouble::Contest(_)))));
+    let missing = match &ended {
+        Ok(Ok(Err(Trouble::Missing(missing)))) => Some(missing.message.clone()),
+        _ => None,
+    };
     let (remedy, outcome) = match ended {
         Ok(Ok(Ok(remedy))) => (remedy, "ok"),
         Ok(Ok(Err(trouble))) => {
@@ -62,7 +66,8 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
     };
     // A pass that did not end has taken the rest of the memory with it.
     memory.unsettled = unsettled;
-    memory.need(remedy, object.meta().generation.unwrap_or(0), started);
+    let generation = object.meta().generation.unwrap_or(0);
+    memory.need(remedy, generation, missing.as_deref(), started);
     let mut next = next_pass(remedy, &memory, (cx.now)().as_second(), (cx.jitter)());
     if contested {
         next = next.min(memory.bucket.wait(Instant::now()));
