@@ -104,28 +104,38 @@ binaries: deps-lab ## Build the lab's programs (Kubernetes, helm and others) int
 	$(CARGO) build --quiet --locked -p mim-lab
 	$(TARGET)/mim-lab binaries
 
-# The tests at an API server mostly wait, each for a server of its own, so they run beside all others. What they say goes to
-# API_LOG, which is shown when the others have ended.
+# Tests mostly wait, so three sorts of them run beside each other: those at an API server and those of the services each have servers of their own, and
+# there is one lab for the third. The first two write to logs, which are shown when the third has ended. All but mim-tests are one selection, which is built
+# once; what runs is chosen by the names of its test programs.
 API_TESTS := -p mim-tests --test api
-OTHER_TESTS := -p mim-tests --lib --bins \
+CITY_TESTS := -p mim-tests --lib --bins \
   $(patsubst %,--test %,$(filter-out api,$(shell sed -n '/^\[\[test/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo.toml)))
+SELECTION := --workspace --exclude mim-tests
+test-names = $(sort $(basename $(notdir $(wildcard $(1:=/tests/*.rs)) $(patsubst %/main.rs,%,$(wildcard $(1:=/tests/*/main.rs))))))
+CRATES := $(filter-out lab tests,$(patsubst %/Cargo.toml,%,$(wildcard */Cargo.toml */*/Cargo.toml)))
+LAB_TESTS := $(SELECTION) $(patsubst %,--test %,$(call test-names,lab))
+SERVICE_TESTS := $(SELECTION) --lib --bins $(patsubst %,--test %,$(call test-names,$(CRATES)))
 API_LOG := $(TARGET)/test-api.log
+SERVICE_LOG := $(TARGET)/test-services.log
 
 .PHONY: test
 test: deps binaries ## All tests, against real servers
 	@date +%s >$(TARGET)/test-began
-	$(CARGO) test --locked --workspace --exclude mim-tests --no-run
+	$(CARGO) test --locked $(SELECTION) --no-run
 	$(CARGO) test --locked -p mim-tests --no-run
 	@began=$$(cat $(TARGET)/test-began); built=$$(date +%s); \
-	echo "make: the tests at an API server run beside the others and write to $(API_LOG)"; \
+	echo "make: the tests at an API server and those of the services run beside the others and write to $(API_LOG) and $(SERVICE_LOG)"; \
 	: Ends the tests beside however the others end, and the lab too, unless it was up before.; \
-	down=:; api=; trap 'if [ -n "$$api" ]; then kill -- -$$api 2>/dev/null || true; fi; $$down' EXIT; \
-	setsid $(CARGO) test --locked $(API_TESTS) >$(API_LOG) 2>&1 & api=$$!; \
+	down=:; beside=; trap 'for group in $$beside; do kill -- -$$group 2>/dev/null || true; done; $$down' EXIT; \
+	setsid $(CARGO) test --locked --no-fail-fast $(API_TESTS) >$(API_LOG) 2>&1 & api=$$!; beside=$$api; \
+	setsid $(CARGO) test --locked --no-fail-fast $(SERVICE_TESTS) >$(SERVICE_LOG) 2>&1 & services=$$!; beside="$$api $$services"; \
 	$(TARGET)/mim-lab status >/dev/null 2>&1 || down="$(TARGET)/mim-lab down"; \
 	failed=0; \
-	$(CARGO) test --locked --no-fail-fast --workspace --exclude mim-tests || failed=$$?; \
-	$(CARGO) test --locked --no-fail-fast $(OTHER_TESTS) || failed=$$?; \
-	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; api=; \
+	$(CARGO) test --locked --no-fail-fast $(LAB_TESTS) || failed=$$?; \
+	$(CARGO) test --locked --no-fail-fast $(CITY_TESTS) || failed=$$?; \
+	$(CARGO) test --locked --no-fail-fast $(SELECTION) --doc || failed=$$?; \
+	tail -n +1 -f --pid=$$services $(SERVICE_LOG); wait $$services || failed=$$?; beside=$$api; \
+	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; beside=; \
 	echo "make: the tests were built in $$((built - began)) s and ran for $$(($$(date +%s) - built)) s"; exit $$failed
 
 .PHONY: etsi
