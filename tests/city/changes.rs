@@ -27,7 +27,7 @@ async fn a_new_tenant_and_a_label_of_the_service_reach_the_running_city_and_no_p
         city.brokers().starts().await.unwrap(),
         city.databases().starts().await.unwrap(),
     );
-    let door = Door::open(city.cluster.clone(), CITY, "city-broker", PORT)
+    let door = Door::open(city.cluster.clone(), CITY, "city-broker", PORT, Say::default())
         .await
         .unwrap();
     let harbour = Broker::of_tenant(door, "harbour");

@@ -51,7 +51,7 @@ impl City {
             upgrade_operator(&cluster).await;
         }
         demo::apply_city(&cluster, CITY, Say::default()).await.unwrap();
-        let door = Door::open(Arc::clone(&cluster), CITY, "city-broker", PORT)
+        let door = Door::open(Arc::clone(&cluster), CITY, "city-broker", PORT, Say::default())
             .await
             .unwrap();
         Self {

@@ -73,10 +73,7 @@ async fn row_database_killed_under_load_loses_nothing_accepted_and_the_broker_sa
         "answers {recovered:?} after the database was ready"
     );
 
-    city.brokers()
-        .recovered(&victim, Say::default().waiting())
-        .await
-        .unwrap();
+    city.brokers().recovered(&victim, Say::default()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let seen = traffic.stop().await;
     assert!(!seen.accepted.is_empty());

@@ -102,7 +102,15 @@ async fn a_preloaded_context_gives_names_that_nobody_could_fetch() {
     remove(&city, FILE, "parking").await;
     apply(&city.cluster, EXAMPLES, &example(FILE)).await.unwrap();
     city.broker_says(EXAMPLES, "parking", "True", "Ready").await;
-    let door = || Door::open(Arc::clone(&city.cluster), EXAMPLES, "parking-broker", PORT);
+    let door = || {
+        Door::open(
+            Arc::clone(&city.cluster),
+            EXAMPLES,
+            "parking-broker",
+            PORT,
+            Say::default(),
+        )
+    };
     let named = Broker::new(door().await.unwrap()).in_context(URL);
     let entity = serde_json::json!({"id": "urn:ngsi-ld:OffStreetParking:1", "type": "OffStreetParking", "totalSpotNumber": 40});
     let entities = "/ngsi-ld/v1/entities";
@@ -176,7 +184,7 @@ async fn row_external_database_that_is_missing_or_refuses_the_login_is_told_in_i
     assert_eq!(status.ready_replicas, Some(3));
     assert_eq!(status.tenants, ["air_quality", "parking", "street_lights"]);
     let cluster = Arc::clone(&city.cluster);
-    let door = Door::open(cluster, EXAMPLES, "departments-broker", PORT)
+    let door = Door::open(cluster, EXAMPLES, "departments-broker", PORT, Say::default())
         .await
         .unwrap();
     let broker = Broker::new(door);

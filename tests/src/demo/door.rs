@@ -11,16 +11,21 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams};
 use rand::seq::IndexedRandom as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::cluster::Cluster;
 use super::error::{Error, Result};
+use super::say::Say;
+use super::wait::until;
 
 /// Port of the NGSI-LD API on the Service and on its pods.
 pub const PORT: u16 = 1026;
 /// How often the endpoints are read: kube-proxy, in whose place this stands, is as quick.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// How long the way to pods that are ready may take to be known: kube-proxy writes its rules anew at least every 30 s (`syncPeriod`).
+const REACHABLE: Duration = Duration::from_secs(30);
 
 /// A way to a Service.
 pub enum Door {
@@ -31,8 +36,25 @@ pub enum Door {
 }
 
 impl Door {
-    /// Finds the way to this port of the Service of this name, which is that of its pods as well.
-    pub async fn open(cluster: Arc<Cluster>, namespace: &str, service: &str, port: u16) -> Result<Self> {
+    /// Finds the way to this port of the Service of this name, which is that of its pods as well, and waits until it leads somewhere: a pod is ready
+    /// before each node knows the way to it, and until then its Service refuses.
+    pub async fn open(
+        cluster: Arc<Cluster>,
+        namespace: &str,
+        service: &str,
+        port: u16,
+        say: Say,
+    ) -> Result<Self> {
+        let door = Self::find(cluster, namespace, service, port).await?;
+        let what = format!("Service {namespace}/{service} to take connections");
+        until(say, &what, REACHABLE, || async {
+            Ok(door.reachable(service).await)
+        })
+        .await?;
+        Ok(door)
+    }
+
+    async fn find(cluster: Arc<Cluster>, namespace: &str, service: &str, port: u16) -> Result<Self> {
         if cluster.lab.is_none() {
             return Forwards::open(cluster, namespace, service, port)
                 .await
@@ -51,6 +73,20 @@ impl Door {
         match self {
             Self::Service(address) => Ok(*address),
             Self::Forwards(forwards) => forwards.address(),
+        }
+    }
+
+    /// Whether a connection is taken, and what came of it.
+    async fn reachable(&self, service: &str) -> (bool, String) {
+        let connected = match self.address() {
+            Ok(address) => TcpStream::connect(address)
+                .await
+                .map_err(|problem| format!("{address}: {problem}")),
+            Err(nowhere) => Err(nowhere),
+        };
+        match connected {
+            Ok(_) => (true, format!("{service}: takes connections")),
+            Err(problem) => (false, format!("{service}: {problem}")),
         }
     }
 }

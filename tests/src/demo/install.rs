@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
@@ -13,6 +13,7 @@ use super::cluster::Cluster;
 use super::error::{Error, Result};
 use super::programs::{self, checkout};
 use super::say::Say;
+use super::wait::until;
 
 /// Where the operator is.
 pub const SYSTEM: &str = "mim-system";
@@ -170,19 +171,11 @@ pub async fn remove(cluster: &Cluster, name: &str, say: Say) -> Result<()> {
 }
 
 async fn gone(api: &Api<Namespace>, name: &str, say: Say) -> Result<()> {
-    let (started, mut waiting) = (Instant::now(), say.waiting());
-    while api.get_opt(name).await?.is_some() {
-        waiting.saw(&format!("namespace {name} is being deleted"));
-        if started.elapsed() > GONE {
-            return Err(Error::Timeout {
-                what: format!("namespace {name} to be gone"),
-                seconds: GONE.as_secs(),
-                last: waiting.last().to_owned(),
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    Ok(())
+    let told = format!("namespace {name} is being deleted");
+    until(say, &format!("namespace {name} to be gone"), GONE, || async {
+        Ok((api.get_opt(name).await?.is_none(), told.clone()))
+    })
+    .await
 }
 
 /// A manifest of `examples/`.

@@ -17,6 +17,7 @@ pub mod questions;
 pub mod ready;
 pub mod say;
 pub mod traffic;
+pub mod wait;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,7 +92,14 @@ pub async fn run(options: &Options) -> Result<()> {
 
     let service = format!("{CITY}-broker");
     let broker = Arc::new(Broker::new(
-        Door::open(Arc::clone(&cluster), &options.namespace, &service, door::PORT).await?,
+        Door::open(
+            Arc::clone(&cluster),
+            &options.namespace,
+            &service,
+            door::PORT,
+            say,
+        )
+        .await?,
     ));
     let entities = data(&broker, options.seed, say).await?;
     told(&cluster, &broker, &entities, options, say).await?;
@@ -177,7 +185,7 @@ pub async fn deleted_gracefully(broker: &Arc<Broker>, pods: &Pods, say: Say) -> 
     let traffic = Traffic::start(broker, &run_name("deleted"));
     tokio::time::sleep(CALM).await;
     pods.delete(&victim).await?;
-    pods.recovered(&victim, say.waiting()).await?;
+    pods.recovered(&victim, say).await?;
     tokio::time::sleep(CALM).await;
     let seen = traffic.stop().await;
     tell(&seen, say);
@@ -204,7 +212,7 @@ pub async fn killed_hard(cluster: &Cluster, broker: &Arc<Broker>, pods: &Pods, s
     tokio::time::sleep(CALM).await;
     let how = pods.kill(cluster, &victim).await?;
     say.line(how);
-    pods.recovered(&victim, say.waiting()).await?;
+    pods.recovered(&victim, say).await?;
     tokio::time::sleep(CALM).await;
     let seen = traffic.stop().await;
     tell(&seen, say);

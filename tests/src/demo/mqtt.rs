@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;
@@ -10,13 +10,13 @@ use mim_crds::ContextSubscription;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::cluster::Cluster;
 use super::door::Door;
 use super::error::{Error, Result};
 use super::install::{self, Images};
 use super::say::Say;
+use super::wait::until;
 
 /// Name of the server's Service and Deployment.
 const SERVER: &str = "mosquitto";
@@ -30,7 +30,6 @@ const TOPIC: &str = "city/parking/free";
 const READY: Duration = Duration::from_mins(2);
 /// How long a message may be on its way.
 const ARRIVAL: Duration = Duration::from_secs(20);
-const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Starts the server, and waits until it is ready.
 pub async fn server(cluster: &Cluster, images: &Images, namespace: &str, say: Say) -> Result<()> {
@@ -41,6 +40,7 @@ pub async fn server(cluster: &Cluster, images: &Images, namespace: &str, say: Sa
     until(
         say,
         &format!("Deployment {namespace}/{SERVER} to be ready"),
+        READY,
         || async { Ok(rolled_out(&api.get(SERVER).await?)) },
     )
     .await
@@ -85,7 +85,7 @@ pub async fn subscription(cluster: &Cluster, namespace: &str, say: Say) -> Resul
     install::apply(cluster, namespace, &install::example("subscription-mqtt.yaml")).await?;
     let api: Api<ContextSubscription> = Api::namespaced(cluster.client.clone(), namespace);
     let what = format!("ContextSubscription {namespace}/{SUBSCRIPTION} to be Ready");
-    until(say, &what, || async {
+    until(say, &what, READY, || async {
         let found = api.get(SUBSCRIPTION).await?;
         let status = found.status.unwrap_or_default();
         let ready = status
@@ -102,43 +102,6 @@ pub async fn subscription(cluster: &Cluster, namespace: &str, say: Say) -> Resul
     .await
 }
 
-/// Whether a connection is taken, and what came of it.
-async fn reachable(door: &Door) -> (bool, String) {
-    let connected = match door.address() {
-        Ok(address) => TcpStream::connect(address)
-            .await
-            .map_err(|problem| format!("{address}: {problem}")),
-        Err(nowhere) => Err(nowhere),
-    };
-    match connected {
-        Ok(_) => (true, format!("{SERVER}: takes connections")),
-        Err(problem) => (false, format!("{SERVER}: {problem}")),
-    }
-}
-
-/// Asks again until it holds; tells what is seen meanwhile.
-async fn until<F>(say: Say, what: &str, mut ask: impl FnMut() -> F) -> Result<()>
-where
-    F: Future<Output = Result<(bool, String)>>,
-{
-    let (started, mut waiting) = (Instant::now(), say.waiting());
-    loop {
-        let (holds, state) = ask().await?;
-        if holds {
-            return Ok(());
-        }
-        waiting.saw(&state);
-        if started.elapsed() > READY {
-            return Err(Error::Timeout {
-                what: what.to_owned(),
-                seconds: READY.as_secs(),
-                last: state,
-            });
-        }
-        tokio::time::sleep(INTERVAL).await;
-    }
-}
-
 /// An application that listens to the topic.
 pub struct Subscriber {
     events: EventLoop,
@@ -150,14 +113,7 @@ pub struct Subscriber {
 impl Subscriber {
     /// Connects, and waits until the server has taken the subscription to the topic.
     pub async fn open(cluster: &Arc<Cluster>, namespace: &str, say: Say) -> Result<Self> {
-        let door = Door::open(Arc::clone(cluster), namespace, SERVER, PORT).await?;
-        // A pod is ready before each node knows the way to it: until then its Service refuses.
-        until(
-            say,
-            &format!("Service {namespace}/{SERVER} to take connections"),
-            || async { Ok(reachable(&door).await) },
-        )
-        .await?;
+        let door = Door::open(Arc::clone(cluster), namespace, SERVER, PORT, say).await?;
         let address = door.address().map_err(Error::Broken)?;
         let name = format!("demo-{:08x}", rand::random::<u32>());
         let options = MqttOptions::new(name, address.ip().to_string(), address.port());

@@ -1,7 +1,7 @@
 //! The pods of a city, and what may befall them.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,7 +10,8 @@ use kube::{Client, ResourceExt as _};
 
 use super::cluster::Cluster;
 use super::error::{Error, Result};
-use super::say::Waiting;
+use super::say::Say;
+use super::wait::until;
 
 /// How long pods may take to come back.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -94,37 +95,23 @@ impl Pods {
     }
 
     /// Waits until what befell `victim` is over: it is gone or its container is another one, and the Deployment has all its pods.
-    pub async fn recovered(&self, victim: &Pod, mut waiting: Waiting) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            let pods = self.list().await?;
-            let replicas = self.replicas().await?;
-            let old = (victim.uid(), container_id(victim).map(str::to_owned));
-            let same = pods
-                .iter()
-                .any(|pod| (pod.uid(), container_id(pod).map(str::to_owned)) == old);
-            let ending = pods
-                .iter()
-                .filter(|pod| pod.metadata.deletion_timestamp.is_some())
-                .count();
-            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            let state = format!(
-                "{ready} of {replicas} pods are ready{}",
-                if ending > 0 { ", one is ending" } else { "" }
-            );
-            if !same && ending == 0 && ready >= replicas {
-                return Ok(());
-            }
-            waiting.saw(&state);
-            if started.elapsed() > LIMIT {
-                return Err(Error::Timeout {
-                    what: format!("{}-{} with all its pods", self.instance, self.component),
-                    seconds: LIMIT.as_secs(),
-                    last: state,
-                });
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+    pub async fn recovered(&self, victim: &Pod, say: Say) -> Result<()> {
+        let what = format!("{}-{} to have all its pods", self.instance, self.component);
+        until(say, &what, LIMIT, || self.over(victim)).await
+    }
+
+    async fn over(&self, victim: &Pod) -> Result<(bool, String)> {
+        let pods = self.list().await?;
+        let replicas = self.replicas().await?;
+        let identity = |pod: &Pod| (pod.uid(), container_id(pod).map(str::to_owned));
+        let same = pods.iter().any(|pod| identity(pod) == identity(victim));
+        let ending = pods.iter().any(|pod| pod.metadata.deletion_timestamp.is_some());
+        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+        let told = format!(
+            "{ready} of {replicas} pods are ready{}",
+            if ending { ", one is ending" } else { "" }
+        );
+        Ok((!same && !ending && ready >= replicas, told))
     }
 
     async fn replicas(&self) -> Result<usize> {

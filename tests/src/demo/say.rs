@@ -59,7 +59,7 @@ async fn pulse<T>(every: Duration, mut tell: impl FnMut(), work: impl Future<Out
     }
 }
 
-/// The state of something that is waited for.
+/// The state of something that is waited for, as it was told last.
 #[derive(Debug)]
 pub struct Waiting {
     say: Say,
@@ -76,12 +76,6 @@ impl Waiting {
         self.say.line(&format!("   {state}"));
         state.clone_into(&mut self.last);
         self.told = Instant::now();
-    }
-
-    /// What was said last.
-    #[must_use]
-    pub fn last(&self) -> &str {
-        &self.last
     }
 }
 
