@@ -10,7 +10,7 @@ use kube::discovery::ApiResource;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use mim_tests::eventually::eventually;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// One state of one object.
@@ -53,9 +53,15 @@ impl Chronicle {
         .await
     }
 
-    /// The same without the objects themselves.
+    /// The same with nothing of the objects themselves but who owns them.
     pub async fn slim(client: &Client, namespace: Option<&str>, kinds: &[(&str, &str)]) -> Self {
-        Self::keeping(client, namespace, kinds, |_| Value::Null).await
+        Self::keeping(
+            client,
+            namespace,
+            kinds,
+            |object| json!({"metadata": {"ownerReferences": object.metadata.owner_references}}),
+        )
+        .await
     }
 
     async fn keeping(

@@ -331,7 +331,7 @@ async fn made_and_deleted(chronicle: &Chronicle, clean: &Run, runs: &[Run]) -> V
             wrong.push(format!(
                 "cut at {:?}, made and deleted: {}",
                 run.deaths,
-                expected.difference(&found)
+                expected.difference(&found, &facts, &run.namespace)
             ));
         }
     }

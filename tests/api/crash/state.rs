@@ -1,6 +1,6 @@
 //! What a namespace looks like, without what is never the same twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use kube::ResourceExt;
@@ -220,29 +220,22 @@ fn sorted(mut values: Vec<Value>) -> Value {
 #[derive(PartialEq)]
 pub struct Counts(BTreeMap<String, (usize, usize)>);
 
+/// What the chronicle tells of one object.
+struct Life<'a> {
+    name: String,
+    made: u64,
+    gone: Option<u64>,
+    owner: Option<&'a str>,
+}
+
 impl Counts {
     pub fn of(facts: &[Fact], namespace: &str) -> Self {
-        let mut objects: HashMap<&str, (String, bool)> = HashMap::new();
-        for fact in facts.iter().filter(|fact| fact.namespace == namespace) {
-            let name = if fact.name.starts_with("vienna-broker-") {
-                // A pod or a set of pods of the Deployment: how many it makes on its way is its own business, of how many templates is not.
-                if fact.kind == "Pod" {
-                    continue;
-                }
-                "vienna-broker-…"
-            } else {
-                &fact.name
-            };
-            let entry = objects
-                .entry(&fact.uid)
-                .or_insert_with(|| (format!("{} {name}", fact.kind), false));
-            entry.1 |= fact.gone;
-        }
+        let lives = lives(facts, namespace);
         let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-        for (name, gone) in objects.into_values() {
-            let count = counts.entry(name).or_default();
+        for life in lives.values().filter(|life| !is_belated(life, &lives)) {
+            let count = counts.entry(life.name.clone()).or_default();
             count.0 += 1;
-            count.1 += usize::from(gone);
+            count.1 += usize::from(life.gone.is_some());
         }
         counts.retain(|name, _| {
             !matches!(
@@ -258,22 +251,105 @@ impl Counts {
         !self.0.is_empty() && self.0.values().all(|(made, gone)| made == gone)
     }
 
-    pub fn difference(&self, other: &Self) -> String {
-        let names: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+    /// Where another, which is of these facts, is not the same, and when what is more or less was made and went.
+    pub fn difference(&self, other: &Self, facts: &[Fact], namespace: &str) -> String {
+        let names: BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         let differ = names
             .into_iter()
             .filter(|name| self.0.get(*name) != other.0.get(*name));
+        let lives = lives(facts, namespace);
         let words: Vec<_> = differ
             .map(|name| {
+                let mut when: Vec<_> = lives
+                    .values()
+                    .filter(|life| life.name == *name)
+                    .map(|life| (life.made, life.gone))
+                    .collect();
+                when.sort_unstable();
                 format!(
-                    "{name}: expected {:?}, found {:?}",
+                    "{name}: expected {:?}, found {:?}, at {when:?}",
                     self.0.get(name),
                     other.0.get(name)
                 )
             })
             .collect();
-        words.join("; ")
+        format!(
+            "{}; the ContextBroker was written at {:?}",
+            words.join("; "),
+            writes(facts, namespace)
+        )
     }
+}
+
+/// Each state of the ContextBroker: what a difference is to be held against.
+fn writes(facts: &[Fact], namespace: &str) -> Vec<u64> {
+    let of_broker = |fact: &&Fact| fact.namespace == namespace && fact.kind == "ContextBroker";
+    facts.iter().filter(of_broker).map(|fact| fact.version).collect()
+}
+
+/// Each object of a namespace by its uid.
+fn lives<'a>(facts: &'a [Fact], namespace: &str) -> HashMap<&'a str, Life<'a>> {
+    let mut lives: HashMap<&str, Life<'_>> = HashMap::new();
+    for fact in facts.iter().filter(|fact| fact.namespace == namespace) {
+        let name = if fact.name.starts_with("vienna-broker-") {
+            // A pod or a set of pods of the Deployment: how many it makes on its way is its own business, of how many templates is not.
+            if fact.kind == "Pod" {
+                continue;
+            }
+            "vienna-broker-…"
+        } else {
+            &fact.name
+        };
+        let life = lives.entry(&fact.uid).or_insert_with(|| Life {
+            name: format!("{} {name}", fact.kind),
+            made: fact.version,
+            gone: None,
+            owner: fact.object["metadata"]["ownerReferences"][0]["uid"].as_str(),
+        });
+        life.gone = life.gone.or(fact.gone.then_some(fact.version));
+    }
+    lives
+}
+
+/// Whether a controller of Kubernetes made it after what it was for had gone: it had not yet heard of that, and garbage collection takes it away. What is
+/// made for an object of ours that has gone is made by the operator, and counts.
+fn is_belated(life: &Life<'_>, lives: &HashMap<&str, Life<'_>>) -> bool {
+    let owner = life.owner.and_then(|uid| lives.get(uid));
+    owner.is_some_and(|owner| {
+        let of_kubernetes = ["StatefulSet ", "Deployment ", "ReplicaSet "];
+        of_kubernetes.iter().any(|kind| owner.name.starts_with(kind))
+            && owner.gone.is_some_and(|gone| gone < life.made)
+    })
+}
+
+#[test]
+fn what_kubernetes_makes_for_what_has_gone_is_not_counted_and_what_the_operator_makes_is() {
+    let fact = |version, kind: &str, uid: &str, owner: &str, gone| Fact {
+        version,
+        kind: kind.into(),
+        namespace: "n".into(),
+        name: kind.to_lowercase(),
+        uid: uid.into(),
+        gone,
+        object: json!({"metadata": {"ownerReferences": [{"uid": owner}]}}),
+    };
+    let facts = [
+        fact(1, "ContextBroker", "broker", "", false),
+        fact(2, "StatefulSet", "set", "broker", false),
+        fact(3, "Pod", "first", "set", false),
+        fact(4, "Pod", "first", "set", true),
+        fact(5, "Pod", "second", "set", false),
+        fact(6, "ContextBroker", "broker", "", true),
+        fact(7, "StatefulSet", "set", "broker", true),
+        fact(8, "Pod", "second", "set", true),
+        fact(9, "Pod", "belated", "set", false),
+        fact(10, "StatefulSet", "again", "broker", false),
+        fact(11, "Pod", "belated", "set", true),
+    ];
+    let counts = Counts::of(&facts, "n");
+    assert_eq!(counts.0["Pod pod"], (2, 2));
+    assert_eq!(counts.0["StatefulSet statefulset"], (2, 1));
+    assert!(!counts.all_gone());
 }
 
 impl fmt::Debug for Counts {
