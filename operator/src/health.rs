@@ -187,6 +187,14 @@ impl Watch {
         self.set(|_| Standing::Filled);
     }
 
+    /// The API server has opened the stream. Only after a break does that tell anything: before, the first list does.
+    pub fn opened(&self) {
+        self.set(|standing| match standing {
+            Standing::Broken(_) => Standing::Filled,
+            other => other.clone(),
+        });
+    }
+
     /// The watch has failed and is opened again by itself.
     pub fn failed(&self, error: &watcher::Error) {
         let text = error.to_string();
@@ -302,6 +310,16 @@ mod tests {
             ready && text.contains("watch Pod: is being opened again: "),
             "{text}"
         );
+        watch.opened();
+        assert_eq!(health.readiness(), (true, "ready\n".into()));
+    }
+
+    #[test]
+    fn a_stream_that_is_opened_is_no_first_list() {
+        let health = Health::new();
+        let watch = health.watch("Pod", None);
+        watch.opened();
+        assert!(!health.readiness().0);
     }
 
     #[test]

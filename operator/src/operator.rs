@@ -478,6 +478,7 @@ async fn again(mut asked: Receiver<u64>, kinds: &[Box<dyn Registered>], triggers
 }
 
 /// Tells health and metrics how a watch is doing.
+#[derive(Clone)]
 struct Told {
     watch: crate::health::Watch,
     metrics: Metrics,
@@ -487,6 +488,10 @@ struct Told {
 impl Progress for Told {
     fn filled(&self) {
         self.watch.filled();
+    }
+
+    fn opened(&self) {
+        self.watch.opened();
     }
 
     fn failed(&self, error: &kube::runtime::watcher::Error) {

@@ -108,6 +108,39 @@ async fn an_api_server_that_answers_nothing_for_a_while_is_waited_for() {
     assert!(!city.operator().has_ended());
 }
 
+/// As the API server answers for a kind whose definition is quite new: the list is in, and the stream has to wait.
+#[tokio::test]
+async fn a_watch_that_is_opened_late_is_known_to_be_open_though_nothing_happens() {
+    let mut city = City::without_operator("late").await;
+    let meddler = Meddler::new();
+    let mut refused = HashSet::new();
+    meddler.on_request(move |record| {
+        if record.verb == Verb::Watch && refused.insert(record.resource.clone()) {
+            return Verdict::Fail(StatusCode::TOO_MANY_REQUESTS);
+        }
+        Verdict::Continue
+    });
+    city.start_meddled(&meddler);
+    let health = city.operator().handle.health.clone();
+    let mut broken = HashSet::new();
+    eventually("every watch broke, and is open", || {
+        let (_, text) = health.readiness();
+        let lines = text.lines().filter(|line| line.contains("is being opened again"));
+        broken.extend(lines.map(|line| line.split(':').next().unwrap_or_default().to_owned()));
+        let state = (broken.len(), text.clone());
+        async move {
+            if state.0 > 10 && state.1 == "ready\n" {
+                Ok(())
+            } else {
+                Err(state)
+            }
+        }
+    })
+    .await;
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+}
+
 /// As the API server ends a watch whose version is compacted away.
 const EXPIRED: &[u8] =
     b"{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\

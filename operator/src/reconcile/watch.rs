@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt, future::BoxFuture};
+use http::Request;
 use kube::api::{Api, ApiResource};
+use kube::client::Body;
 use kube::core::{DeserializeGuard, DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
@@ -21,6 +23,7 @@ use super::memory::Memories;
 use super::peers::Links;
 use super::probes::Probes;
 use super::remote::Errands;
+use super::request::asks_to_watch;
 use super::trigger::Triggers;
 use crate::metrics::Metrics;
 
@@ -54,9 +57,11 @@ impl Scope {
 }
 
 /// What a watch tells of itself, for `/readyz` and metrics.
-pub trait Progress: Send + Sync + 'static {
+pub trait Progress: Clone + Send + Sync + 'static {
     /// The first list is in.
     fn filled(&self);
+    /// The API server has opened the stream, for the first time or again.
+    fn opened(&self);
     /// The stream has failed and is tried again.
     fn failed(&self, error: &watcher::Error);
 }
@@ -98,6 +103,7 @@ pub fn children(
     progress: impl Progress,
 ) -> Option<BoxFuture<'static, ()>> {
     let config = config().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
+    let client = &telling(client, progress.clone());
     match kind.watch() {
         Watch::Status => {
             let stream = watcher(api::<LiveObject>(client, kind, namespace.as_deref()), config);
@@ -123,6 +129,25 @@ pub fn children(
         }
         Watch::Never | Watch::Shared => None,
     }
+}
+
+/// A client for one watch, which tells when its stream is opened. kube's watcher does not: after a break it goes on in silence until something happens to
+/// an object.
+fn telling(client: &Client, progress: impl Progress) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let client = client.clone();
+    let send = tower::service_fn(move |request: Request<Body>| {
+        let (client, progress) = (client.clone(), progress.clone());
+        async move {
+            let opens = request.uri().query().is_some_and(asks_to_watch);
+            let answer = client.send(request).await?;
+            if opens && answer.status().is_success() {
+                progress.opened();
+            }
+            Ok::<_, kube::Error>(answer)
+        }
+    });
+    Client::new(send, namespace)
 }
 
 fn api<T>(client: &Client, kind: ChildKind, namespace: Option<&str>) -> Api<T>
@@ -268,9 +293,10 @@ pub fn objects<K: Kind>(
     sinks: Sinks,
     progress: impl Progress,
 ) -> BoxFuture<'static, ()> {
+    let client = telling(client, progress.clone());
     let api: Api<DeserializeGuard<K>> = match &namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
     };
     Box::pin(follow_objects(
         watcher(api, config()),

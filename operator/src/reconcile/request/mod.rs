@@ -15,4 +15,5 @@ mod record;
 
 pub use layer::{Interrupted, Limits, RequestLayer, RequestService};
 pub use observer::{Chunk, Entry, Journal, Observer, Side, Verdict};
+pub(super) use record::asks_to_watch;
 pub use record::{Purpose, Record, Verb};

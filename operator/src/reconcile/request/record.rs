@@ -315,7 +315,8 @@ fn verb(method: &Method, query: Option<&str>, path: &Path, content_type: Option<
     }
 }
 
-fn asks_to_watch(query: &str) -> bool {
+/// Whether the query of a GET asks for a watch.
+pub(in crate::reconcile) fn asks_to_watch(query: &str) -> bool {
     query
         .split('&')
         .any(|pair| matches!(pair, "watch=true" | "watch=1"))
