@@ -16,6 +16,7 @@ use crate::{
     network::Network,
     outbox::Notifications,
     pod_template::{PodTemplate, Resources, Service},
+    quota::Quotas,
     schema::{self, Default as SchemaDefault},
     storage::{DEFAULT_SIZE, ManagedStorage, Storage},
     temporal::Temporal,
@@ -133,8 +134,8 @@ fn storage_class_is_immutable() -> Rule {
     .field_path(".external").reason(Reason::FieldValueForbidden))]
 #[x_kube(validation = Rule::new("self.engine != 'External' || !(has(self.release) || has(self.resources) || has(self.podTemplate) \
     || has(self.storage) || has(self.service) || has(self.tenants) || has(self.network) \
-    || has(self.temporal) || has(self.contexts) || has(self.compatibility) || has(self.tenantCreation) || has(self.notifications))")
-    .message("engine External deploys nothing: remove release, resources, podTemplate, storage, service, tenants, tenantCreation, temporal, notifications, network, contexts and compatibility")
+    || has(self.temporal) || has(self.contexts) || has(self.compatibility) || has(self.tenantCreation) || has(self.quotas) || has(self.notifications))")
+    .message("engine External deploys nothing: remove release, resources, podTemplate, storage, service, tenants, tenantCreation, quotas, temporal, notifications, network, contexts and compatibility")
     .field_path(".engine").reason(Reason::FieldValueForbidden))]
 #[x_kube(validation = Rule::new("(has(self.storage) && has(self.storage.external)) == (has(oldSelf.storage) && has(oldSelf.storage.external))")
     .message("storage cannot change between managed and external (absent means managed): make a new ContextBroker and move the data")
@@ -175,6 +176,9 @@ pub struct ContextBrokerSpec {
     /// Who makes tenants: `Configured`, the list alone, or `OnFirstWrite`, the first operation that creates something in one as well, which then is there until its data is dropped. Absent: Configured. Changes reach the broker without a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_creation: Option<TenantCreation>,
+    /// What tenants may have; absent: no limits. Beyond a limit what would add to it is refused with 403, and nothing else: lowering one deletes nothing. Changes reach the broker without a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotas: Option<Quotas>,
     /// JSON-LD contexts that the broker has without fetching them, for cities without a way out. A ConfigMap that comes into the list or leaves it restarts the broker's pods one by one; all other changes reach them without a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -18,6 +18,7 @@ pub mod network;
 pub mod notification;
 pub mod outbox;
 pub mod pod_template;
+pub mod quota;
 pub mod reason;
 pub mod rules;
 pub mod schema;
@@ -47,6 +48,7 @@ pub use notification::{
 };
 pub use outbox::{Notifications, Outbox, Overflow};
 pub use pod_template::{PodTemplate, Resources, Service};
+pub use quota::{Quotas, TenantQuotas};
 pub use reason::{EventReason, Reason};
 pub use rules::{Violation, validate};
 pub use storage::{ExternalStorage, ManagedStorage, Storage};

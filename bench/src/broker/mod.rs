@@ -4,12 +4,14 @@
 //! * [`load`] over [`http`]: clients that cost little, in a closed loop or in an open one;
 //! * [`pgbench`] with [`statements`]: the peer, with the broker's own SQL;
 //! * [`duel`]: both in turn, and what their CPU goes to;
-//! * [`reads`], [`writes`], [`notifying`], [`crowd`], [`size`], [`replicas`], [`tenancy`]: what is measured.
+//! * [`reads`], [`writes`], [`notifying`], [`crowd`], [`limits`], [`size`], [`replicas`], [`tenancy`]: what is
+//!   measured.
 
 mod crowd;
 mod duel;
 mod entities;
 mod http;
+mod limits;
 mod load;
 mod mail;
 mod notifying;
@@ -55,6 +57,8 @@ pub enum Part {
     Notify,
     /// What many subscriptions cost writes.
     Subscriptions,
+    /// What quotas cost writes.
+    Quotas,
     /// Large entities, many at once.
     Large,
     /// One, two and four replicas.
@@ -126,6 +130,7 @@ impl Rig<'_> {
     fn setup(&self) -> Setup {
         Setup {
             tenants: Vec::new(),
+            quotas: "{}",
             keeps_past: false,
             connections: self.args.connections,
         }
@@ -199,6 +204,7 @@ async fn measure(part: Part, rig: &mut Rig<'_>, report: &mut Report) -> Result<(
         Part::Near => reads::searches(rig, report, false, true).await,
         Part::Notify => notifying::notify(rig, report).await,
         Part::Subscriptions => crowd::subscriptions(rig, report).await,
+        Part::Quotas => limits::quotas(rig, report).await,
         Part::Large => size::large(rig, report).await,
         Part::Replicas => replicas::replicas(rig, report).await,
         Part::Tenancy => tenancy::tenancy(rig, report).await,

@@ -19,6 +19,8 @@ const START: Duration = Duration::from_mins(1);
 pub struct Setup {
     /// Its tenants beside the default one.
     pub tenants: Vec<String>,
+    /// What they may have, as the configuration has it.
+    pub quotas: &'static str,
     /// Whether the past is kept.
     pub keeps_past: bool,
     /// Connections to the database.
@@ -28,8 +30,9 @@ pub struct Setup {
 impl Setup {
     fn yaml(&self) -> String {
         format!(
-            "tenants: [{}]\ntemporal: {{mode: {}}}\n",
+            "tenants: [{}]\nquotas: {}\ntemporal: {{mode: {}}}\n",
             self.tenants.join(", "),
+            self.quotas,
             if self.keeps_past { "Enabled" } else { "Disabled" }
         )
     }

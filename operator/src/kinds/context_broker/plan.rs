@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use mim_crds::{
-    Compatibility, EgressRule, Notifications, PodTemplate, PreloadedContext, Resources, Service, Temporal,
-    TenantCreation,
+    Compatibility, EgressRule, Notifications, PodTemplate, PreloadedContext, Quotas, Resources, Service,
+    Temporal, TenantCreation,
 };
 
 use crate::reconcile::child::Owner;
@@ -59,6 +59,8 @@ pub struct Native {
     pub dropped_tenants: Vec<String>,
     /// Who makes tenants; `None`: the list alone.
     pub tenant_creation: Option<TenantCreation>,
+    /// What tenants may have, those that are named in the order of their names; `None`: as much as they like.
+    pub quotas: Option<Quotas>,
     /// Contexts that the broker has without fetching them, sorted by URL.
     pub contexts: Vec<PreloadedContext>,
     /// What editions of NGSI-LD disagree on; `None`: as the newest edition says.

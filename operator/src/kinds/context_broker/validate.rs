@@ -1,7 +1,7 @@
 //! Says no, with a field path and what to write instead, or gives a plan that cannot be wrong.
 
 use kube::ResourceExt;
-use mim_crds::{ContextBroker, Engine as EngineField, Reason, annotation};
+use mim_crds::{ContextBroker, ContextBrokerSpec, Engine as EngineField, Quotas, Reason, annotation};
 
 use super::dereference::{Inputs, Variant};
 use super::plan::{Data, Database, Engine, Managed, Native, Plan};
@@ -119,6 +119,7 @@ fn native(
         tenants,
         contexts,
         tenant_creation: spec.tenant_creation,
+        quotas: quotas(spec),
         compatibility: spec.compatibility.clone(),
         notifications: spec.notifications.clone(),
         temporal: spec.temporal(),
@@ -133,6 +134,13 @@ fn native(
         restarted_at: broker.annotations().get(annotation::RESTARTED_AT).cloned(),
         database,
     }
+}
+
+/// The quotas, whatever the order in which tenants are named.
+fn quotas(spec: &ContextBrokerSpec) -> Option<Quotas> {
+    let mut quotas = spec.quotas.clone()?;
+    quotas.tenants.sort_unstable_by(|a, b| a.tenant.cmp(&b.tenant));
+    Some(quotas)
 }
 
 /// The tenants that the annotation names and the list does not. What cannot be a tenant's name drops nothing.
@@ -206,7 +214,7 @@ mod tests {
 
     #[test]
     fn only_tenants_that_are_off_the_list_are_dropped_and_only_by_names_that_tenants_have() {
-        let mut broker = ContextBroker::new("vienna", mim_crds::ContextBrokerSpec::default());
+        let mut broker = ContextBroker::new("vienna", ContextBrokerSpec::default());
         assert!(dropped_tenants(&broker).is_empty());
         broker.spec.tenants = vec!["kept".into()];
         let names = "south, kept,north,,south, x'; drop table mim.tenants; --,*".to_owned();

@@ -32,6 +32,8 @@ pub enum ErrorType {
     TooManyResults,
     /// The permission set does not allow it.
     Forbidden,
+    /// The tenant has as much as it may have.
+    QuotaExceeded,
     /// A context could not be had.
     LdContextNotAvailable,
     /// The broker or its database.
@@ -50,6 +52,7 @@ impl ErrorType {
             Self::TooComplexQuery => "TooComplexQuery",
             Self::TooManyResults => "TooManyResults",
             Self::Forbidden => "Forbidden",
+            Self::QuotaExceeded => "QuotaExceeded",
             Self::LdContextNotAvailable => "LdContextNotAvailable",
             Self::InternalError => "InternalError",
         }
@@ -66,6 +69,7 @@ impl ErrorType {
             Self::TooComplexQuery => "Too complex query",
             Self::TooManyResults => "Too many results",
             Self::Forbidden => "Forbidden",
+            Self::QuotaExceeded => "Quota of the tenant exceeded",
             Self::LdContextNotAvailable => "JSON-LD context not available",
             Self::InternalError => "Internal error",
         }
@@ -78,7 +82,9 @@ impl ErrorType {
             Self::AlreadyExists => StatusCode::CONFLICT,
             Self::ResourceNotFound | Self::NonexistentTenant => StatusCode::NOT_FOUND,
             Self::OperationNotSupported => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooComplexQuery | Self::TooManyResults | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooComplexQuery | Self::TooManyResults | Self::Forbidden | Self::QuotaExceeded => {
+                StatusCode::FORBIDDEN
+            }
             Self::LdContextNotAvailable => StatusCode::GATEWAY_TIMEOUT,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -176,8 +182,10 @@ impl Problem {
     pub fn write(&self, out: &mut String) {
         out.push_str("{\"type\":\"");
         match self.kind {
-            // The standard has no type for it, and RFC 7807 this one for what the status says already.
+            // The standard has no type for these two. RFC 7807 has one for what the status says already; ours is not
+            // under the standard's address.
             ErrorType::Forbidden => out.push_str("about:blank"),
+            ErrorType::QuotaExceeded => out.push_str("https://mim.city/errors/QuotaExceeded"),
             kind => {
                 out.push_str("https://uri.etsi.org/ngsi-ld/errors/");
                 out.push_str(kind.name());
@@ -262,6 +270,7 @@ impl From<StoreError> for Problem {
             StoreError::Data(_) | StoreError::TooLarge(_) | StoreError::Pattern(_) => {
                 Self::bad_data(error.to_string())
             }
+            StoreError::Quota(over) => Self::new(ErrorType::QuotaExceeded, over.to_string()),
             StoreError::Internal(_) => {
                 tracing::error!(%error, "the store failed");
                 Self::new(ErrorType::InternalError, "the broker failed; its log says why")

@@ -10,6 +10,7 @@ use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
 use crate::model::json::Json;
+use crate::store::StoreError;
 use crate::store::subscriptions::{Kept, Made};
 use crate::subscription::Subscription;
 use axum::body::Body;
@@ -73,13 +74,13 @@ pub async fn create(State(app): State<App>, request: Request<Body>) -> Result<Re
         .app
         .store
         .create_subscription(call.tenant, &subscription, now)
-        .await?;
-    if made != Made::Created
+        .await;
+    if matches!(made, Ok(Made::Exists | Made::TooMany) | Err(StoreError::Quota(_)))
         && let Some(context) = &subscription.own_context
     {
         call.app.store.delete_context(call.tenant, context).await?;
     }
-    match made {
+    match made? {
         Made::Created => Ok(reply::created("subscriptions", &subscription.id)),
         Made::Exists => Err(Problem::new(
             ErrorType::AlreadyExists,

@@ -5,6 +5,7 @@ use crate::api::compatibility::Compatibility;
 use crate::context::preloaded::Entry;
 use crate::store::outbox::Outbox;
 use crate::store::partitions::Temporal;
+use crate::store::quota::Quotas;
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
@@ -29,6 +30,8 @@ pub struct Config {
     /// Tenants whose data is to go; one that is in `tenants` as well is not dropped.
     #[serde(rename = "droppedTenants")]
     pub dropped_tenants: Vec<String>,
+    /// What each tenant may have.
+    pub quotas: Quotas,
     /// Calls that leave the broker.
     pub egress: Egress,
     /// The database.
@@ -160,7 +163,10 @@ fn parse(text: &str) -> Result<Config, String> {
     {
         return Err("gateway.clientNames is empty: nobody could come in".to_owned());
     }
-    let mut names = config.tenants.iter().chain(&config.dropped_tenants);
+    let limited = config.quotas.tenants.iter().map(|of| &of.tenant);
+    let mut names = (config.tenants.iter().chain(&config.dropped_tenants))
+        // The empty name is the default tenant.
+        .chain(limited.filter(|name| !name.is_empty()));
     match names.find(|t| !is_tenant_name(t)) {
         Some(bad) => Err(format!(
             "{bad:?} is not a tenant's name: at most 63 letters, digits, - and _"
@@ -248,6 +254,19 @@ mod tests {
         assert_eq!(parse("").unwrap(), Config::default());
         assert_eq!(Config::default().temporal.mode, Mode::Disabled);
         assert!(parse("tenants: [\"a b\"]").is_err());
+        let quotas =
+            parse("quotas: {entities: 5, future: 1, tenants: [{tenant: a, bytes: 0}, {tenant: \"\"}]}");
+        let quotas = quotas.unwrap().quotas;
+        assert_eq!((quotas.each.entities, quotas.each.bytes), (Some(5), None));
+        assert_eq!(quotas.tenants[0].may.bytes, Some(0));
+        for bad in [
+            "{entities: -1}",
+            "{bytes: 1Gi}",
+            "{tenants: [{bytes: 1}]}",
+            "{tenants: [{tenant: \"*\"}]}",
+        ] {
+            assert!(parse(&format!("quotas: {bad}")).is_err(), "{bad}");
+        }
         assert!(parse("tenants: 5").is_err());
         let creation = |text: &str| parse(text).map(|config| config.tenant_creation);
         assert_eq!(creation("tenants: [a]"), Ok(TenantCreation::Configured));

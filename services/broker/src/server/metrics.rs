@@ -1,6 +1,7 @@
 //! What is measured. No tenant, id or path of a client is ever a label.
 
 use crate::store::Store;
+use crate::store::quota::{Quota, Summary};
 use http::{Method, StatusCode};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +41,41 @@ struct Cause {
     cause: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfQuota {
+    quota: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tenants {
+    quota: &'static str,
+    tenants: &'static str,
+}
+
+/// How tenants fare with their quotas: in numbers of them, never by name.
+#[derive(Default)]
+struct QuotaMetrics {
+    tenants: Family<Tenants, Gauge>,
+    greatest_share: Family<OfQuota, Gauge<f64, AtomicU64>>,
+}
+
+impl QuotaMetrics {
+    fn registered(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register(
+            "quota_tenants",
+            "Tenants that have a quota: all, of which it is being counted what they have, with nine tenths of it in use, with all of it",
+            own.tenants.clone(),
+        );
+        registry.register(
+            "quota_greatest_share",
+            "The greatest share of a quota that a tenant has in use",
+            own.greatest_share.clone(),
+        );
+        own
+    }
+}
+
 /// The metrics of this process.
 pub struct Metrics {
     registry: Registry,
@@ -51,6 +88,7 @@ pub struct Metrics {
     dropped: Family<Cause, Counter>,
     lanes_failing: Gauge,
     refused_permissions: Family<Cause, Counter>,
+    quotas: QuotaMetrics,
 }
 
 impl Default for Metrics {
@@ -115,6 +153,7 @@ impl Default for Metrics {
             "Requests that were refused because of their permission header, by cause",
             refused_permissions.clone(),
         );
+        let quotas = QuotaMetrics::registered(&mut registry);
         Self {
             registry,
             answered,
@@ -126,6 +165,7 @@ impl Default for Metrics {
             dropped,
             lanes_failing,
             refused_permissions,
+            quotas,
         }
     }
 }
@@ -150,6 +190,22 @@ impl Metrics {
     /// Counts a request whose permission header is not obeyed.
     pub fn permissions_refused(&self, cause: &'static str) {
         self.refused_permissions.get_or_create(&Cause { cause }).inc();
+    }
+
+    /// Tells how tenants fare with a quota.
+    pub fn quota(&self, quota: Quota, summary: &Summary) {
+        let name = quota.name();
+        for (tenants, number) in [
+            ("limited", summary.limited),
+            ("counting", summary.counting),
+            ("nearly_full", summary.nearly_full),
+            ("full", summary.full),
+        ] {
+            let of = Tenants { quota: name, tenants };
+            self.quotas.tenants.get_or_create(&of).set(number);
+        }
+        let share = self.quotas.greatest_share.get_or_create(&OfQuota { quota: name });
+        share.set(summary.greatest_share);
     }
 
     /// Counts an answer. The route is a template.

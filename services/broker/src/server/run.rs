@@ -73,6 +73,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let (store, waiting) = store(&settings, config.clone(), Arc::clone(&rooms));
     let contexts = contexts(&settings, &config, &store, &rooms).await;
     let metrics = Arc::new(Metrics::default());
+    tokio::spawn(store.clone().keep_count(Arc::clone(&metrics)));
     let post = Post {
         store: store.clone(),
         contexts: Arc::clone(&contexts),
@@ -296,6 +297,7 @@ fn tenants(config: &Config) -> Wanted {
         names: config.tenants.clone(),
         on_first_write: config.tenant_creation == TenantCreation::OnFirstWrite,
         dropped: config.dropped_tenants.clone(),
+        quotas: config.quotas.clone(),
     }
 }
 

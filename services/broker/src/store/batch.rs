@@ -9,6 +9,7 @@
 use crate::memory::room::Held;
 use crate::store::decide::{Decide, Decided, Judge, MOST_TOLD, Stop};
 use crate::store::pool::Lease;
+use crate::store::quota::{LeftOut, Limits};
 use crate::store::rows::{self, Found, columns, gone};
 use crate::store::{Store, StoreError, TenantId, told, weight};
 use jiff::Timestamp;
@@ -70,6 +71,15 @@ impl<R> BatchOutcome<R> {
 struct Part {
     ids: Vec<String>,
     size: usize,
+    /// What the part was refused for.
+    limits: Limits,
+}
+
+impl Part {
+    fn new(ids: Vec<String>, size: usize) -> Self {
+        let limits = Limits::default();
+        Self { ids, size, limits }
+    }
 }
 
 /// What came of a transaction.
@@ -85,7 +95,8 @@ enum Attempt<R> {
 
 impl Store {
     /// Writes a batch, in one transaction unless what is there is large. One entity that the database cannot take does
-    /// not lose the others: they are then written one by one. An error means that nothing at all was kept.
+    /// not lose the others: they are then written one by one, or, where all together are more than the tenant may have,
+    /// without those that do not fit. An error means that nothing at all was kept.
     pub async fn write_batch<D: Decide>(
         &self,
         tenant: TenantId,
@@ -96,8 +107,8 @@ impl Store {
         ids.sort_unstable();
         ids.dedup();
         let mut whole = BatchOutcome::default();
-        let mut parts = vec![Part { ids, size: PART }];
-        while let Some(part) = parts.pop() {
+        let mut parts = vec![Part::new(ids, PART)];
+        while let Some(mut part) = parts.pop() {
             match self.write_part(tenant, &part, decide).await {
                 Ok((outcome, left)) => {
                     whole.add(outcome);
@@ -105,9 +116,12 @@ impl Store {
                 }
                 Err(StoreError::Data(_) | StoreError::TooLarge(_)) if part.ids.len() > 1 => {
                     let size = part.size;
-                    parts.extend(part.ids.into_iter().rev().map(|id| Part { ids: vec![id], size }));
+                    parts.extend(part.ids.into_iter().rev().map(|id| Part::new(vec![id], size)));
                 }
-                Err(error @ (StoreError::Data(_) | StoreError::TooLarge(_))) => {
+                Err(StoreError::Quota(over)) if part.ids.len() > 1 && part.limits.note(&over) => {
+                    parts.push(part);
+                }
+                Err(error @ (StoreError::Data(_) | StoreError::TooLarge(_) | StoreError::Quota(_))) => {
                     whole
                         .failed
                         .extend(part.ids.into_iter().map(|id| (id, error.clone())));
@@ -166,7 +180,9 @@ impl Store {
             .begin(rows::LOCK_SOME, &[&tenant.0, &part.ids, &size])
             .await?;
         let texts = rows.iter().filter_map(|row| row.get::<_, Option<&str>>(3));
-        let needed: usize = texts.map(weight::of_text).sum();
+        // Who keeps to limits decides twice.
+        let copies = if part.limits.is_empty() { 1 } else { 2 };
+        let needed = copies * texts.map(weight::of_text).sum::<usize>();
         if needed > UNCOUNTED && self.rooms.entities.try_grow(room, needed).is_err() {
             lease.rollback().await;
             return Ok(Attempt::NeedsRoom(needed));
@@ -183,12 +199,24 @@ impl Store {
         let known = self.known_in(lease, tenant, epoch).await?;
         let epoch = known.epoch;
         let ids: Vec<&String> = part.ids.iter().filter(|id| !left.contains_key(*id)).collect();
-        let grow = |told: usize| {
+        let mut grow = |told: usize| {
             // In its parameter, and in the message to the database.
             let all = needed + 2 * told;
             all <= UNCOUNTED || self.rooms.entities.try_grow(room, all).is_ok()
         };
-        let decided = match judge.decided(tenant, &ids, there, &self.beside(known), grow) {
+        let beside = self.beside(known);
+        let decided = async {
+            let mut left_out = LeftOut::new();
+            if !part.limits.is_empty() {
+                let all = judge.decided(tenant, &ids, there.clone(), &left_out, &beside, &mut grow)?;
+                left_out = part
+                    .limits
+                    .left_out(lease, tenant, &all.new, &all.changed)
+                    .await?;
+            }
+            judge.decided(tenant, &ids, there, &left_out, &beside, &mut grow)
+        };
+        let decided = match decided.await {
             Ok(decided) => decided,
             Err(stop) => {
                 lease.rollback().await;
@@ -258,7 +286,7 @@ fn in_parts(left: Vec<(String, usize)>) -> Vec<Part> {
                 part.ids.push(id);
                 part.size += size;
             }
-            _ => parts.push(Part { ids: vec![id], size }),
+            _ => parts.push(Part::new(vec![id], size)),
         }
     }
     // The size is also a limit, and a small entity may have grown meanwhile.

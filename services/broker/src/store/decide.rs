@@ -8,6 +8,7 @@ use crate::model::stored;
 use crate::store::batch::BatchOutcome;
 use crate::store::entities::{goes_on, made_at};
 use crate::store::history::after;
+use crate::store::quota::LeftOut;
 use crate::store::rows::{Beside, Columns, Gone};
 use crate::store::told::Told;
 use crate::store::{StoreError, TenantId};
@@ -112,12 +113,14 @@ pub(super) struct Decided<R> {
 }
 
 impl<D: Decide> Judge<'_, D> {
-    /// Decides on all of these ids. What is told of those that come several times must be granted, by its size so far.
+    /// Decides on all of these ids but those that are left out. What is told of those that come several times must be
+    /// granted, by its size so far.
     pub(super) fn decided(
         &self,
         tenant: TenantId,
         ids: &[&String],
         mut there: BTreeMap<String, Entity>,
+        left_out: &LeftOut,
         beside: &Beside,
         mut grow: impl FnMut(usize) -> bool,
     ) -> Result<Decided<D::Reason>, Stop> {
@@ -130,6 +133,11 @@ impl<D: Decide> Judge<'_, D> {
         };
         let several = ids.iter().filter(|id| self.decide.count(id) > 1).count();
         for id in ids {
+            if let Some(over) = left_out.get(*id) {
+                let over = StoreError::Quota(over.clone());
+                decided.outcome.failed.insert((*id).clone(), over);
+                continue;
+            }
             let stored = there.remove(*id);
             let left = MOST_AGAIN / several.max(1);
             self.one(tenant, id, stored, left, &mut decided, &mut grow)?;

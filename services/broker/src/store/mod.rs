@@ -6,6 +6,7 @@
 //! * [`pool`]: a bounded number of connections;
 //! * [`statistics`]: those that queries are planned by, where there are none yet;
 //! * [`tenants`]: whose data there is, [`drop`]: how that of a dropped one goes;
+//! * [`quota`]: what each tenant may have, and how much it has;
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
 //! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes,
 //!   [`past`]: how it is read, [`temporal`]: what is written to it alone;
@@ -27,6 +28,7 @@ pub mod outbox;
 pub mod partitions;
 pub mod past;
 pub mod pool;
+pub mod quota;
 pub mod rows;
 pub mod search;
 pub mod settings;
@@ -45,6 +47,7 @@ use crate::notify::matcher::{Known, Matcher};
 use crate::notify::unnoted::Unnoted;
 use crate::store::history::Keeping;
 use crate::store::pool::Pool;
+use crate::store::quota::Over;
 use crate::store::rows::Beside;
 use crate::store::tenants::Tenants;
 use crate::store::told::{Place, Told};
@@ -77,6 +80,9 @@ pub enum StoreError {
     /// The entity would be larger than what is kept of one.
     #[error("{0}")]
     TooLarge(String),
+    /// The tenant has as much as it may have.
+    #[error("{0}")]
+    Quota(Over),
     /// Others have the memory that this needs; it is worth to try again.
     #[error("too many large entities are being read and written at the moment")]
     Crowded,
@@ -111,6 +117,9 @@ impl StoreError {
         }
         if *code == SqlState::INVALID_REGULAR_EXPRESSION {
             return Self::Pattern(db.message().to_owned());
+        }
+        if let Some(over) = Over::of(db) {
+            return Self::Quota(over);
         }
         match code.code().get(..2) {
             // Connection lost, rolled back, out of resources, shut down, system error.

@@ -142,6 +142,14 @@ impl Pool {
         }
     }
 
+    /// How to reach the database, while it serves.
+    pub fn target(&self) -> Option<Arc<Target>> {
+        match &*self.state.borrow() {
+            State::Up(target) => Some(Arc::clone(target)),
+            State::Down(_) => None,
+        }
+    }
+
     /// A connection, when one is free.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
         let deadline = Instant::now() + PATIENCE;

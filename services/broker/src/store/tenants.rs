@@ -1,6 +1,7 @@
 //! Which tenants there are: those of the configuration, and, where writes may make them, those that are in the database. One that the
 //! configuration drops is there for nobody, and its data goes ([`crate::store::drop`]).
 
+use crate::store::quota::{self, Quotas};
 use crate::store::{Store, StoreError, TenantId};
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -35,6 +36,8 @@ pub struct Wanted {
     pub on_first_write: bool,
     /// Names of tenants whose data is to go. One that is in [`Self::names`] as well is not dropped.
     pub dropped: Vec<String>,
+    /// What each may have.
+    pub quotas: Quotas,
 }
 
 /// Names and numbers. The number of a name never changes, so it is read once.
@@ -103,6 +106,8 @@ impl Tenants {
                 tracing::warn!(tenant, "a tenant is dropped: its data goes");
             }
         }
+        // Before any is made: one that is made under its limits needs no counting.
+        quota::set(client, &wanted.quotas).await?;
         names.push("");
         client
             .execute(

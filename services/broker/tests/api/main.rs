@@ -49,6 +49,7 @@ mod posted;
 mod purge;
 mod queried_contexts;
 mod query;
+mod quotas;
 mod refusals;
 mod selected_types;
 mod shapes;

@@ -226,11 +226,17 @@ impl Postgres {
     }
 
     fn command(&self, database: &str, sql: &str) -> Command {
+        let mut command = self.session(database);
+        command.args(["-c", sql]);
+        command
+    }
+
+    fn session(&self, database: &str) -> Command {
         let mut command = as_postgres(binary("psql"));
         command
             .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"])
             .arg(&self.folder);
-        command.args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
+        command.args(["-p", &self.port.to_string(), "-d", database]);
         command
     }
 
@@ -292,6 +298,19 @@ impl Database {
     /// Runs SQL in this database as superuser.
     pub fn psql(&self, sql: &str) -> String {
         self.postgres.psql(&self.name, sql)
+    }
+
+    /// A transaction of the superuser with this SQL in it, open until its standard input closes.
+    pub fn transaction(&self, sql: &str) -> Child {
+        let mut session = self.postgres.session(&self.name);
+        let mut child = session
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.as_mut().unwrap();
+        input.write_all(format!("begin; {sql};\n").as_bytes()).unwrap();
+        child
     }
 
     /// What the server has logged for the sessions of this database since it was last started.

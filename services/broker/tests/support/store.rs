@@ -7,6 +7,7 @@ use mim_broker::store::history::Keeping;
 use mim_broker::store::keeper::Keeper;
 use mim_broker::store::partitions::Temporal;
 use mim_broker::store::pool::{Pool, State};
+use mim_broker::store::quota::Quotas;
 use mim_broker::store::settings::Places;
 use mim_broker::store::tenants::{Tenants, Wanted};
 use mim_broker::store::trouble::Trouble;
@@ -24,6 +25,7 @@ pub async fn store_over(database: &Database, tenants_named: &[&str]) -> Store {
         names: tenants_named.iter().map(|name| (*name).to_owned()).collect(),
         on_first_write: false,
         dropped: Vec::new(),
+        quotas: Quotas::default(),
     };
     let keeper = Keeper {
         places: Places {

@@ -11,7 +11,7 @@ use crate::reconcile::child::ChildKind;
 /// A change of the spec, and whether it may change the broker's and the database's pod template.
 type Change = (&'static str, fn(&mut Plan), bool, bool);
 
-const CHANGES: [Change; 24] = [
+const CHANGES: [Change; 25] = [
     ("nothing", |_| {}, false, false),
     ("replicas", |plan| native(plan).replicas = 7, false, false),
     ("stopped", |plan| native(plan).replicas = 0, false, false),
@@ -52,6 +52,7 @@ const CHANGES: [Change; 24] = [
         false,
         false,
     ),
+    ("quotas", |plan| native(plan).quotas = None, false, false),
     (
         "temporal",
         |plan| native(plan).temporal = mim_crds::Temporal::default(),

@@ -51,6 +51,7 @@ fn broker_yaml(namespace: &str, native: &Native) -> String {
     put(&mut config, "compatibility", &native.compatibility);
     put(&mut config, "droppedTenants", &native.dropped_tenants);
     put(&mut config, "tenantCreation", native.tenant_creation);
+    put(&mut config, "quotas", &native.quotas);
     put(&mut config, "notifications", &native.notifications);
     let config = Value::Object(config);
     // JSON is YAML too, so there is always something that the broker can read.

@@ -35,6 +35,7 @@ pub(crate) fn minimal() -> Plan {
             contexts: Vec::new(),
             dropped_tenants: Vec::new(),
             tenant_creation: None,
+            quotas: None,
             compatibility: None,
             notifications: None,
             temporal: Temporal::default(),
@@ -71,6 +72,10 @@ pub(crate) fn everything() -> Plan {
     broker.tenants = vec!["air".into(), "parking".into()];
     broker.dropped_tenants = vec!["noise".into()];
     broker.tenant_creation = Some(TenantCreation::OnFirstWrite);
+    broker.quotas = parse(json!({
+        "entities": 10_000, "subscriptions": 50, "bytes": 10_000_000,
+        "tenants": [{"tenant": "", "entities": 5}, {"tenant": "air", "bytes": 20_000_000}],
+    }));
     broker.notifications = parse(json!({"outbox": {"limit": 500, "overflow": "Pause"}}));
     broker.clients = parse(json!([
         {"podSelector": {"matchLabels": {"app": "gateway"}}},

@@ -14,7 +14,7 @@ const PROBLEMS: [(&str, u16, &str); 11] = [
     (
         "Forbidden",
         403,
-        "The answer would cost or hold too much (TooComplexQuery, TooManyResults), or who asks may not do that (about:blank)",
+        "The answer would cost or hold too much (TooComplexQuery, TooManyResults), the tenant has as much as it may have (QuotaExceeded), or who asks may not do that (about:blank)",
     ),
     (
         "NotFound",
