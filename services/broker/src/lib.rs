@@ -1,11 +1,12 @@
 //! The native NGSI-LD context broker: entities in PostgreSQL with PostGIS, several replicas on one database.
 //!
 //! The walls: [`api`] knows HTTP, [`model`] knows entities, [`query`] knows what can be asked, [`context`] knows what
-//! names mean, [`subscription`] knows who wants to hear of what, [`notify`] tells them, [`store`] knows PostgreSQL, [`permissions`] knows who may see and do what, [`memory`] knows how much of it requests share, [`server`] knows the process.
-//! [`model`], [`query`], [`permissions`] and [`subscription`] are pure.
+//! names mean, [`subscription`] knows who wants to hear of what, [`notify`] tells them, [`contract`] knows what others may read of it, [`store`] knows PostgreSQL, [`permissions`] knows who may see and do what, [`memory`] knows how much of it requests share, [`server`] knows the process.
+//! [`model`], [`query`], [`permissions`], [`contract`] and [`subscription`] are pure.
 
 pub mod api;
 pub mod context;
+pub mod contract;
 pub mod memory;
 pub mod model;
 pub mod notify;

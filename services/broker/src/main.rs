@@ -22,7 +22,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve until SIGTERM.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Ask the broker on this machine whether it is ready; exit 1 and say why when it is not.
     Probe {
         /// Where its health port listens.
@@ -49,6 +49,14 @@ struct RunArguments {
     /// change.
     #[arg(long, env = "MIM_GATEWAY_TLS", default_value = "/etc/mim/gateway-tls")]
     gateway_tls: PathBuf,
+    /// Folder with tls.crt, tls.key and ca.crt for the door of administrators, where the configuration opens it; followed as they
+    /// change.
+    #[arg(long, env = "MIM_ADMIN_TLS", default_value = "/etc/mim/admin-tls")]
+    admin_tls: PathBuf,
+    /// Folder with a file <schema>.password for each tenant whose data others may read, where the configuration has a contract;
+    /// followed as they change.
+    #[arg(long, env = "MIM_CONTRACT", default_value = "/etc/mim/contract")]
+    contract: PathBuf,
     /// Folder with host, port, dbname, username and password of the database; followed as it changes.
     #[arg(long, env = "MIM_DATABASE", default_value = "/etc/mim/database")]
     database: PathBuf,
@@ -96,7 +104,7 @@ async fn main() -> ExitCode {
         },
         Command::Run(arguments) => {
             log(arguments.log_format);
-            match run::run(settings(arguments)).await {
+            match run::run(settings(*arguments)).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     tracing::error!(%error, "the broker cannot run");
@@ -126,6 +134,8 @@ fn settings(arguments: RunArguments) -> Settings {
         config: arguments.config,
         contexts: arguments.contexts,
         gateway_tls: arguments.gateway_tls,
+        admin_tls: arguments.admin_tls,
+        contract: arguments.contract,
         places: Places {
             database: arguments.database,
             ca: arguments.database_ca,

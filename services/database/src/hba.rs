@@ -7,9 +7,10 @@ use std::path::Path;
 
 use crate::credentials::Credentials;
 use crate::error::Error;
+use crate::prepare::READERS;
 
 /// The file's text: the superuser on the local socket by the process' own user (peer), the broker's role on its own
-/// database from anywhere over TLS with SCRAM, nobody else.
+/// database from anywhere over TLS with SCRAM, as are the readers of that database, nobody else.
 ///
 /// Names are quoted, so that none is read as a keyword (`all`, `replication`, `samerole`).
 #[must_use]
@@ -17,8 +18,10 @@ pub fn text(credentials: &Credentials) -> String {
     format!(
         "# Written by mim-database at every start and change; edits are lost.\n\
          local all postgres peer\n\
-         hostssl \"{}\" \"{}\" all scram-sha-256\n",
-        credentials.database, credentials.role
+         hostssl \"{database}\" \"{}\" all scram-sha-256\n\
+         hostssl \"{database}\" +{READERS} all scram-sha-256\n",
+        credentials.role,
+        database = credentials.database
     )
 }
 
@@ -42,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_superuser_on_the_socket_and_the_role_over_tls_get_in() {
+    fn only_the_superuser_on_the_socket_and_the_role_and_its_readers_over_tls_get_in() {
         let credentials = Credentials::checked("all".into(), "replication".into(), "x".into()).unwrap();
         let text = text(&credentials);
         let rules: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -50,7 +53,8 @@ mod tests {
             rules,
             [
                 "local all postgres peer",
-                "hostssl \"all\" \"replication\" all scram-sha-256"
+                "hostssl \"all\" \"replication\" all scram-sha-256",
+                "hostssl \"all\" +mim_readers all scram-sha-256"
             ]
         );
     }

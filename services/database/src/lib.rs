@@ -5,7 +5,7 @@
 //! * [`initialise`](initialise::initialise): makes the data folder on an empty volume, whole or not at all, and tells
 //!   the identity of what is there. It never initialises where data is known to have been.
 //! * [`run`](run::run): is the parent of PostgreSQL: forwards signals, reaps orphans, passes the exit code; makes role,
-//!   database and extension as the mounted Secret says, now and whenever it changes; reloads on a new certificate.
+//!   database, extension and functions for readers as the mounted Secret says, now and whenever it changes; reloads on a new certificate.
 //! * [`probe`](probe::probe): asks one real question on the local socket.
 //!
 //! Pure parts: [`volume::decide`], [`credentials`], [`hba`], [`server`]. The others touch files, processes and SQL.

@@ -12,8 +12,13 @@ use crate::session::{self, Session};
 /// How long to wait for a session.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What the owner needs to keep the roles of the read-only contract, and no others. An administrator runs the same in a database that is not ours.
+const CONTRACT: &str = include_str!("contract.sql");
+/// The group of all roles that functions in there have made.
+pub const READERS: &str = "mim_readers";
+
 /// Brings the server to what `wanted` says: the role with this password and no rights beyond its database, the
-/// database owned by it, PostGIS in it. Where the database belongs to another role, because the user name changed,
+/// database owned by it, PostGIS in it, and functions by which it keeps readers. Where the database belongs to another role, because the user name changed,
 /// everything in it is handed over to the new one; sessions of the old role go on, new ones are refused.
 pub async fn prepare(config: &Config, wanted: &Credentials) -> Result<(), Error> {
     let server = session::open(config, "postgres", TIMEOUT).await?;
@@ -64,7 +69,13 @@ pub async fn prepare(config: &Config, wanted: &Credentials) -> Result<(), Error>
 
     let inside = session::open(config, &wanted.database, TIMEOUT).await?;
     hand_over(&inside.client, wanted).await?;
-    extension(&inside.client, wanted).await
+    extension(&inside.client, wanted).await?;
+    // After the extension, some of whose functions it speaks of.
+    let action = format!(
+        "let role {} keep readers of database {}",
+        wanted.role, wanted.database
+    );
+    run(&inside.client, &action, CONTRACT).await
 }
 
 /// Gives the database and all in it to the wanted role, where another one has it.

@@ -77,6 +77,86 @@ async fn the_role_gets_in_over_tls_with_scram_and_nobody_else_does() {
     assert_eq!(pod.admin("app", rights), "f");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_role_keeps_readers_of_its_database_and_no_other_roles() {
+    let (pod, _server) = Pod::running("x");
+    let app = Login::app("x").connect(&pod).await.unwrap();
+    let verifier = postgres_protocol::password::scram_sha_256(b"reading");
+    let keep = "SELECT mim_roles.keep($1, $2, 2, 1000, 'public')";
+    app.execute(keep, &[&"app.city_v1", &verifier]).await.unwrap();
+    app.execute(keep, &[&"app.city_v1", &verifier]).await.unwrap();
+    let reader = Login {
+        user: "app.city_v1",
+        password: "reading",
+        database: "app",
+    };
+    let session = reader.connect(&pod).await.unwrap();
+    // The broker takes this from everybody as soon as it starts.
+    app.batch_execute("REVOKE TEMPORARY ON DATABASE app FROM public")
+        .await
+        .unwrap();
+    let try_out = async |statement: &str| {
+        let done = session.batch_execute(statement).await;
+        done.map_err(|error| {
+            error
+                .as_db_error()
+                .map_or_else(String::new, |e| e.message().to_owned())
+        })
+    };
+    expect_refusal(try_out("CREATE TABLE public.x (n int)").await, "read-only");
+    // A reader may say that it writes; that alone lets it write nothing.
+    try_out("SET default_transaction_read_only = off").await.unwrap();
+    for statement in [
+        "CREATE TABLE public.x (n int)",
+        "CREATE TEMP TABLE x (n int)",
+        "SELECT lo_create(0)",
+        "SELECT pg_logical_emit_message(false, 'a', 'b')",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT mim_roles.close('app.city_v1')",
+        "SET ROLE app",
+        "SET temp_file_limit = -1",
+    ] {
+        expect_refusal(try_out(statement).await, "permission denied");
+    }
+    pod.admin("app", "CREATE ROLE \"other.role\" LOGIN SUPERUSER");
+    for bad in [
+        "postgres",
+        "app",
+        "pg_monitor",
+        "mim_readers",
+        "other.role",
+        "a.b\"; --",
+    ] {
+        for statement in [
+            format!("SELECT mim_roles.keep('{bad}', '{verifier}', 2, 1000, 'public')"),
+            format!("SELECT mim_roles.close('{bad}')"),
+            format!("SELECT mim_roles.drop('{bad}')"),
+        ] {
+            assert!(app.batch_execute(&statement).await.is_err(), "{statement}");
+        }
+    }
+    assert!(
+        app.execute(keep, &[&"app.plain_v1", &"a password"])
+            .await
+            .is_err()
+    );
+    assert!(app.batch_execute("CREATE ROLE x").await.is_err());
+    app.batch_execute("SELECT mim_roles.close('app.city_v1')")
+        .await
+        .unwrap();
+    assert!(reader.connect(&pod).await.is_err());
+    app.batch_execute("SELECT mim_roles.drop('app.city_v1')")
+        .await
+        .unwrap();
+    assert_eq!(
+        pod.admin(
+            "app",
+            "SELECT count(*) FROM pg_roles WHERE rolname = 'app.city_v1'"
+        ),
+        "0"
+    );
+}
+
 #[test]
 fn the_server_is_durable_and_sized_as_the_contract_says() {
     let (pod, _server) = Pod::running("x");

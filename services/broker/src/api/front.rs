@@ -1,6 +1,7 @@
 //! What stands before the routes: who asks is told apart, paths are made regular, the tenant is echoed on every answer,
 //! requests are measured.
 
+use crate::api::admin::ADMIN;
 use crate::api::call::{TENANT, tenant_name};
 use crate::api::identity::Identities;
 use crate::api::problem::Problem;
@@ -71,6 +72,10 @@ impl Front {
             Problem::forbidden()
         })?;
         request.extensions_mut().insert(who);
+        if request.uri().path().starts_with(ADMIN) {
+            self.app.metrics.administrator_refused("another_port");
+            return Err(Problem::forbidden());
+        }
         regular(request)?;
         // A name that is none is refused by the operation.
         if let Ok(tenant) = tenant_name(request.headers()) {

@@ -1,6 +1,7 @@
 //! NGSI-LD over HTTP: from requests to calls of the model and the store, and back. ETSI GS CIM 009, clause 6.
 
 pub mod accept;
+pub mod admin;
 pub mod attributes;
 pub mod batch;
 pub mod body;

@@ -3,6 +3,7 @@
 use crate::api::call::is_tenant_name;
 use crate::api::compatibility::Compatibility;
 use crate::context::preloaded::Entry;
+use crate::contract::Terms;
 use crate::store::outbox::Outbox;
 use crate::store::partitions::Temporal;
 use crate::store::quota::Quotas;
@@ -46,6 +47,36 @@ pub struct Config {
     pub notifications: Notifications,
     /// Where the platform's gateway comes in; absent: there is none.
     pub gateway: Option<Gateway>,
+    /// Where administrators come in; absent: nowhere.
+    pub admin: Option<Admin>,
+    /// What others than the broker may read; absent: nothing.
+    pub contract: Option<Terms>,
+}
+
+/// Where administrators come in, over mutual TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Admin {
+    /// Where they are listened for.
+    #[serde(default = "Admin::usual")]
+    pub listen: SocketAddr,
+    /// Their names: their certificates have one of them.
+    pub client_names: Vec<ClientName>,
+}
+
+impl Admin {
+    fn usual() -> SocketAddr {
+        SocketAddr::from(([0, 0, 0, 0], 1028))
+    }
+
+    /// The same as what a door is opened by.
+    #[must_use]
+    pub fn door(self) -> Gateway {
+        Gateway {
+            listen: self.listen,
+            client_names: self.client_names,
+        }
+    }
 }
 
 /// Where the platform's gateway comes in, over mutual TLS: the only one whose permission sets are obeyed.
@@ -162,6 +193,13 @@ fn parse(text: &str) -> Result<Config, String> {
         .is_some_and(|gateway| gateway.client_names.is_empty())
     {
         return Err("gateway.clientNames is empty: nobody could come in".to_owned());
+    }
+    if config
+        .admin
+        .as_ref()
+        .is_some_and(|admin| admin.client_names.is_empty())
+    {
+        return Err("admin.clientNames is empty: nobody could come in".to_owned());
     }
     let limited = config.quotas.tenants.iter().map(|of| &of.tenant);
     let mut names = (config.tenants.iter().chain(&config.dropped_tenants))
@@ -280,7 +318,22 @@ mod tests {
             .gateway
             .unwrap();
         assert_eq!(gateway.listen.port(), 1027);
+        let admin = parse("admin: {clientNames: [operator.mim.svc]}").unwrap().admin;
+        assert_eq!(admin.unwrap().listen.port(), 1028);
+        let contract = parse("contract: {statementTimeout: 60, other: 1}")
+            .unwrap()
+            .contract
+            .unwrap();
+        assert_eq!(
+            (contract.statement_timeout.get(), contract.connections.get()),
+            (60, 5)
+        );
+        assert_eq!(parse("contract: {}").unwrap().contract, Some(Terms::default()));
         for bad in [
+            "admin: {}",
+            "admin: {clientNames: []}",
+            "contract: {connections: 0}",
+            "contract: {statementTimeout: soon}",
             "gateway: {}",
             "gateway: {clientNames: []}",
             "gateway: {clientNames: [10.0.0.1]}",

@@ -1,9 +1,8 @@
-//! The door of the platform's gateway: a port of its own, TLS 1.3, and a certificate on either side. The files are followed as
-//! they change; a connection that is open stays open.
+//! Doors with a certificate on either side: that of the platform's gateway, and that of administrators. Each is a port of its own, TLS 1.3.
+//! The files are followed as they change; a connection that is open stays open.
 
-use crate::api::front::Front;
 use crate::server::config::{ClientName, Gateway, LOOK};
-use crate::server::listen::{self, Door, Ending};
+use crate::server::listen::{self, Door, Ending, Serve};
 use crate::server::metrics::Metrics;
 use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
@@ -23,7 +22,32 @@ use tokio_rustls::server::TlsStream;
 /// How long a client may take to show its certificate.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What it takes to know the gateway.
+/// Who comes by a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guest {
+    /// The platform's gateway. Anybody else is not spoken to.
+    Gateway,
+    /// Administrators. Anybody else is told that it may not come in.
+    Administrators,
+}
+
+impl Guest {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "the gateway",
+            Self::Administrators => "administrators",
+        }
+    }
+
+    fn door(self, keys: watch::Receiver<Option<Arc<Keys>>>) -> Door {
+        match self {
+            Self::Gateway => Door::Gateway(keys),
+            Self::Administrators => Door::Administrators(keys),
+        }
+    }
+}
+
+/// What it takes to know who comes.
 pub struct Keys {
     acceptor: TlsAcceptor,
     names: Vec<ClientName>,
@@ -52,7 +76,7 @@ impl Files {
     }
 
     /// The words never have a part of a key in them.
-    fn acceptor(&self) -> Result<TlsAcceptor, String> {
+    fn acceptor(&self, guest: Guest) -> Result<TlsAcceptor, String> {
         let certificates = |pem: &[u8]| {
             let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
             all.map_err(|e| e.to_string())
@@ -63,6 +87,10 @@ impl Files {
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let clients = match guest {
+            Guest::Gateway => clients,
+            Guest::Administrators => clients.allow_unauthenticated(),
+        };
         let clients = clients.build().map_err(|e| format!("ca.crt: {e}"))?;
         let chain = certificates(&self.certificate).map_err(|e| format!("tls.crt: {e}"))?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| "tls.key is no key".to_owned())?;
@@ -101,11 +129,44 @@ pub async fn admitted(
     None
 }
 
+/// Whoever speaks TLS and shows no certificate of another authority, and whether it is an administrator; if not, why not in a word.
+pub async fn met(
+    stream: TcpStream,
+    keys: &watch::Receiver<Option<Arc<Keys>>>,
+    metrics: &Metrics,
+) -> Option<(TlsStream<TcpStream>, Result<(), &'static str>)> {
+    let keys = keys.borrow().clone()?;
+    let stream = match tokio::time::timeout(HANDSHAKE, keys.acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "somebody who cannot be known came to the door of administrators");
+            metrics.administrator_refused("unknown_certificate");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let who = match shown.map(ParsedCertificate::try_from) {
+        None => Err("no_certificate"),
+        Some(Ok(certificate))
+            if keys
+                .names
+                .iter()
+                .any(|name| verify_server_name(&certificate, &name.0).is_ok()) =>
+        {
+            Ok(())
+        }
+        Some(_) => Err("another_name"),
+    };
+    Some((stream, who))
+}
+
 /// Opens the door where the configuration says, and keeps it so until the end.
 pub async fn run(
+    guest: Guest,
     mut config: watch::Receiver<Option<Gateway>>,
     folder: PathBuf,
-    front: Front,
+    front: impl Serve,
     metrics: Arc<Metrics>,
     ending: Ending,
 ) {
@@ -120,19 +181,26 @@ pub async fn run(
                 open.close();
             }
             if let Some(gateway) = &wanted {
-                let door = Door::Gateway(keys.clone());
-                open = Open::at(gateway.listen, door, front.clone(), Arc::clone(&metrics), &ending).await;
+                open = Open::at(
+                    guest,
+                    gateway.listen,
+                    keys.clone(),
+                    front.clone(),
+                    Arc::clone(&metrics),
+                    &ending,
+                )
+                .await;
             }
         }
-        match renewed(wanted.as_ref(), &folder, &made_of).await {
+        match renewed(guest, wanted.as_ref(), &folder, &made_of).await {
             Ok(Some((from, keys))) => {
                 told = None;
                 made_of = from;
                 keys_tx.send_replace(keys);
             }
-            // Who knows the gateway by older keys goes on; without any nobody comes in.
+            // Who comes is known by older keys as before; without any nobody comes in.
             Err(why) if told.as_ref() != Some(&why) => {
-                tracing::warn!(%why, "the gateway cannot be known by these files");
+                tracing::warn!(%why, "{} cannot be known by these files", guest.name());
                 told = Some(why);
             }
             Ok(None) | Err(_) => {}
@@ -153,6 +221,7 @@ type Source = Option<(Files, Gateway)>;
 
 /// The keys as they are to be, if that is otherwise than before.
 async fn renewed(
+    guest: Guest,
     wanted: Option<&Gateway>,
     folder: &Path,
     made_of: &Source,
@@ -165,7 +234,7 @@ async fn renewed(
         return Ok(None);
     }
     let acceptor = match &source {
-        Some((files, _)) => files.acceptor()?,
+        Some((files, _)) => files.acceptor(guest)?,
         None => return Ok(None),
     };
     let keys = Keys {
@@ -184,28 +253,32 @@ struct Open {
 
 impl Open {
     async fn at(
+        guest: Guest,
         at: SocketAddr,
-        door: Door,
-        front: Front,
+        keys: watch::Receiver<Option<Arc<Keys>>>,
+        front: impl Serve,
         metrics: Arc<Metrics>,
         ending: &Ending,
     ) -> Option<Self> {
         let listener = match TcpListener::bind(at).await {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(%at, %error, "the door of the gateway cannot be opened");
+                tracing::warn!(%at, %error, "the door of {} cannot be opened", guest.name());
                 return None;
             }
         };
         if let Ok(at) = listener.local_addr() {
-            tracing::info!(gateway = %at, "listening for the gateway");
+            match guest {
+                Guest::Gateway => tracing::info!(gateway = %at, "listening for the gateway"),
+                Guest::Administrators => tracing::info!(administrators = %at, "listening for administrators"),
+            }
         }
         let (stop, stopped) = watch::channel(false);
         let own = Ending {
             leaving: Arc::clone(&ending.leaving),
             stop: stopped,
         };
-        let serving = tokio::spawn(listen::serve(listener, door, front, metrics, own));
+        let serving = tokio::spawn(listen::serve(listener, guest.door(keys), front, metrics, own));
         Some(Self { at, stop, serving })
     }
 

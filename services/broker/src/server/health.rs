@@ -43,7 +43,7 @@ async fn ready(
         );
     }
     let Some(trouble) = health.app.store.pool().trouble() else {
-        return (StatusCode::OK, "ok\n".to_owned());
+        return (StatusCode::OK, served(&health, from_here));
     };
     let words = if from_here {
         trouble.to_string()
@@ -52,6 +52,15 @@ async fn ready(
     };
     let status = StatusCode::from_u16(trouble.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     (status, format!("{words}\n"))
+}
+
+/// The broker serves; what of the read-only contract is not as it is to be keeps it from nothing, and is told to the same.
+fn served(health: &Health, from_here: bool) -> String {
+    let troubles = health.app.store.contract().troubles();
+    if troubles.is_empty() || !from_here {
+        return "ok\n".to_owned();
+    }
+    format!("ok; of the read-only contract: {}\n", troubles.join("; "))
 }
 
 async fn metrics(

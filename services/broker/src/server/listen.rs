@@ -1,5 +1,6 @@
 //! Listening: bounded connections, bounded time for heads, and an end that loses no request.
 
+use crate::api::admin::Administrator;
 use crate::api::identity::FromGateway;
 use crate::server::gateway::{self, Keys};
 use crate::server::metrics::Metrics;
@@ -46,6 +47,12 @@ impl Serve for crate::api::front::Front {
     }
 }
 
+impl Serve for crate::api::admin::Admin {
+    async fn serve(&self, request: Request<Body>) -> Response {
+        self.answer(request).await
+    }
+}
+
 impl Serve for axum::Router {
     async fn serve(&self, request: Request<Body>) -> Response {
         let answered: Result<Response, Infallible> = tower::ServiceExt::oneshot(self.clone(), request).await;
@@ -84,6 +91,8 @@ pub enum Door {
     Open,
     /// The platform's gateway, as its certificate says at this moment.
     Gateway(watch::Receiver<Option<Arc<Keys>>>),
+    /// Whoever speaks TLS; requests are marked by whether an administrator's certificate was shown.
+    Administrators(watch::Receiver<Option<Arc<Keys>>>),
 }
 
 /// Serves until told to stop; then lets open requests end, and returns.
@@ -106,7 +115,7 @@ pub async fn serve(
             continue;
         };
         let (service, ending, counted) = (service.clone(), ending.clone(), metrics.client());
-        let door = door.clone();
+        let (door, metrics) = (door.clone(), Arc::clone(&metrics));
         connections.spawn(async move {
             let _ = stream.set_nodelay(true);
             let from_here = FromHere::of(&stream);
@@ -122,6 +131,14 @@ pub async fn serve(
                         let mark = move |extensions: &mut Extensions| {
                             extensions.insert(from_here);
                             extensions.insert(FromGateway);
+                        };
+                        connection(stream, mark, service, ending).await;
+                    }
+                }
+                Door::Administrators(keys) => {
+                    if let Some((stream, who)) = gateway::met(stream, &keys, &metrics).await {
+                        let mark = move |extensions: &mut Extensions| {
+                            extensions.insert(Administrator(who));
                         };
                         connection(stream, mark, service, ending).await;
                     }

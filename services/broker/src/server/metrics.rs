@@ -89,6 +89,8 @@ pub struct Metrics {
     lanes_failing: Gauge,
     refused_permissions: Family<Cause, Counter>,
     quotas: QuotaMetrics,
+    refused_administrators: Family<Cause, Counter>,
+    contract_troubles: Gauge,
 }
 
 impl Default for Metrics {
@@ -154,6 +156,18 @@ impl Default for Metrics {
             refused_permissions.clone(),
         );
         let quotas = QuotaMetrics::registered(&mut registry);
+        let refused_administrators = Family::default();
+        registry.register(
+            "administrators_refused",
+            "Requests for the administrators' API by who is none, by cause",
+            refused_administrators.clone(),
+        );
+        let contract_troubles = Gauge::default();
+        registry.register(
+            "contract_troubles",
+            "Parts of the read-only contract that are not as they are to be",
+            contract_troubles.clone(),
+        );
         Self {
             registry,
             answered,
@@ -166,6 +180,8 @@ impl Default for Metrics {
             lanes_failing,
             refused_permissions,
             quotas,
+            refused_administrators,
+            contract_troubles,
         }
     }
 }
@@ -208,6 +224,11 @@ impl Metrics {
         share.set(summary.greatest_share);
     }
 
+    /// Counts somebody who is no administrator.
+    pub fn administrator_refused(&self, cause: &'static str) {
+        self.refused_administrators.get_or_create(&Cause { cause }).inc();
+    }
+
     /// Counts an answer. The route is a template.
     pub fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
         // Methods that nobody serves would be labels a client can choose.
@@ -243,6 +264,9 @@ impl Metrics {
                 .get_or_create(&ConnectionState { state })
                 .set(i64::try_from(number).unwrap_or(i64::MAX));
         }
+        let troubles = store.contract().troubles().len();
+        self.contract_troubles
+            .set(i64::try_from(troubles).unwrap_or(i64::MAX));
         self.database_up.set(i64::from(store.pool().trouble().is_none()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;

@@ -1,6 +1,7 @@
 //! `mim-broker run`: puts the parts together and runs them until SIGTERM.
 
 use crate::api::App;
+use crate::api::admin::Admin;
 use crate::api::front::Front;
 use crate::context::cache::{self, Contexts};
 use crate::context::preloaded::Preloaded;
@@ -9,7 +10,7 @@ use crate::notify::dispatch::Dispatch;
 use crate::notify::lane::Post;
 use crate::notify::send::Sender;
 use crate::server::config::{self, Config, TenantCreation};
-use crate::server::gateway;
+use crate::server::gateway::{self, Guest};
 use crate::server::health::{self, Health};
 use crate::server::listen::{self, Door, Ending};
 use crate::server::metrics::Metrics;
@@ -45,6 +46,10 @@ pub struct Settings {
     pub contexts: PathBuf,
     /// The folder of certificates for the door of the gateway.
     pub gateway_tls: PathBuf,
+    /// The folder of certificates for the door of administrators.
+    pub admin_tls: PathBuf,
+    /// The folder of passwords of the read-only contract.
+    pub contract: PathBuf,
     /// Where the database's settings are.
     pub places: Places,
     /// How many connections to the database.
@@ -121,8 +126,24 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         Arc::default(),
         unending,
     ));
+    tokio::spawn(app.store.clone().keep_contract(
+        part_of(config.clone(), |config| config.contract),
+        settings.contract.clone(),
+    ));
+    tokio::spawn(app.store.clone().keep_contract_indexes());
+    let administrators = tokio::spawn(gateway::run(
+        Guest::Administrators,
+        part_of(config.clone(), |config| {
+            config.admin.clone().map(config::Admin::door)
+        }),
+        settings.admin_tls.clone(),
+        Admin::new(app.clone()),
+        Arc::clone(&metrics),
+        ending.clone(),
+    ));
     let front = Front::new(app);
     let gateway = tokio::spawn(gateway::run(
+        Guest::Gateway,
         part_of(config, |config| config.gateway.clone()),
         settings.gateway_tls.clone(),
         front.clone(),
@@ -139,8 +160,9 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     draining.store(true, Ordering::Relaxed);
     tokio::time::sleep(settings.drain_delay).await;
     stop.send_replace(true);
-    let (served, through_gateway) = tokio::join!(serving, gateway);
-    let served = served.and(through_gateway).map_err(|e| e.to_string());
+    let (served, through_gateway, administered) = tokio::join!(serving, gateway, administrators);
+    let served = served.and(through_gateway).and(administered);
+    let served = served.map_err(|e| e.to_string());
     // What was written until now is told by this replica or the next one, which need not wait for this one's lanes.
     dispatch.leave().await;
     // What is counted and cannot be written now is lost.

@@ -35,7 +35,7 @@ macro_rules! few {
 }
 
 /// What a tenant has, in the order in which whoever delivers its notifications locks it; the past last, as that is the most.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "with few as materialized (select l.subscription, l.lane from mim.subscriptions s join mim.lanes l on l.subscription = s.number \
       where s.tenant = $1 limit $2), \
     gone as (delete from mim.lanes where (subscription, lane) in (select subscription, lane from few)) select count(*) from few",
@@ -50,6 +50,7 @@ const PARTS: [&str; 11] = [
     few!("entity_types", "type, id"),
     few!("entities", "id"),
     few!("contexts", "id"),
+    few!("contract_views", "name"),
     few!("temporal_entities", "id"),
     few!("history", "entity, attr, instance"),
     few!("forgotten", "entity"),

@@ -10,6 +10,7 @@
 //! * [`keeper`]: keeps all of that so, whatever happens to the database;
 //! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes,
 //!   [`past`]: how it is read, [`temporal`]: what is written to it alone;
+//! * [`contract`]: what others than the broker may read, and their roles;
 //! * [`told`]: what each write tells subscribers, [`outbox`]: how that waits;
 //! * [`entities`], [`batch`] with what it [`decide`]s, [`search`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
@@ -17,6 +18,7 @@
 pub mod batch;
 pub mod connect;
 pub mod contexts;
+pub mod contract;
 pub mod decide;
 pub mod drop;
 pub mod entities;
@@ -45,6 +47,7 @@ pub mod weight;
 use crate::memory::Rooms;
 use crate::notify::matcher::{Known, Matcher};
 use crate::notify::unnoted::Unnoted;
+use crate::store::contract::Contract;
 use crate::store::history::Keeping;
 use crate::store::pool::Pool;
 use crate::store::quota::Over;
@@ -172,6 +175,7 @@ pub struct Store {
     matcher: Arc<Matcher>,
     unnoted: Arc<Unnoted>,
     waiting: mpsc::Sender<Place>,
+    contract: Arc<Contract>,
 }
 
 impl Store {
@@ -191,6 +195,7 @@ impl Store {
             matcher: Arc::default(),
             unnoted: Arc::default(),
             waiting,
+            contract: Arc::default(),
         }
     }
 
@@ -217,6 +222,12 @@ impl Store {
     #[must_use]
     pub fn unnoted(&self) -> &Arc<Unnoted> {
         &self.unnoted
+    }
+
+    /// What is known of the read-only contract.
+    #[must_use]
+    pub fn contract(&self) -> &Contract {
+        &self.contract
     }
 
     /// The pool, for metrics.

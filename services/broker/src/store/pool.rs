@@ -142,7 +142,8 @@ impl Pool {
         }
     }
 
-    /// How to reach the database, while it serves.
+    /// How to reach the database, while it serves: for what takes longer than a request, over a session of its own.
+    #[must_use]
     pub fn target(&self) -> Option<Arc<Target>> {
         match &*self.state.borrow() {
             State::Up(target) => Some(Arc::clone(target)),
@@ -351,6 +352,13 @@ impl Lease {
         let query = timeout_at(self.deadline, self.client()?.query(&statement, params)).await;
         let rows = query.map_err(|_| unanswered())?;
         self.or_rolled_back(rows).await
+    }
+
+    /// Runs a statement that defines something inside the transaction.
+    pub async fn define(&mut self, sql: &str) -> Result<(), StoreError> {
+        let done = timeout_at(self.deadline, self.client()?.batch_execute(sql)).await;
+        let done = done.map_err(|_| unanswered())?;
+        self.or_rolled_back(done.map(|()| Vec::new())).await.map(drop)
     }
 
     async fn or_rolled_back(&mut self, rows: Result<Vec<Row>, Error>) -> Result<Vec<Row>, StoreError> {

@@ -68,6 +68,19 @@ impl Tenants {
         known.numbers.get(name).copied()
     }
 
+    /// All that are there at this moment, by name.
+    pub fn all(&self) -> Vec<(String, TenantId)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = known
+            .numbers
+            .iter()
+            .map(|(name, number)| (name.clone(), *number))
+            .collect();
+        drop(known);
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
     fn name(&self, tenant: TenantId) -> Option<String> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.names.get(&tenant).cloned()

@@ -262,7 +262,10 @@ async fn send_over(
     headers: &[(&str, &str)],
     body: Option<&str>,
 ) -> Result<Answer, String> {
-    let path = if path.starts_with("/ngsi-ld") || path == "/openapi.json" {
+    let is_whole = ["/ngsi-ld", "/admin", "/openapi.json"]
+        .iter()
+        .any(|begin| path.starts_with(begin));
+    let path = if is_whole {
         path.to_owned()
     } else {
         format!("/ngsi-ld/v1{path}")

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod client;
+pub mod contract;
 pub mod gateway;
 pub mod mosquitto;
 pub mod postgres;

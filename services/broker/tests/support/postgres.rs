@@ -245,6 +245,22 @@ impl Postgres {
         run(&mut self.command(database, sql)).trim().to_owned()
     }
 
+    /// Runs SQL as another role, over TLS with a password as from outside; what it printed, or what the server said.
+    pub fn psql_as(&self, role: &str, password: &str, database: &str, sql: &str) -> Command {
+        let mut command = Command::new(binary("psql"));
+        let port = self.port;
+        command
+            .args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-d"])
+            .arg(format!(
+                "host=127.0.0.1 port={port} sslmode=require user='{role}' dbname='{database}'"
+            ))
+            .env("PGPASSWORD", password);
+        for statement in sql.split(";;") {
+            command.args(["-c", statement]);
+        }
+        command
+    }
+
     fn try_psql(&self, database: &str, sql: &str) -> bool {
         self.command(database, sql)
             .output()
