@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::ResourceExt;
+use kube::api::DeleteParams;
 use mim_operator::reconcile::request::{Entry, Journal, Purpose};
 use mim_tests::eventually::eventually;
 use serde_json::json;
@@ -70,6 +71,12 @@ async fn a_certificate_is_renewed_while_its_broker_is_suspended_and_no_child_is_
     city.broker_says("vienna", "True", "Ready").await;
     city.apply(&broker("vienna", &json!({"suspend": true}))).await;
     city.broker_says("vienna", "True", "Suspended").await;
+    // What is missing is not made, and keeps nothing else from being renewed.
+    let missing = "vienna-broker-gateway";
+    city.secrets()
+        .delete(missing, &DeleteParams::default())
+        .await
+        .unwrap();
     let (before, seen) = (certificate(&city).await, city.changes().len());
     eventually("the certificate is renewed", || async {
         if certificate(&city).await == before {
@@ -82,6 +89,7 @@ async fn a_certificate_is_renewed_while_its_broker_is_suspended_and_no_child_is_
     let mut written = writes(&city.changes()[seen..]);
     written.retain(|what| !what.starts_with("update secrets"));
     assert_eq!(written, Vec::<String>::new());
+    assert!(city.secrets().get_opt(missing).await.unwrap().is_none());
     city.broker_says("vienna", "True", "Suspended").await;
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
-use mim_operator::reconcile::certificate::{Authority, Decision, Leaf, authority, leaf};
+use mim_operator::reconcile::certificate::{Authority, Decision, Leaf, Party, authority, leaf};
 use mim_tests::cluster::apply;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -58,7 +58,7 @@ impl ForeignBroker {
         let made = leaf(
             None,
             &authority,
-            &names,
+            (Party::Server, &names),
             LIFETIME,
             Timestamp::now(),
             &mut rand::rng(),

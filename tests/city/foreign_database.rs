@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
-use mim_operator::reconcile::certificate::{Decision, authority, leaf};
+use mim_operator::reconcile::certificate::{Decision, Party, authority, leaf};
 use mim_tests::cluster::apply;
 use mim_tests::demo::CITY;
 use serde_json::{Value, json};
@@ -104,7 +104,8 @@ fn certificates(host: &str) -> (String, mim_operator::reconcile::certificate::Le
         panic!("an authority where there is none")
     };
     let names = [host.to_owned()];
-    let Decision::Issue { made: server, .. } = leaf(None, &ca, &names, LIFETIME, now, &mut random).unwrap()
+    let Decision::Issue { made: server, .. } =
+        leaf(None, &ca, (Party::Server, &names), LIFETIME, now, &mut random).unwrap()
     else {
         panic!("a certificate where there is none")
     };

@@ -249,6 +249,8 @@ pub struct SecretsInOrder {
     pub at: Instant,
     /// When the first certificate has to be renewed, in seconds since the epoch.
     pub renew_at: Option<i64>,
+    /// Which they were, by digest.
+    pub known: Vec<u64>,
 }
 
 /// What is remembered of all objects, by uid.

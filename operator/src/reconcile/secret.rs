@@ -2,10 +2,11 @@
 //!
 //! They are never listed or watched (invariant 7), so they are looked at in passes: when an object has a new generation, when a pass is
 //! requested, when a certificate is due, else not more often than once a minute; every ten seconds while the object has not been ready for
-//! longer than usual, for a Secret that is missing may be why. They carry no owner reference: data
+//! longer than usual, for a Secret that is missing may be why. Those that open data carry no owner reference: data
 //! outlives mistakes, and so does the key to it (invariant 8). A Secret that is not ours is never adopted.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::ByteString;
@@ -15,7 +16,7 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 
 use super::apply::{belongs, not_ours, was_ours};
-use super::certificate::{self, Authority, Decision, Leaf};
+use super::certificate::{self, Authority, Decision, Leaf, Party};
 use super::child::{Bond, ChildKind};
 use super::credentials::{self, Login, Password};
 use super::event::Note;
@@ -38,14 +39,25 @@ const LOOK_AGAIN_UNREADY: Duration = Duration::from_secs(10);
 pub struct Generated {
     /// Its name.
     pub name: String,
+    /// Whether it outlives the owner, as what opens data does.
+    pub bond: Bond,
     /// Its labels, beside those of the owner.
     pub labels: BTreeMap<String, String>,
     /// What is in it.
     pub content: Content,
 }
 
+impl Generated {
+    /// A digest of its name and of what it is for.
+    fn known_by(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.name, &self.content).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 /// What is in a generated Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     /// A password, with the keys of CloudNativePG's app Secret.
     Credentials {
@@ -63,10 +75,12 @@ pub enum Content {
         /// Its name, for people.
         common_name: String,
     },
-    /// A server's certificate: `tls.crt`, `tls.key`, and the authority's `ca.crt`.
+    /// A certificate: `tls.crt`, `tls.key`, and the authority's `ca.crt`.
     Certificate {
         /// Name of the authority's Secret; it comes before this one.
         authority: String,
+        /// Whose it is.
+        party: Party,
         /// What the certificate is for.
         dns_names: Vec<String>,
     },
@@ -88,19 +102,20 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
         return Ok(Vec::new());
     }
     // What was in order once in this process and no longer is, somebody else has changed. A care that fails is owed until one does not.
-    let were_in_order = pass.memory.secrets_in_order.take().is_some();
+    let were_in_order = pass.memory.secrets_in_order.take().map(|order| order.known);
     let mut keeper = Keeper {
         pass,
         now: (pass.cx.now)(),
         repaired: Vec::new(),
         has_new_authority: false,
     };
-    if care == Care::Renew && !keeper.all_exist(wanted).await? {
-        return Ok(Vec::new());
-    }
     let mut authorities: BTreeMap<&str, Authority> = BTreeMap::new();
     let mut renew_at = None;
+    let mut known = Vec::with_capacity(wanted.len());
     for secret in wanted {
+        if care == Care::Renew && keeper.found(secret).await?.is_none() {
+            continue;
+        }
         let due = match &secret.content {
             Content::Credentials { .. } if care == Care::Renew => None,
             Content::Credentials {
@@ -123,14 +138,24 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
                 authorities.insert(&secret.name, authority);
                 Some(due)
             }
-            Content::Certificate { authority, dns_names } => {
-                let of = authorities.get(authority.as_str());
-                let of =
-                    of.ok_or_else(|| Trouble::Bug(format!("{} comes before its authority", secret.name)))?;
-                Some(keeper.certificate(secret, of, dns_names).await?)
-            }
+            Content::Certificate {
+                authority,
+                party,
+                dns_names,
+            } => match authorities.get(authority.as_str()) {
+                Some(of) => Some(keeper.certificate(secret, of, (*party, dns_names)).await?),
+                // What signs it is not there, and not made while the object is suspended.
+                None if care == Care::Renew => None,
+                None => {
+                    return Err(Trouble::Bug(format!(
+                        "{} comes before its authority",
+                        secret.name
+                    )));
+                }
+            },
         };
         renew_at = [renew_at, due].into_iter().flatten().min();
+        known.push(secret.known_by());
     }
     let repaired = keeper.repaired;
     pass.memory.secrets_in_order = Some(SecretsInOrder {
@@ -139,10 +164,13 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
         goes: pass.object.data_goes(),
         at: Instant::now(),
         renew_at,
+        known,
     });
-    let notes = repaired.into_iter().filter(|_| were_in_order);
+    // One that a newer spec asks for, or that was not made while the object was suspended, was missing without anybody's doing.
+    let by_others = |of: u64| were_in_order.as_ref().is_some_and(|known| known.contains(&of));
+    let notes = repaired.into_iter().filter(|(of, _)| by_others(*of));
     Ok(notes
-        .map(|what| Note::warning(EventReason::Repaired, what))
+        .map(|(_, what)| Note::warning(EventReason::Repaired, what))
         .collect())
 }
 
@@ -175,22 +203,13 @@ struct Held {
 struct Keeper<'a, 'b, K: Kind> {
     pass: &'a Pass<'b, K>,
     now: jiff::Timestamp,
-    /// What was missing or wrong, in words.
-    repaired: Vec<String>,
+    /// What was missing or wrong: the Secret, and words.
+    repaired: Vec<(u64, String)>,
     /// Whether an authority was made in this look: a certificate that follows it was not changed by anybody else.
     has_new_authority: bool,
 }
 
 impl<K: Kind> Keeper<'_, '_, K> {
-    async fn all_exist(&self, wanted: &[Generated]) -> Result<bool, Trouble> {
-        for secret in wanted {
-            if self.found(secret).await?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// A password that is there stays, whoever wrote it: the database follows the Secret.
     async fn credentials(&mut self, secret: &Generated, login: &Login<'_>) -> Result<(), Trouble> {
         let held = self.found(secret).await?;
@@ -266,7 +285,7 @@ impl<K: Kind> Keeper<'_, '_, K> {
         &mut self,
         secret: &Generated,
         authority: &Authority,
-        names: &[String],
+        subject: (Party, &[String]),
     ) -> Result<i64, Trouble> {
         let held = self.found(secret).await?;
         let existing = held.as_ref().and_then(|held| {
@@ -287,7 +306,7 @@ impl<K: Kind> Keeper<'_, '_, K> {
         let decision = certificate::leaf(
             existing.as_ref(),
             authority,
-            names,
+            subject,
             lifetime,
             self.now,
             &mut OsRng.unwrap_err(),
@@ -320,6 +339,11 @@ impl<K: Kind> Keeper<'_, '_, K> {
         Ok(renew_at.as_second())
     }
 
+    /// Whether garbage collection takes it with the owner.
+    fn goes(&self, secret: &Generated) -> bool {
+        secret.bond == Bond::Owned || self.pass.object.data_goes()
+    }
+
     fn asked<'s>(&'s self, secret: &'s Generated) -> Asked<'s> {
         Asked {
             kind: ChildKind::Secret.name(),
@@ -345,8 +369,8 @@ impl<K: Kind> Keeper<'_, '_, K> {
             metadata: found.metadata.clone(),
             status: None,
         };
-        let labelled = belongs(&bare, owner, Bond::Kept);
-        if !labelled && !was_ours(&bare, owner, Bond::Kept) {
+        let labelled = belongs(&bare, owner, secret.bond);
+        if !labelled && !was_ours(&bare, owner, secret.bond) {
             return Err(not_ours(ChildKind::Secret, &secret.name, &bare, owner));
         }
         let found = self.bound(secret, found).await?;
@@ -368,7 +392,7 @@ impl<K: Kind> Keeper<'_, '_, K> {
     async fn bound(&self, secret: &Generated, mut found: Secret) -> Result<Secret, Trouble> {
         let owner = &self.pass.owner;
         let held = found.metadata.owner_references.take().unwrap_or_default();
-        let wanted = retention::references(&held, owner, self.pass.object.data_goes());
+        let wanted = retention::references(&held, owner, self.goes(secret));
         let as_wanted = held == wanted;
         found.metadata.owner_references = Some(wanted);
         if as_wanted {
@@ -416,8 +440,8 @@ impl<K: Kind> Keeper<'_, '_, K> {
             } else {
                 "was deleted by somebody else: made again"
             };
-            self.repaired
-                .push(format!("{} {} {what}", ChildKind::Secret.name(), secret.name));
+            let words = format!("{} {} {what}", ChildKind::Secret.name(), secret.name);
+            self.repaired.push((secret.known_by(), words));
         }
         Ok(())
     }
@@ -429,11 +453,7 @@ impl<K: Kind> Keeper<'_, '_, K> {
         body.metadata.namespace = Some(owner.namespace.clone());
         body.metadata.managed_fields = None;
         let references = body.metadata.owner_references.take().unwrap_or_default();
-        body.metadata.owner_references = Some(retention::references(
-            &references,
-            owner,
-            self.pass.object.data_goes(),
-        ));
+        body.metadata.owner_references = Some(retention::references(&references, owner, self.goes(secret)));
         let labels = body.metadata.labels.get_or_insert_default();
         labels.extend(secret.labels.clone());
         labels.extend(owner.labels());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use mim_crds::annotation;
-use mim_operator::reconcile::certificate::{Authority, Decision, LEAF_LIFETIME, leaf};
+use mim_operator::reconcile::certificate::{Authority, Decision, LEAF_LIFETIME, Party, leaf};
 use mim_tests::cluster::api_of;
 use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
@@ -250,7 +250,15 @@ async fn make_certificate_due(city: &City) -> Vec<u8> {
         format!("{host}.svc.cluster.local"),
     ];
     let then = Timestamp::now() - Duration::from_hours(80 * 24);
-    let made = leaf(None, &authority, &names, LEAF_LIFETIME, then, &mut rand::rng()).unwrap();
+    let made = leaf(
+        None,
+        &authority,
+        (Party::Server, &names),
+        LEAF_LIFETIME,
+        then,
+        &mut rand::rng(),
+    )
+    .unwrap();
     let Decision::Issue { made, .. } = made else {
         panic!("{made:?}")
     };

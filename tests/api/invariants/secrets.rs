@@ -203,6 +203,67 @@ async fn invariant_7_a_certificate_is_renewed_at_two_thirds_of_its_life_over_the
 }
 
 #[tokio::test]
+async fn certificates_of_a_brokers_doors_are_of_one_authority_are_renewed_and_go_with_the_broker() {
+    let mut city = City::without_operator("doors").await;
+    let mut options = city.options();
+    options.settings.certificate_lifetime = Some(Duration::from_secs(30));
+    city.start_with(options, Journal::new());
+    city.apply(&app_secret("graz-db")).await;
+    city.apply(&broker(
+        "graz",
+        &json!({"storage": {"external": {"secretRef": {"name": "graz-db"}}}}),
+    ))
+    .await;
+    city.broker_says("graz", "True", "Ready").await;
+    let names = [
+        "graz-broker-ca",
+        "graz-broker-tls",
+        "graz-broker-gateway",
+        "graz-broker-administrator",
+    ];
+    let authority = city.secrets().get("graz-broker-ca").await.unwrap().data.unwrap();
+    let mut certificates = Vec::new();
+    for name in names {
+        let secret = city.secrets().get(name).await.unwrap();
+        let owners: Vec<_> = secret
+            .owner_references()
+            .iter()
+            .map(|of| of.name.clone())
+            .collect();
+        assert_eq!(owners, ["graz"], "{name} opens no data that outlives the broker");
+        let data = secret.data.unwrap();
+        assert_eq!(data["ca.crt"], authority["ca.crt"], "{name}");
+        certificates.extend(data.get("tls.crt").map(|of| (name, of.clone())));
+    }
+    assert_eq!(certificates.len(), 3);
+    for (name, before) in certificates {
+        eventually(&format!("{name} is renewed"), || async {
+            let data = city.secrets().get(name).await.unwrap().data.unwrap();
+            if data["tls.crt"] == before {
+                Err("the old one")
+            } else {
+                Ok(())
+            }
+        })
+        .await;
+    }
+    city.brokers()
+        .delete("graz", &DeleteParams::default())
+        .await
+        .unwrap();
+    for name in names {
+        eventually(&format!("{name} is gone"), || async {
+            match city.secrets().get_opt(name).await.unwrap() {
+                Some(_) => Err("still there"),
+                None => Ok(()),
+            }
+        })
+        .await;
+    }
+    assert!(city.secrets().get_opt("graz-db").await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn invariant_7_certificates_are_renewed_also_while_the_spec_is_refused() {
     let mut city = City::without_operator("refused-renewal").await;
     let mut options = city.options();

@@ -9,7 +9,7 @@ pub mod rollout;
 pub mod validate;
 
 use kube::ResourceExt;
-use mim_crds::{ContextBroker, DeletionPolicy, Reason, annotation};
+use mim_crds::{ContextBroker, DeletionPolicy, Engine, Reason, annotation};
 
 use crate::reconcile::child::{Child, ChildKind, Children, Owner};
 use crate::reconcile::kind::{Common, Kind, Observation, Step, Suspect, Why};
@@ -71,10 +71,11 @@ impl Kind for ContextBroker {
     }
 
     fn generated(&self, owner: &Owner) -> Vec<Generated> {
-        if self.spec.managed_storage().is_none() {
+        if self.spec.engine != Engine::Native {
             return Vec::new();
         }
-        build::generated(owner, &validate::part_of(self))
+        let is_managed = self.spec.managed_storage().is_some();
+        build::generated(owner, &validate::part_of(self), is_managed)
     }
 
     fn step(plan: &Self::Plan, live: &Live) -> Option<Step> {

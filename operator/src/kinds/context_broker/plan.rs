@@ -190,6 +190,10 @@ pub const OPERATOR_LABELS: [(&str, &str); 2] = [
 ];
 /// Port of the NGSI-LD API (`docs/operands.md`).
 pub const BROKER_PORT: u16 = 1026;
+/// Port of the same API for the platform's gateway alone (`docs/operands.md`).
+pub const BROKER_GATEWAY_PORT: u16 = 1027;
+/// Port of the administrators' API (`docs/operands.md`).
+pub const BROKER_ADMIN_PORT: u16 = 1028;
 /// Port of probes and metrics of the broker (`docs/operands.md`).
 pub const BROKER_HEALTH_PORT: u16 = 8081;
 /// Port of PostgreSQL.
@@ -200,6 +204,10 @@ pub const BROKER: &str = "broker";
 pub const DATABASE: &str = "database";
 /// Component label of the pod that proves a new template of the database.
 pub const PREFLIGHT: &str = "database-preflight";
+/// Component label of the pods of a platform's gateway, and the end of the name in its certificate.
+pub const GATEWAY: &str = "gateway";
+/// Component label of pods of a platform that administer its broker, and the end of the name in their certificate.
+pub const ADMINISTRATOR: &str = "administrator";
 /// Annotation of the identity ConfigMap: PostgreSQL's `system_identifier`, where a metadata watch shows it.
 pub const IDENTIFIER_ANNOTATION: &str = "mim.city/system-identifier";
 /// Annotation of the database's pod template: digests of its parts, from which the reason of a restart is told.

@@ -1,4 +1,4 @@
-//! The server's certificate.
+//! The certificate of a server or a client.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,12 +11,12 @@ use rustls::pki_types::CertificateDer;
 
 use super::authority::{Authority, Opened};
 use super::x509::{Facts, certificates, end_of, has_signed, parameters, pem};
-use super::{CertificateError, Decision, Why};
+use super::{CertificateError, Decision, Party, Why};
 
 /// How long clients have to learn of a new authority before a leaf is signed by it, at most.
 const SETTLE: Duration = Duration::from_hours(1);
 
-/// A server's certificate and key, as its Secret holds them.
+/// A certificate and its key, as its Secret holds them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Leaf {
     /// `tls.crt`
@@ -34,12 +34,12 @@ impl fmt::Debug for Leaf {
     }
 }
 
-/// Decides about a server's certificate for exactly these DNS names. `authority` must be in order, as
+/// Decides about a certificate for exactly these DNS names. `authority` must be in order, as
 /// [`super::authority()`] decides; a leaf never outlives it.
 pub fn leaf(
     existing: Option<&Leaf>,
     authority: &Authority,
-    names: &[String],
+    (party, names): (Party, &[String]),
     lifetime: Duration,
     now: Timestamp,
     random: &mut impl CryptoRng,
@@ -53,7 +53,7 @@ pub fn leaf(
             Err(why) => why,
         },
     };
-    issue(why, &authority, names, lifetime, now, random)
+    issue(why, &authority, (party, names), lifetime, now, random)
 }
 
 fn read(existing: &Leaf) -> Result<(CertificateDer<'static>, Facts), String> {
@@ -102,7 +102,7 @@ fn judge(
 fn issue(
     why: Why,
     authority: &Opened,
-    names: &[String],
+    (party, names): (Party, &[String]),
     lifetime: Duration,
     now: Timestamp,
     random: &mut impl CryptoRng,
@@ -114,7 +114,10 @@ fn issue(
     let common_name = (first.len() <= 64).then_some(first.as_str());
     let mut parameters = parameters(names, common_name, now, dies, random)?;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    parameters.extended_key_usages = vec![match party {
+        Party::Server => ExtendedKeyUsagePurpose::ServerAuth,
+        Party::Client => ExtendedKeyUsagePurpose::ClientAuth,
+    }];
     parameters.use_authority_key_identifier_extension = true;
     let certificate = parameters.signed_by(&key, &authority.issuer)?;
     let facts = Facts::read(certificate.der()).map_err(CertificateError::Read)?;

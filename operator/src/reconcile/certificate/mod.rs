@@ -1,4 +1,4 @@
-//! Certificates of servers that we run: an authority per server, and the server's certificate signed by it.
+//! Certificates of servers that we run, and of those who come in to them: an authority per server, and certificates signed by it.
 //!
 //! Both functions are decisions over what there is (as read from Secrets) and the time: keep it until then, or write
 //! this instead, and why. They are pure but for the keys, which `rcgen` draws from the system.
@@ -10,7 +10,7 @@
 //! | Secret | keys |
 //! |---|---|
 //! | authority, mounted by nobody | `ca.crt` ([`Authority::bundle`]), `ca.key` |
-//! | server | `tls.crt`, `tls.key` ([`Leaf`]), `ca.crt` (the same bundle) |
+//! | server or client | `tls.crt`, `tls.key` ([`Leaf`]), `ca.crt` (the same bundle) |
 
 mod authority;
 mod leaf;
@@ -26,11 +26,20 @@ pub use leaf::{Leaf, leaf};
 
 /// How long an authority lives, unless told otherwise: 10 years.
 pub const AUTHORITY_LIFETIME: Duration = Duration::from_hours(10 * 365 * 24);
-/// How long a server's certificate lives, unless told otherwise: 90 days.
+/// How long the certificate of a server or a client lives, unless told otherwise: 90 days.
 pub const LEAF_LIFETIME: Duration = Duration::from_hours(90 * 24);
 
 /// A certificate is valid from a little before it is made, since clocks of machines differ.
 const BACKDATE: Duration = Duration::from_mins(5);
+
+/// Which side of a connection a certificate is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// It is reached by the names of the certificate.
+    Server,
+    /// It is known by them.
+    Client,
+}
 
 /// What to do about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +95,7 @@ pub enum CertificateError {
     #[error("{0:?} cannot be a name in a certificate")]
     Name(String),
     /// A certificate without a name would serve nobody.
-    #[error("a server certificate needs at least one name")]
+    #[error("a certificate needs at least one name")]
     NoName,
     /// The end of its life is beyond what a date can say.
     #[error("a lifetime of {0:?} is too long for a certificate")]

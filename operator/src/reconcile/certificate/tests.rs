@@ -4,7 +4,7 @@ use std::sync::Arc;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::x509::{Facts, certificates};
 use super::*;
@@ -49,7 +49,15 @@ fn decide_authority(existing: Option<&Authority>, at: Timestamp) -> Decision<Aut
 }
 
 fn decide_leaf(existing: Option<&Leaf>, authority: &Authority, at: Timestamp) -> Decision<Leaf> {
-    leaf(existing, authority, &names(), LEAF_LIFETIME, at, &mut random()).unwrap()
+    leaf(
+        existing,
+        authority,
+        (Party::Server, &names()),
+        LEAF_LIFETIME,
+        at,
+        &mut random(),
+    )
+    .unwrap()
 }
 
 fn pair(at: Timestamp) -> (Authority, Leaf) {
@@ -116,6 +124,35 @@ fn a_client_that_trusts_the_bundle_trusts_the_server_under_each_of_its_names_and
     assert!(handshake(&authority, &leaf, "vienna-broker").is_err());
     let (stranger, _) = pair(now());
     assert!(handshake(&stranger, &leaf, "vienna-database").is_err());
+}
+
+#[test]
+fn a_client_s_certificate_is_taken_from_a_client_alone_and_a_server_s_from_a_server_alone() {
+    let (authority, server) = pair(now());
+    let client = leaf(
+        None,
+        &authority,
+        (Party::Client, &names()),
+        LEAF_LIFETIME,
+        now(),
+        &mut random(),
+    );
+    let client = made(client.unwrap(), &Why::Missing);
+    assert!(handshake(&authority, &client, "vienna-database").is_err());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    for der in certificates(&authority.bundle).unwrap() {
+        roots.add(der).unwrap();
+    }
+    let doorman = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let doorman = doorman.build().unwrap();
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(now().as_second().try_into().unwrap()));
+    let shown = |leaf: &Leaf| {
+        let der = CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).unwrap();
+        doorman.verify_client_cert(&der, &[], at)
+    };
+    shown(&client).unwrap();
+    assert!(shown(&server).is_err());
 }
 
 #[test]
@@ -263,7 +300,7 @@ fn what_cannot_be_used_is_made_anew_and_the_reason_told() {
     let renamed = super::leaf(
         Some(&leaf),
         &authority,
-        &["b".into()],
+        (Party::Server, &["b".into()]),
         LEAF_LIFETIME,
         start,
         &mut random(),
@@ -303,13 +340,21 @@ fn short_lives_work_as_long_ones_do() {
     let start = now();
     let authority = made(decide_authority(None, start), &Why::Missing);
     let lifetime = Duration::from_secs(30);
-    let first = leaf(None, &authority, &names(), lifetime, start, &mut random()).unwrap();
+    let first = leaf(
+        None,
+        &authority,
+        (Party::Server, &names()),
+        lifetime,
+        start,
+        &mut random(),
+    )
+    .unwrap();
     let first = made(first, &Why::Missing);
     let at = |seconds| {
         leaf(
             Some(&first),
             &authority,
-            &names(),
+            (Party::Server, &names()),
             lifetime,
             after(start, Duration::from_secs(seconds)),
             &mut random(),
@@ -328,12 +373,19 @@ fn short_lives_work_as_long_ones_do() {
 #[test]
 fn names_that_cannot_be_in_a_certificate_are_refused() {
     let (authority, _) = pair(now());
-    let none = leaf(None, &authority, &[], LEAF_LIFETIME, now(), &mut random());
+    let none = leaf(
+        None,
+        &authority,
+        (Party::Server, &[]),
+        LEAF_LIFETIME,
+        now(),
+        &mut random(),
+    );
     assert!(matches!(none, Err(CertificateError::NoName)));
     let odd = leaf(
         None,
         &authority,
-        &["ö".into()],
+        (Party::Server, &["ö".into()]),
         LEAF_LIFETIME,
         now(),
         &mut random(),
@@ -343,7 +395,7 @@ fn names_that_cannot_be_in_a_certificate_are_refused() {
     let long = leaf(
         None,
         &authority,
-        std::slice::from_ref(&long),
+        (Party::Server, std::slice::from_ref(&long)),
         LEAF_LIFETIME,
         now(),
         &mut random(),

@@ -8,7 +8,8 @@ use super::pod::{self, Access, Container, Pod};
 use super::resources::{Defaults, resources};
 use super::{BROKER, DATABASE, config, members, parts, put};
 use crate::kinds::context_broker::plan::{
-    BROKER_HEALTH_PORT, BROKER_PORT, Database, Native, PARTS_ANNOTATION, Plan,
+    BROKER_ADMIN_PORT, BROKER_GATEWAY_PORT, BROKER_HEALTH_PORT, BROKER_PORT, Database, Native,
+    PARTS_ANNOTATION, Plan,
 };
 use crate::reconcile::child::Children;
 
@@ -47,7 +48,11 @@ fn service(plan: &Plan, native: &Native) -> Value {
         "spec": {
             "type": "ClusterIP",
             "selector": BROKER.selector(plan),
-            "ports": [{"name": "http", "port": BROKER_PORT, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"}],
+            "ports": [
+                {"name": "http", "port": BROKER_PORT, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"},
+                {"name": "gateway", "port": BROKER_GATEWAY_PORT, "targetPort": "gateway", "protocol": "TCP", "appProtocol": "https"},
+                {"name": "admin", "port": BROKER_ADMIN_PORT, "targetPort": "admin", "protocol": "TCP", "appProtocol": "https"},
+            ],
         },
     })
 }
@@ -92,10 +97,15 @@ fn template(plan: &Plan, native: &Native) -> Value {
     let mut mounts = vec![
         ("config", "/etc/mim/broker", Access::Read),
         ("database", "/etc/mim/database", Access::Read),
+        // One authority signs whoever comes in to either door.
+        ("tls", "/etc/mim/gateway-tls", Access::Read),
+        ("tls", "/etc/mim/admin-tls", Access::Read),
     ];
+    let tls = format!("{}-tls", plan.child(BROKER.label));
     let mut volumes = vec![
         json!({"name": "config", "configMap": {"name": plan.child(BROKER.label)}}),
         json!({"name": "database", "secret": credentials}),
+        json!({"name": "tls", "secret": {"secretName": tls, "defaultMode": pod::SECRET_MODE}}),
     ];
     if let Some(ca) = ca {
         mounts.push(("database-ca", "/etc/mim/database-ca", Access::Read));
@@ -115,6 +125,8 @@ fn template(plan: &Plan, native: &Native) -> Value {
         more: json!({
             "ports": [
                 {"name": "http", "containerPort": BROKER_PORT, "protocol": "TCP"},
+                {"name": "gateway", "containerPort": BROKER_GATEWAY_PORT, "protocol": "TCP"},
+                {"name": "admin", "containerPort": BROKER_ADMIN_PORT, "protocol": "TCP"},
                 {"name": "health", "containerPort": BROKER_HEALTH_PORT, "protocol": "TCP"},
             ],
             // By command, for the kubelet puts what it prints into an event: there the operator reads what is wrong with the database.

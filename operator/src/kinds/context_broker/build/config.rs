@@ -3,8 +3,9 @@
 use mim_crds::PreloadedContext;
 use serde_json::{Value, json};
 
-use super::{BROKER, members, put};
-use crate::kinds::context_broker::plan::{Native, Plan};
+use super::{BROKER, client_name, members, put};
+use crate::kinds::context_broker::plan::{ADMINISTRATOR, GATEWAY, Native, Plan};
+use crate::reconcile::child::Owner;
 
 /// The ConfigMap. Nothing of it is in the pod template, not even a digest: the broker re-reads the file when it changes.
 pub(super) fn config_map(plan: &Plan, native: &Native) -> Value {
@@ -12,7 +13,7 @@ pub(super) fn config_map(plan: &Plan, native: &Native) -> Value {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": plan.child(BROKER.label), "labels": BROKER.labels(plan)},
-        "data": {"broker.yaml": broker_yaml(&plan.owner.namespace, native)},
+        "data": {"broker.yaml": broker_yaml(&plan.owner, native)},
     })
 }
 
@@ -38,13 +39,16 @@ fn contexts(native: &Native) -> Vec<Value> {
 }
 
 /// `broker.yaml` as `docs/operands.md` has it.
-fn broker_yaml(namespace: &str, native: &Native) -> String {
+fn broker_yaml(owner: &Owner, native: &Native) -> String {
+    let door = |component: &str| json!({"clientNames": [client_name(owner, component)]});
     let mut config = members(json!({
         "tenants": native.tenants,
         // Receivers of notifications in the broker's own namespace need no allowance of the administrator.
-        "egress": {"allowedPrivateCidrs": native.allowed_private_cidrs, "servicesOf": namespace},
+        "egress": {"allowedPrivateCidrs": native.allowed_private_cidrs, "servicesOf": owner.namespace},
         "database": {"connections": connections(native.replicas)},
         "temporal": native.temporal,
+        "gateway": door(GATEWAY),
+        "admin": door(ADMINISTRATOR),
     }));
     // A broker that was made before these members were known keeps its file byte for byte.
     put(&mut config, "contexts", contexts(native));

@@ -57,8 +57,12 @@ fn described(secret: &Generated) -> Value {
         Content::Authority { common_name } => {
             json!({"authority": {"commonName": common_name, "days": days(AUTHORITY_LIFETIME)}})
         }
-        Content::Certificate { authority, dns_names } => {
-            json!({"certificate": {"authority": authority, "dnsNames": dns_names, "days": days(LEAF_LIFETIME)}})
+        Content::Certificate {
+            authority,
+            party,
+            dns_names,
+        } => {
+            json!({"certificate": {"authority": authority, "of": format!("{party:?}"), "dnsNames": dns_names, "days": days(LEAF_LIFETIME)}})
         }
     };
     json!({"name": secret.name, "labels": secret.labels, "content": content})
@@ -67,7 +71,7 @@ fn described(secret: &Generated) -> Value {
 #[test]
 fn generated_secrets() {
     let plan = fixtures::everything();
-    let secrets: Vec<Value> = generated(&plan.owner, &plan.part_of)
+    let secrets: Vec<Value> = generated(&plan.owner, &plan.part_of, true)
         .iter()
         .map(described)
         .collect();

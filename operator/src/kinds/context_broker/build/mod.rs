@@ -117,6 +117,11 @@ impl Component {
     }
 }
 
+/// The name by which the broker knows who comes in over mutual TLS.
+fn client_name(owner: &Owner, component: &str) -> String {
+    format!("{}.{}.svc", owner.child(component), owner.namespace)
+}
+
 /// The selector as a query, for the scale subresource.
 #[must_use]
 pub fn broker_selector(plan: &Plan) -> String {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::{BROKER, Component, DATABASE, PREFLIGHT, members, put};
 use crate::kinds::context_broker::plan::{
-    BROKER_HEALTH_PORT, BROKER_PORT, DATABASE_PORT, Database, Native, OPERATOR_LABELS, Plan,
+    ADMINISTRATOR, BROKER_ADMIN_PORT, BROKER_GATEWAY_PORT, BROKER_HEALTH_PORT, BROKER_PORT, DATABASE_PORT,
+    Database, GATEWAY, Native, OPERATOR_LABELS, Plan,
 };
 use crate::reconcile::child::Children;
 
@@ -56,13 +57,13 @@ fn broker(plan: &Plan, native: &Native) -> Value {
         "spec": {
             "podSelector": {"matchLabels": BROKER.selector(plan)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress(native),
+            "ingress": ingress(plan, native),
             "egress": egress(plan, native),
         },
     })
 }
 
-fn ingress(native: &Native) -> Vec<Value> {
+fn ingress(plan: &Plan, native: &Native) -> Vec<Value> {
     let clients = native.clients.clone().unwrap_or_else(|| {
         vec![NetworkPolicyPeer {
             pod_selector: Some(LabelSelector::default()),
@@ -77,9 +78,20 @@ fn ingress(native: &Native) -> Vec<Value> {
     if let Some(namespace) = &native.operator_namespace {
         rules.push(json!({"from": [operator(namespace)], "ports": [tcp(BROKER_PORT)]}));
     }
+    for (component, port) in [(GATEWAY, BROKER_GATEWAY_PORT), (ADMINISTRATOR, BROKER_ADMIN_PORT)] {
+        rules.push(json!({"from": [of_platform(plan, component)], "ports": [tcp(port)]}));
+    }
     // Numbers, no data; and where a Prometheus runs is the cluster's business, not the city's.
     rules.push(json!({"from": [{"namespaceSelector": {}}], "ports": [tcp(BROKER_HEALTH_PORT)]}));
     rules
+}
+
+/// Pods of another component of the same platform. They need a certificate as well.
+fn of_platform(plan: &Plan, component: &str) -> Value {
+    json!({"podSelector": {"matchLabels": {
+        "app.kubernetes.io/part-of": plan.part_of,
+        "app.kubernetes.io/component": component,
+    }}})
 }
 
 /// The operator's own pods, which keep ContextSubscriptions through the API.

@@ -58,7 +58,10 @@ fn the_operator_comes_in_from_its_own_namespace_alone_and_to_the_api_alone_whoev
     }
     // Outside of a cluster there is no such pod.
     let policy = body(&build(&minimal()), ChildKind::NetworkPolicy, "vienna-broker");
-    assert_eq!(policy["spec"]["ingress"].as_array().unwrap().len(), 2, "{policy}");
+    assert!(
+        !policy.to_string().contains("namespaceSelector\":{\"matchLabels"),
+        "{policy}"
+    );
 }
 
 #[test]
@@ -155,9 +158,36 @@ fn without_clients_named_the_namespace_may_come_in_and_with_them_only_they() {
         .collect();
     assert_eq!(
         ports,
-        [json!(8081)],
+        [json!(1027), json!(1028), json!(8081)],
         "a rule without peers would let everybody in"
     );
+}
+
+#[test]
+fn the_doors_of_the_gateway_and_of_administrators_are_for_pods_of_the_same_platform_alone() {
+    let policy = body(&build(&everything()), ChildKind::NetworkPolicy, "vienna-broker");
+    let rules = policy["spec"]["ingress"].as_array().unwrap();
+    for (port, component) in [(1027, "gateway"), (1028, "administrator")] {
+        let to: Vec<_> = rules
+            .iter()
+            .filter(|rule| {
+                rule["ports"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .any(|of| of["port"] == port)
+            })
+            .collect();
+        let labels =
+            json!({"app.kubernetes.io/part-of": "austria", "app.kubernetes.io/component": component});
+        assert_eq!(
+            to,
+            [&json!({
+                "from": [{"podSelector": {"matchLabels": labels}}],
+                "ports": [{"port": port, "protocol": "TCP"}],
+            })]
+        );
+    }
 }
 
 #[test]

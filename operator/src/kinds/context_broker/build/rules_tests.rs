@@ -269,39 +269,75 @@ fn the_broker_gets_the_authority_s_certificate_and_no_key() {
     assert!(!deployment.to_string().contains("tls.key"));
 }
 
-fn secrets() -> Vec<Generated> {
+fn secrets(is_managed: bool) -> Vec<Generated> {
     let plan = minimal();
-    generated(&plan.owner, &plan.part_of)
+    generated(&plan.owner, &plan.part_of, is_managed)
 }
 
-#[test]
-fn generated_secrets_are_those_that_the_pods_mount() {
-    let made: Vec<_> = secrets().into_iter().map(|secret| secret.name).collect();
-    assert_eq!(
-        made,
-        ["vienna-database", "vienna-database-ca", "vienna-database-tls"]
-    );
-    let mounted: BTreeSet<_> = pod_templates(&minimal())
+/// Secrets that pods mount, of this plan.
+fn mounted(plan: &Plan) -> BTreeSet<String> {
+    pod_templates(plan)
         .iter()
         .flat_map(|(_, template)| template["spec"]["volumes"].as_array().unwrap().clone())
         .filter_map(|volume| Some(volume["secret"]["secretName"].as_str()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn generated_secrets_are_those_that_the_pods_mount_and_those_of_who_signs_and_who_comes_in() {
+    let made = secrets(true);
+    let names: BTreeSet<_> = made.iter().map(|secret| secret.name.as_str()).collect();
+    let not_ours = [
+        "vienna-database-ca",
+        "vienna-broker-ca",
+        "vienna-broker-gateway",
+        "vienna-broker-administrator",
+    ];
+    let mounted_by_us = mounted(&minimal());
+    let expected: BTreeSet<_> = mounted_by_us.iter().map(String::as_str).chain(not_ours).collect();
+    assert_eq!(names, expected);
+    assert!(not_ours.iter().all(|name| !mounted_by_us.contains(*name)));
+    // What opens data stays with it; what does not goes with the broker.
+    for secret in &made {
+        let opens_data = secret.name.starts_with("vienna-database");
+        assert_eq!(secret.bond == Bond::Kept, opens_data, "{}", secret.name);
+    }
+    let of_external: Vec<_> = secrets(false).into_iter().map(|secret| secret.name).collect();
+    let of_broker = made.iter().map(|secret| &secret.name);
+    let of_broker: Vec<_> = of_broker
+        .filter(|name| name.contains("-broker"))
+        .cloned()
         .collect();
-    assert_eq!(
-        mounted,
-        BTreeSet::from(["vienna-database".to_owned(), "vienna-database-tls".to_owned()])
-    );
-    let names = secrets().into_iter().find_map(|secret| match secret.content {
-        Content::Certificate { dns_names, .. } => Some(dns_names),
-        _ => None,
-    });
-    let host = secrets().into_iter().find_map(|secret| match secret.content {
-        Content::Credentials { host, .. } => Some(host),
+    assert_eq!(of_external, of_broker);
+    let host = made.iter().find_map(|secret| match &secret.content {
+        Content::Credentials { host, .. } => Some(host.clone()),
         _ => None,
     });
     assert!(
-        names.unwrap().contains(&host.unwrap()),
+        dns_names("vienna-database-tls").contains(&host.unwrap()),
         "the name that the broker calls is in the certificate"
     );
+}
+
+fn dns_names(name: &str) -> Vec<String> {
+    let made = secrets(true).into_iter().find(|secret| secret.name == name);
+    match made.unwrap().content {
+        Content::Certificate { dns_names, .. } => dns_names,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_door_lets_in_the_one_name_that_stands_in_the_certificate_of_who_comes_in_there() {
+    let config = body(&build(&minimal()), ChildKind::ConfigMap, "vienna-broker");
+    let config: Value = serde_yaml::from_str(config["data"]["broker.yaml"].as_str().unwrap()).unwrap();
+    let (gateway, administrator) = (
+        dns_names("vienna-broker-gateway"),
+        dns_names("vienna-broker-administrator"),
+    );
+    assert_ne!(gateway, administrator);
+    assert_eq!(config["gateway"], json!({"clientNames": gateway}));
+    assert_eq!(config["admin"], json!({"clientNames": administrator}));
 }
 
 #[test]
