@@ -169,7 +169,7 @@ pub struct ContextBrokerSpec {
     /// What is added to the Service of the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
-    /// Tenants of the NGSI-LD API (header `NGSILD-Tenant`) beside the default tenant, which is always there. Changes reach the broker without a restart.
+    /// Tenants of the NGSI-LD API (header `NGSILD-Tenant`) beside the default tenant, which is always there. Changes reach the broker without a restart. Where the database is the operator's, each has a Secret `<name>-reader.<tenant>` for whoever reads its data in SQL.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::tenants")]
     pub tenants: Vec<String>,

@@ -69,7 +69,8 @@ async fn a_certificate_is_renewed_while_its_broker_is_suspended_and_no_child_is_
     city.start_with(options, Journal::new());
     city.apply(&broker("vienna", &json!({}))).await;
     city.broker_says("vienna", "True", "Ready").await;
-    city.apply(&broker("vienna", &json!({"suspend": true}))).await;
+    let suspended = json!({"suspend": true, "tenants": ["north"]});
+    city.apply(&broker("vienna", &suspended)).await;
     city.broker_says("vienna", "True", "Suspended").await;
     // What is missing is not made, and keeps nothing else from being renewed.
     let missing = "vienna-broker-gateway";

@@ -75,6 +75,13 @@ pub enum Content {
         /// Its name, for people.
         common_name: String,
     },
+    /// Passwords of other Secrets, in one that is mounted: a program sees a new one without another mount, so without a restart.
+    Passwords {
+        /// Each Secret of credentials, which comes before this one, and the key of its password here.
+        of: Vec<(String, String)>,
+        /// What such a key ends with: one that is of none of them is taken out.
+        ending: &'static str,
+    },
     /// A certificate: `tls.crt`, `tls.key`, and the authority's `ca.crt`.
     Certificate {
         /// Name of the authority's Secret; it comes before this one.
@@ -110,6 +117,7 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
         has_new_authority: false,
     };
     let mut authorities: BTreeMap<&str, Authority> = BTreeMap::new();
+    let mut passwords: BTreeMap<&str, Password> = BTreeMap::new();
     let mut renew_at = None;
     let mut known = Vec::with_capacity(wanted.len());
     for secret in wanted {
@@ -117,7 +125,7 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
             continue;
         }
         let due = match &secret.content {
-            Content::Credentials { .. } if care == Care::Renew => None,
+            Content::Credentials { .. } | Content::Passwords { .. } if care == Care::Renew => None,
             Content::Credentials {
                 host,
                 port,
@@ -130,7 +138,19 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
                     dbname,
                     username,
                 };
-                keeper.credentials(secret, &login).await?;
+                let password = keeper.credentials(secret, &login).await?;
+                passwords.insert(&secret.name, password);
+                None
+            }
+            Content::Passwords { of, ending } => {
+                let text = |(name, key): &(String, String)| {
+                    let password = passwords.get(name.as_str());
+                    password.map(|password| (key.clone(), password.expose().to_owned()))
+                };
+                let data = of.iter().map(text).collect::<Option<Data>>();
+                let data =
+                    data.ok_or_else(|| Trouble::Bug(format!("{} comes before a password", secret.name)))?;
+                keeper.passwords(secret, data, ending).await?;
                 None
             }
             Content::Authority { common_name } => {
@@ -211,7 +231,7 @@ struct Keeper<'a, 'b, K: Kind> {
 
 impl<K: Kind> Keeper<'_, '_, K> {
     /// A password that is there stays, whoever wrote it: the database follows the Secret.
-    async fn credentials(&mut self, secret: &Generated, login: &Login<'_>) -> Result<(), Trouble> {
+    async fn credentials(&mut self, secret: &Generated, login: &Login<'_>) -> Result<Password, Trouble> {
         let held = self.found(secret).await?;
         let password = held
             .as_ref()
@@ -229,12 +249,33 @@ impl<K: Kind> Keeper<'_, '_, K> {
                     .all(|(key, value)| held.data.get(*key) == Some(value))
         };
         if held.as_ref().is_some_and(is_right) {
-            return Ok(());
+            return Ok(password);
         }
         let data = wanted.into_iter().map(|(key, value)| (key.to_owned(), value));
         let how = How::Repair;
         self.write(secret, "kubernetes.io/basic-auth", data.collect(), held, how)
-            .await
+            .await?;
+        Ok(password)
+    }
+
+    /// The passwords of other Secrets as they are now.
+    async fn passwords(&mut self, secret: &Generated, wanted: Data, ending: &str) -> Result<(), Trouble> {
+        let mut held = self.found(secret).await?;
+        let is_password = |key: &String| key.ends_with(ending);
+        let is_right = |held: &Held| {
+            let passwords = held.data.iter().filter(|(key, _)| is_password(key));
+            held.labelled && passwords.eq(&wanted)
+        };
+        if held.as_ref().is_some_and(is_right) {
+            return Ok(());
+        }
+        let data = held.as_mut().and_then(|held| held.secret.data.as_mut());
+        if let Some(data) = data {
+            data.retain(|key, _| !is_password(key));
+        }
+        // One that is there follows the others, whoever changed which.
+        let how = if held.is_some() { How::Renewal } else { How::Repair };
+        self.write(secret, "Opaque", wanted, held, how).await
     }
 
     /// The authority in force, and when to look at it again.
@@ -469,7 +510,7 @@ impl<K: Kind> Keeper<'_, '_, K> {
 /// Why a Secret is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
-    /// Its time has come.
+    /// Its time has come, or that of what it follows.
     Renewal,
     /// It is not there, or not as we left it.
     Repair,

@@ -22,7 +22,7 @@ async fn secrets_of(city: &City) -> BTreeMap<String, String> {
         for (key, value) in secret.data.into_iter().flatten() {
             let text = String::from_utf8(value.0).unwrap();
             match key.as_str() {
-                "password" => {
+                key if key.ends_with("password") => {
                     values.insert(format!("{name}/{key}"), text);
                 }
                 "ca.key" | "tls.key" => {
@@ -261,6 +261,106 @@ async fn certificates_of_a_brokers_doors_are_of_one_authority_are_renewed_and_go
         .await;
     }
     assert!(city.secrets().get_opt("graz-db").await.unwrap().is_some());
+}
+
+/// The passwords that the broker has of readers, by file.
+async fn readers(city: &City) -> BTreeMap<String, Vec<u8>> {
+    let held = city.secrets().get("vienna-broker-readers").await.unwrap();
+    let data = held.data.unwrap_or_default();
+    data.into_iter().map(|(key, value)| (key, value.0)).collect()
+}
+
+async fn reader(city: &City, tenant: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+    let name = format!("vienna-reader{tenant}");
+    let held = city.secrets().get_opt(&name).await.unwrap()?;
+    let data = held.data.unwrap_or_default();
+    Some(data.into_iter().map(|(key, value)| (key, value.0)).collect())
+}
+
+#[tokio::test]
+async fn each_tenant_has_a_reader_with_a_secret_whose_password_reaches_the_broker_without_a_restart() {
+    let city = City::new("readers").await;
+    city.apply(&broker("vienna", &json!({"tenants": ["north"]})))
+        .await;
+    city.broker_says("vienna", "True", "Ready").await;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let of = |tenant: &'static str| reader(&city, tenant);
+    let north = of(".north").await.unwrap();
+    assert_eq!(text(&north["username"]), "mim.north_v1");
+    assert_eq!(text(&north["dbname"]), "mim");
+    assert_eq!(
+        text(&north["host"]),
+        format!("vienna-database.{}.svc", city.namespace)
+    );
+    let default = of("").await.unwrap();
+    assert_eq!(text(&default["username"]), "mim._v1");
+    assert_ne!(default["password"], north["password"]);
+    let both = BTreeMap::from([
+        ("_v1.password".to_owned(), default["password"].clone()),
+        ("north_v1.password".to_owned(), north["password"].clone()),
+    ]);
+    assert_eq!(readers(&city).await, both);
+    let pods = || async {
+        let listed = city.pods().list(&ListParams::default()).await.unwrap();
+        let mut uids: Vec<_> = listed.items.iter().filter_map(ResourceExt::uid).collect();
+        uids.sort();
+        uids
+    };
+    let before = pods().await;
+    let until = async |files: &[&str]| {
+        eventually(&format!("the broker has {files:?}"), || async {
+            let found: Vec<_> = readers(&city).await.into_keys().collect();
+            if found == files { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    // A tenant comes, another goes: its reader with it, from the broker's side, while its Secret may be in use elsewhere.
+    city.apply(&broker("vienna", &json!({"tenants": ["south"]})))
+        .await;
+    until(&["_v1.password", "south_v1.password"]).await;
+    assert!(of(".south").await.is_some() && of(".north").await.is_some());
+    city.apply(&broker("vienna", &json!({"tenants": ["north", "south"]})))
+        .await;
+    until(&["_v1.password", "north_v1.password", "south_v1.password"]).await;
+    let again = readers(&city).await;
+    assert_eq!(again["north_v1.password"], north["password"]);
+    // A password is changed by taking the Secret away, or by writing another.
+    city.secrets()
+        .delete("vienna-reader.north", &DeleteParams::default())
+        .await
+        .unwrap();
+    let by_hand = &Patch::Merge(json!({"stringData": {"password": "chosen-by-hand"}}));
+    city.secrets()
+        .patch("vienna-reader.south", &PatchParams::default(), by_hand)
+        .await
+        .unwrap();
+    city.annotate_broker("vienna", "mim.city/requestedAt", "1").await;
+    eventually("the broker has the new passwords", || async {
+        let held = readers(&city).await;
+        let made = of(".north").await;
+        let made = made.map(|data| data["password"].clone());
+        let north = held["north_v1.password"].clone();
+        let is_new = north != again["north_v1.password"] && Some(&north) == made.as_ref();
+        if is_new && held["south_v1.password"] == b"chosen-by-hand" {
+            Ok(())
+        } else {
+            Err("the old ones")
+        }
+    })
+    .await;
+    city.quiet().await;
+    assert_eq!(pods().await, before, "nothing restarts");
+    let told = city.events("ContextBroker", "vienna").await;
+    let repaired: Vec<_> = told
+        .iter()
+        .filter(|event| event.starts_with("Repaired"))
+        .collect();
+    assert!(
+        repaired
+            .iter()
+            .all(|event| event.contains("vienna-reader.north") || event.contains("vienna-reader.south")),
+        "what the spec brings was nobody's doing: {repaired:?}"
+    );
 }
 
 #[tokio::test]

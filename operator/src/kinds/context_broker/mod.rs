@@ -75,7 +75,8 @@ impl Kind for ContextBroker {
             return Vec::new();
         }
         let is_managed = self.spec.managed_storage().is_some();
-        build::generated(owner, &validate::part_of(self), is_managed)
+        let tenants = is_managed.then_some(self.spec.tenants.as_slice());
+        build::generated(owner, &validate::part_of(self), tenants)
     }
 
     fn step(plan: &Self::Plan, live: &Live) -> Option<Step> {

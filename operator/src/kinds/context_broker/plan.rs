@@ -206,6 +206,8 @@ pub const DATABASE: &str = "database";
 pub const PREFLIGHT: &str = "database-preflight";
 /// Component label of the pods of a platform's gateway, and the end of the name in its certificate.
 pub const GATEWAY: &str = "gateway";
+/// End of the names of Secrets by which readers of the read-only contract log in.
+pub const READER: &str = "reader";
 /// Component label of pods of a platform that administer its broker, and the end of the name in their certificate.
 pub const ADMINISTRATOR: &str = "administrator";
 /// Annotation of the identity ConfigMap: PostgreSQL's `system_identifier`, where a metadata watch shows it.

@@ -1,12 +1,12 @@
 //! The read-only contract: what GeoService, indicators and analytics may read of a tenant, in SQL. Pure.
 //!
-//! * [`names`]: of schemas and roles, the same for the same tenant in every replica and every program;
+//! * [`names`]: of schemas and roles, the same for the same tenant in every replica and in the operator;
 //! * [`view`]: a view of one type of entity: what is asked for, and how it may change;
 //! * [`sql`]: the text of views and indexes.
 //!
 //! What is promised to whoever reads: `docs/contract.md`.
 
-pub mod names;
+pub use mim_contract as names;
 pub mod sql;
 pub mod view;
 

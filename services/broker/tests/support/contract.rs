@@ -33,7 +33,7 @@ pub fn database() -> Database {
 pub fn set_password(config: &Path, schema: &str, password: Option<&str>) {
     let folder = config.join("contract");
     std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join(format!("{schema}.password"));
+    let file = folder.join(mim_broker::contract::names::file(schema));
     match password {
         Some(password) => std::fs::write(file, password).unwrap(),
         None => std::fs::remove_file(file).unwrap(),

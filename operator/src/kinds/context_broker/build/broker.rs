@@ -9,7 +9,7 @@ use super::resources::{Defaults, resources};
 use super::{BROKER, DATABASE, config, members, parts, put};
 use crate::kinds::context_broker::plan::{
     BROKER_ADMIN_PORT, BROKER_GATEWAY_PORT, BROKER_HEALTH_PORT, BROKER_PORT, Database, Native,
-    PARTS_ANNOTATION, Plan,
+    PARTS_ANNOTATION, Plan, READER,
 };
 use crate::reconcile::child::Children;
 
@@ -107,6 +107,13 @@ fn template(plan: &Plan, native: &Native) -> Value {
         json!({"name": "database", "secret": credentials}),
         json!({"name": "tls", "secret": {"secretName": tls, "defaultMode": pod::SECRET_MODE}}),
     ];
+    if plan.managed().is_some() {
+        let readers = format!("{}-{READER}s", plan.child(BROKER.label));
+        mounts.push(("contract", "/etc/mim/contract", Access::Read));
+        volumes.push(
+            json!({"name": "contract", "secret": {"secretName": readers, "defaultMode": pod::SECRET_MODE}}),
+        );
+    }
     if let Some(ca) = ca {
         mounts.push(("database-ca", "/etc/mim/database-ca", Access::Read));
         volumes.push(json!({"name": "database-ca", "secret": ca}));

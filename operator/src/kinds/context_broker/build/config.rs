@@ -49,6 +49,7 @@ fn broker_yaml(owner: &Owner, native: &Native) -> String {
         "temporal": native.temporal,
         "gateway": door(GATEWAY),
         "admin": door(ADMINISTRATOR),
+        "contract": {},
     }));
     // A broker that was made before these members were known keeps its file byte for byte.
     put(&mut config, "contexts", contexts(native));

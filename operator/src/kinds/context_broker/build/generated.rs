@@ -1,7 +1,9 @@
 //! Secrets that are made once and read by name; their values are nobody's plan.
 
+use std::iter::once;
+
 use super::{BROKER, DATABASE, client_name};
-use crate::kinds::context_broker::plan::{ADMINISTRATOR, DATABASE_PORT, GATEWAY};
+use crate::kinds::context_broker::plan::{ADMINISTRATOR, DATABASE_PORT, GATEWAY, READER};
 use crate::reconcile::certificate::Party;
 use crate::reconcile::child::{Bond, Owner};
 use crate::reconcile::secret::{Content, Generated};
@@ -11,15 +13,16 @@ const DBNAME: &str = "mim";
 /// Role of the broker.
 const USERNAME: &str = "broker";
 
-/// The Secrets of a broker of ours, and of its database where that is ours.
+/// The Secrets of a broker of ours, and of its database and those who read these tenants in it, where that is ours.
 #[must_use]
-pub fn generated(owner: &Owner, part_of: &str, is_managed: bool) -> Vec<Generated> {
-    let mut secrets = if is_managed {
-        database(owner, part_of)
-    } else {
-        Vec::new()
-    };
+pub fn generated(owner: &Owner, part_of: &str, tenants: Option<&[String]>) -> Vec<Generated> {
+    let mut secrets = tenants.map_or_else(Vec::new, |_| database(owner, part_of));
     secrets.extend(broker(owner, part_of));
+    secrets.extend(
+        tenants
+            .into_iter()
+            .flat_map(|tenants| readers(owner, part_of, tenants)),
+    );
     secrets
 }
 
@@ -82,6 +85,54 @@ fn broker(owner: &Owner, part_of: &str) -> Vec<Generated> {
     ]
 }
 
+/// Credentials of the role that reads each tenant, the default one among them, and their passwords for the broker, which makes the roles. They open
+/// nothing once the broker is gone.
+fn readers(owner: &Owner, part_of: &str, tenants: &[String]) -> Vec<Generated> {
+    let secret = |name: String, content| Generated {
+        name,
+        bond: Bond::Owned,
+        labels: BROKER.labels_of(owner, part_of),
+        content,
+    };
+    let tenants = || once("").chain(tenants.iter().map(String::as_str));
+    let reader = |tenant: &str| {
+        let content = Content::Credentials {
+            host: host(owner, &owner.child(DATABASE.label)),
+            port: DATABASE_PORT,
+            dbname: DBNAME.to_owned(),
+            username: mim_contract::role(DBNAME, tenant),
+        };
+        secret(reader_name(owner, tenant), content)
+    };
+    let password = |tenant: &str| {
+        let file = mim_contract::file(&mim_contract::schema(tenant));
+        (reader_name(owner, tenant), file)
+    };
+    let passwords = Content::Passwords {
+        of: tenants().map(password).collect(),
+        ending: mim_contract::PASSWORD,
+    };
+    let mut secrets: Vec<_> = tenants().map(reader).collect();
+    secrets.push(secret(
+        format!("{}-{READER}s", owner.child(BROKER.label)),
+        passwords,
+    ));
+    secrets
+}
+
+/// Name of the Secret of a tenant's reader. After a dot, as no name of a ContextBroker has one. Names of Secrets have no `_` and do not end with `-`:
+/// it is `-` there, and how many there are at the end stands after another dot.
+fn reader_name(owner: &Owner, tenant: &str) -> String {
+    let reader = owner.child(READER);
+    let begin = tenant.trim_end_matches('_');
+    let name = begin.replace('_', "-");
+    match (tenant, tenant.len() - begin.len()) {
+        ("", _) => reader,
+        (_, 0) => format!("{reader}.{name}"),
+        (_, at_end) => format!("{reader}.{name}.{at_end}"),
+    }
+}
+
 /// A Service's host, as it is reached from any namespace.
 fn host(owner: &Owner, service: &str) -> String {
     format!("{service}.{}.svc", owner.namespace)
@@ -99,5 +150,31 @@ fn server(owner: &Owner, service: &str, authority: &str) -> Content {
             host.clone(),
             format!("{host}.cluster.local"),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::fixtures::minimal;
+    use super::*;
+
+    #[test]
+    fn each_tenant_has_a_secret_whose_name_is_one_and_no_other_s() {
+        let owner = minimal().owner;
+        let expected = [
+            ("", "vienna-reader"),
+            ("north", "vienna-reader.north"),
+            ("north_bank", "vienna-reader.north-bank"),
+            ("north_", "vienna-reader.north.1"),
+            ("north__bank__", "vienna-reader.north--bank.2"),
+        ];
+        for (tenant, name) in expected {
+            assert_eq!(reader_name(&owner, tenant), name);
+        }
+        let tenants = ["a", "a_", "a_1", "a__1", "a__", "a_b", "ab"];
+        let names: BTreeSet<_> = tenants.iter().map(|tenant| reader_name(&owner, tenant)).collect();
+        assert_eq!(names.len(), tenants.len());
     }
 }

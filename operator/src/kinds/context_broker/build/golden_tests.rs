@@ -54,6 +54,7 @@ fn described(secret: &Generated) -> Value {
             dbname,
             username,
         } => json!({"credentials": {"host": host, "port": port, "dbname": dbname, "username": username}}),
+        Content::Passwords { of, ending } => json!({"passwords": of, "ending": ending}),
         Content::Authority { common_name } => {
             json!({"authority": {"commonName": common_name, "days": days(AUTHORITY_LIFETIME)}})
         }
@@ -71,10 +72,14 @@ fn described(secret: &Generated) -> Value {
 #[test]
 fn generated_secrets() {
     let plan = fixtures::everything();
-    let secrets: Vec<Value> = generated(&plan.owner, &plan.part_of, true)
-        .iter()
-        .map(described)
-        .collect();
+    let secrets: Vec<Value> = generated(
+        &plan.owner,
+        &plan.part_of,
+        Some(&["north".to_owned(), "pg_south".to_owned()]),
+    )
+    .iter()
+    .map(described)
+    .collect();
     with_settings!({snapshot_path => "golden", prepend_module_to_snapshot => false, omit_expression => true}, {
         assert_yaml_snapshot!("secrets", secrets);
     });

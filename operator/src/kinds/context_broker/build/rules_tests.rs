@@ -271,7 +271,12 @@ fn the_broker_gets_the_authority_s_certificate_and_no_key() {
 
 fn secrets(is_managed: bool) -> Vec<Generated> {
     let plan = minimal();
-    generated(&plan.owner, &plan.part_of, is_managed)
+    let tenants = ["north".to_owned()];
+    generated(
+        &plan.owner,
+        &plan.part_of,
+        is_managed.then_some(tenants.as_slice()),
+    )
 }
 
 /// Secrets that pods mount, of this plan.
@@ -292,6 +297,8 @@ fn generated_secrets_are_those_that_the_pods_mount_and_those_of_who_signs_and_wh
         "vienna-broker-ca",
         "vienna-broker-gateway",
         "vienna-broker-administrator",
+        "vienna-reader",
+        "vienna-reader.north",
     ];
     let mounted_by_us = mounted(&minimal());
     let expected: BTreeSet<_> = mounted_by_us.iter().map(String::as_str).chain(not_ours).collect();
@@ -305,7 +312,7 @@ fn generated_secrets_are_those_that_the_pods_mount_and_those_of_who_signs_and_wh
     let of_external: Vec<_> = secrets(false).into_iter().map(|secret| secret.name).collect();
     let of_broker = made.iter().map(|secret| &secret.name);
     let of_broker: Vec<_> = of_broker
-        .filter(|name| name.contains("-broker"))
+        .filter(|name| name.contains("-broker") && *name != "vienna-broker-readers")
         .cloned()
         .collect();
     assert_eq!(of_external, of_broker);

@@ -163,7 +163,7 @@ fn read(folder: &Path) -> Result<BTreeMap<String, String>, String> {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        if path.extension().is_none_or(|end| end != "password") {
+        if !name.ends_with(names::PASSWORD) {
             continue;
         }
         let size = std::fs::metadata(&path).map_err(|e| told(&path, &e))?.len();

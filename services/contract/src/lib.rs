@@ -1,4 +1,5 @@
-//! Names of schemas and roles. PostgreSQL cuts names after 63 bytes without a word, and keeps those that begin with `pg_` for itself.
+//! Names of the read-only contract (`docs/contract.md`): of schemas, roles and files of passwords. The broker makes what they name, the operator tells
+//! them to readers. PostgreSQL cuts names after 63 bytes without a word, and keeps those that begin with `pg_` for itself.
 
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -35,10 +36,14 @@ pub fn role(database: &str, tenant: &str) -> String {
     fitting(before, &format!("{database}.{}", schema(tenant)), "")
 }
 
-/// The file in the folder of the contract that has the password of a schema's role.
+/// What the name of each file of a password ends with.
+pub const PASSWORD: &str = ".password";
+
+/// The file in the folder of the contract that has the password of a schema's role. It is a key of a Secret too, which has no `~`; no schema
+/// has a `.`.
 #[must_use]
 pub fn file(schema: &str) -> String {
-    format!("{schema}.password")
+    schema.replace('~', ".") + PASSWORD
 }
 
 fn fitting(before: &str, name: &str, after: &str) -> String {
@@ -95,6 +100,7 @@ mod tests {
         assert_eq!(role("mim", "city"), "mim.city_v1");
         assert_eq!(role("mim", ""), "mim._v1");
         assert_eq!(file(&schema("")), "_v1.password");
+        assert_eq!(file(&schema("pg_city")), ".pg_city_v1.password");
         assert!(role("städte", "a").starts_with('~'));
     }
 
@@ -114,6 +120,9 @@ mod tests {
                 prop_assert!(name.len() <= MAX && !name.starts_with("pg_"), "{}", name);
             }
             prop_assert_eq!(schema(&a) == schema(&b), a == b);
+            let key = file(&schema(&a));
+            prop_assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) && !key.starts_with(".."), "{}", key);
+            prop_assert_eq!(key == file(&schema(&b)), a == b);
             prop_assert_eq!(role(&d, &a) == role(&d, &b), a == b);
         }
 
