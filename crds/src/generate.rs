@@ -212,10 +212,17 @@ fn annotations_page() -> String {
     page
 }
 
+/// A cell of a table, whose text begins no tag of HTML. Within a code span nothing is one, and what is written is shown.
 fn cell(text: &str) -> String {
-    text.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .replace('|', "\\|")
-        .replace('<', "&lt;")
+    let words: Vec<_> = text.split_whitespace().collect();
+    let words = words.join(" ").replace('|', "\\|");
+    let spans = words.split('`').enumerate();
+    let spans = spans.map(|(at, span)| {
+        if at % 2 == 0 {
+            span.replace('<', "&lt;")
+        } else {
+            span.to_owned()
+        }
+    });
+    spans.collect::<Vec<_>>().join("`")
 }
