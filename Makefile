@@ -123,6 +123,8 @@ test: deps binaries ## All tests, against real servers
 	@date +%s >$(TARGET)/test-began
 	$(CARGO) test --locked $(SELECTION) --no-run
 	$(CARGO) test --locked -p mim-tests --no-run
+	@echo "make: the programs of the images are built first: some tests are about seconds, and compilers beside them take these"
+	$(TARGET)/mim-lab images --out $(IMAGES)
 	@began=$$(cat $(TARGET)/test-began); built=$$(date +%s); \
 	echo "make: the tests at an API server and those of the services run beside the others and write to $(API_LOG) and $(SERVICE_LOG)"; \
 	: Ends the tests beside however the others end, and the lab too, unless it was up before.; \
