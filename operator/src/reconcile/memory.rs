@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::child::ChildKind;
 use super::kind::Complaint;
 use super::retry::Remedy;
+use super::secret::Care;
 
 /// What is remembered of one object.
 #[derive(Clone, Debug, Default)]
@@ -239,6 +240,8 @@ pub struct SentStatus {
 /// When the Secrets of an object were seen to be in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretsInOrder {
+    /// How far that went: of a look that makes nothing, some may be missing.
+    pub care: Care,
     /// For which generation.
     pub generation: i64,
     /// For which `mim.city/requestedAt`.

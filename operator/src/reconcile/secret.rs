@@ -105,7 +105,7 @@ pub enum Care {
 /// Looks after the Secrets of one object, if it is time to, and tells what it put back.
 pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Result<Vec<Note>, Trouble> {
     let wanted = &pass.object.generated(&pass.owner);
-    if wanted.is_empty() || in_order(pass) {
+    if wanted.is_empty() || in_order(pass, care) {
         return Ok(Vec::new());
     }
     // What was in order once in this process and no longer is, somebody else has changed. A care that fails is owed until one does not.
@@ -179,6 +179,7 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
     }
     let repaired = keeper.repaired;
     pass.memory.secrets_in_order = Some(SecretsInOrder {
+        care,
         generation: pass.generation,
         request: pass.requested(),
         goes: pass.object.data_goes(),
@@ -194,14 +195,15 @@ pub async fn keep_in_order<K: Kind>(pass: &mut Pass<'_, K>, care: Care) -> Resul
         .collect())
 }
 
-fn in_order<K: Kind>(pass: &Pass<'_, K>) -> bool {
+fn in_order<K: Kind>(pass: &Pass<'_, K>, care: Care) -> bool {
     let look_again = if pass.waits_long() {
         LOOK_AGAIN_UNREADY
     } else {
         LOOK_AGAIN
     };
     pass.memory.secrets_in_order.as_ref().is_some_and(|order| {
-        order.generation == pass.generation
+        (order.care == Care::Full || care == Care::Renew)
+            && order.generation == pass.generation
             && order.request == pass.requested()
             && order.goes == pass.object.data_goes()
             && order.at.elapsed() < look_again
