@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::generated::passwords_name;
 use super::pod::{self, Access, Container, Pod};
 use super::resources::{Defaults, resources};
 use super::{BROKER, DATABASE, config, members, parts, put};
 use crate::kinds::context_broker::plan::{
     BROKER_ADMIN_PORT, BROKER_GATEWAY_PORT, BROKER_HEALTH_PORT, BROKER_PORT, Database, Native,
-    PARTS_ANNOTATION, Plan, READER,
+    PARTS_ANNOTATION, Plan,
 };
 use crate::reconcile::child::Children;
 
@@ -108,10 +109,10 @@ fn template(plan: &Plan, native: &Native) -> Value {
         json!({"name": "tls", "secret": {"secretName": tls, "defaultMode": pod::SECRET_MODE}}),
     ];
     if plan.managed().is_some() {
-        let readers = format!("{}-{READER}s", plan.child(BROKER.label));
+        let passwords = passwords_name(&plan.owner);
         mounts.push(("contract", "/etc/mim/contract", Access::Read));
         volumes.push(
-            json!({"name": "contract", "secret": {"secretName": readers, "defaultMode": pod::SECRET_MODE}}),
+            json!({"name": "contract", "secret": {"secretName": passwords, "defaultMode": pod::SECRET_MODE}}),
         );
     }
     if let Some(ca) = ca {

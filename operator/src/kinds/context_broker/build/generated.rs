@@ -2,7 +2,7 @@
 
 use std::iter::once;
 
-use super::{BROKER, DATABASE, client_name};
+use super::{BROKER, Component, DATABASE, client_name, host};
 use crate::kinds::context_broker::plan::{ADMINISTRATOR, DATABASE_PORT, GATEWAY, READER};
 use crate::reconcile::certificate::Party;
 use crate::reconcile::child::{Bond, Owner};
@@ -30,12 +30,7 @@ pub fn generated(owner: &Owner, part_of: &str, tenants: Option<&[String]>) -> Ve
 fn database(owner: &Owner, part_of: &str) -> Vec<Generated> {
     let database = owner.child(DATABASE.label);
     let authority = format!("{database}-ca");
-    let secret = |name: &str, content| Generated {
-        name: name.to_owned(),
-        bond: Bond::Kept,
-        labels: DATABASE.labels_of(owner, part_of),
-        content,
-    };
+    let secret = secret_of(DATABASE, Bond::Kept, owner, part_of);
     vec![
         secret(
             &database,
@@ -61,12 +56,7 @@ fn database(owner: &Owner, part_of: &str) -> Vec<Generated> {
 fn broker(owner: &Owner, part_of: &str) -> Vec<Generated> {
     let broker = owner.child(BROKER.label);
     let authority = format!("{broker}-ca");
-    let secret = |name: &str, content| Generated {
-        name: name.to_owned(),
-        bond: Bond::Owned,
-        labels: BROKER.labels_of(owner, part_of),
-        content,
-    };
+    let secret = secret_of(BROKER, Bond::Owned, owner, part_of);
     let client = |component: &str| Content::Certificate {
         authority: authority.clone(),
         party: Party::Client,
@@ -88,12 +78,7 @@ fn broker(owner: &Owner, part_of: &str) -> Vec<Generated> {
 /// Credentials of the role that reads each tenant, the default one among them, and their passwords for the broker, which makes the roles. They open
 /// nothing once the broker is gone.
 fn readers(owner: &Owner, part_of: &str, tenants: &[String]) -> Vec<Generated> {
-    let secret = |name: String, content| Generated {
-        name,
-        bond: Bond::Owned,
-        labels: BROKER.labels_of(owner, part_of),
-        content,
-    };
+    let secret = secret_of(BROKER, Bond::Owned, owner, part_of);
     let tenants = || once("").chain(tenants.iter().map(String::as_str));
     let reader = |tenant: &str| {
         let content = Content::Credentials {
@@ -102,7 +87,7 @@ fn readers(owner: &Owner, part_of: &str, tenants: &[String]) -> Vec<Generated> {
             dbname: DBNAME.to_owned(),
             username: mim_contract::role(DBNAME, tenant),
         };
-        secret(reader_name(owner, tenant), content)
+        secret(&reader_name(owner, tenant), content)
     };
     let password = |tenant: &str| {
         let file = mim_contract::file(&mim_contract::schema(tenant));
@@ -113,11 +98,29 @@ fn readers(owner: &Owner, part_of: &str, tenants: &[String]) -> Vec<Generated> {
         ending: mim_contract::PASSWORD,
     };
     let mut secrets: Vec<_> = tenants().map(reader).collect();
-    secrets.push(secret(
-        format!("{}-{READER}s", owner.child(BROKER.label)),
-        passwords,
-    ));
+    secrets.push(secret(&passwords_name(owner), passwords));
     secrets
+}
+
+/// Makes Secrets of one program, which outlive the owner or go with it.
+fn secret_of(
+    program: Component,
+    bond: Bond,
+    owner: &Owner,
+    part_of: &str,
+) -> impl Fn(&str, Content) -> Generated {
+    let labels = program.labels_of(owner, part_of);
+    move |name, content| Generated {
+        name: name.to_owned(),
+        bond,
+        labels: labels.clone(),
+        content,
+    }
+}
+
+/// Name of the Secret with the passwords of all readers, for the broker.
+pub(super) fn passwords_name(owner: &Owner) -> String {
+    format!("{}-{READER}s", owner.child(BROKER.label))
 }
 
 /// Name of the Secret of a tenant's reader. After a dot, as no name of a ContextBroker has one. Names of Secrets have no `_` and do not end with `-`:
@@ -131,11 +134,6 @@ fn reader_name(owner: &Owner, tenant: &str) -> String {
         (_, 0) => format!("{reader}.{name}"),
         (_, at_end) => format!("{reader}.{name}.{at_end}"),
     }
-}
-
-/// A Service's host, as it is reached from any namespace.
-fn host(owner: &Owner, service: &str) -> String {
-    format!("{service}.{}.svc", owner.namespace)
 }
 
 /// A certificate for all names of a Service.

@@ -117,9 +117,14 @@ impl Component {
     }
 }
 
-/// The name by which the broker knows who comes in over mutual TLS.
+/// A Service's host, as it is reached from any namespace.
+fn host(owner: &Owner, service: &str) -> String {
+    format!("{service}.{}.svc", owner.namespace)
+}
+
+/// The name by which the broker knows who comes in over mutual TLS: the host of a Service of that component.
 fn client_name(owner: &Owner, component: &str) -> String {
-    format!("{}.{}.svc", owner.child(component), owner.namespace)
+    host(owner, &owner.child(component))
 }
 
 /// The selector as a query, for the scale subresource.
