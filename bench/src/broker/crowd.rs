@@ -3,10 +3,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::duel::{Measure, Runs, measured};
+use super::duel::{Measure, Runs};
 use super::entities::{self, KIND, id};
 use super::http::write_request;
-use super::load::{self, Load};
 use super::random::Random;
 use super::replica::{Replica, Setup};
 use super::{Rig, say};
@@ -73,16 +72,8 @@ pub async fn subscriptions(rig: &mut Rig<'_>, report: &mut Report) -> Result<(),
 }
 
 fn write(rig: &Rig<'_>, replicas: &[Replica], tenant: &str) -> Result<Measure, Error> {
-    let at: Vec<_> = replicas.iter().map(Replica::api).collect();
-    let load = Load {
-        at: &at,
-        clients: rig.args.clients,
-        seconds: rig.args.seconds,
-        rate: None,
-        may_refuse: true,
-    };
     let work = |random: &mut Random, out: &mut Vec<u8>| update(random, out, tenant, ENTITIES);
-    measured(&rig.server, replicas, || load::run(&load, &work))
+    rig.most(replicas, &work)
 }
 
 /// Writes the request of a new measurement.

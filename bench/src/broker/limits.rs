@@ -2,10 +2,9 @@
 //! bytes. Every write changes how long a text is.
 
 use super::Rig;
-use super::duel::{Measure, Runs, measured};
+use super::duel::{Measure, Runs};
 use super::entities::{self, id};
 use super::http::write_request;
-use super::load::{self, Load};
 use super::random::Random;
 use super::replica::{Replica, Setup};
 use crate::error::Error;
@@ -57,19 +56,11 @@ pub async fn quotas(rig: &mut Rig<'_>, report: &mut Report) -> Result<(), Error>
 }
 
 fn write(rig: &Rig<'_>, replicas: &[Replica], tenant: &str) -> Result<Measure, Error> {
-    let at: Vec<_> = replicas.iter().map(Replica::api).collect();
-    let load = Load {
-        at: &at,
-        clients: rig.args.clients,
-        seconds: rig.args.seconds,
-        rate: None,
-        may_refuse: true,
-    };
     let work = |random: &mut Random, out: &mut Vec<u8>| {
         let target = format!("/ngsi-ld/v1/entities/{}/attrs", id(random.below(ENTITIES as u64)));
         let text = "x".repeat(usize::try_from(random.below(LONGEST)).unwrap_or_default());
         let body = format!(r#"{{"note":{{"type":"Property","value":"{text}"}}}}"#);
         write_request(out, "PATCH", &target, tenant, body.as_bytes());
     };
-    measured(&rig.server, replicas, || load::run(&load, &work))
+    rig.most(replicas, &work)
 }

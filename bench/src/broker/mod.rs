@@ -32,6 +32,8 @@ use clap::{Parser, ValueEnum};
 
 use crate::error::Error;
 use crate::report::Report;
+use duel::{Measure, measured};
+use load::{Load, Work};
 use postgres::{Database, Postgres};
 use replica::{Replica, Setup};
 
@@ -141,6 +143,19 @@ impl Rig<'_> {
         let database = self.server.database()?;
         let replica = Replica::start(&self.program, &database, setup).await?;
         Ok((database, replica))
+    }
+
+    /// As much as the replicas take in a closed loop, refusals counted.
+    fn most(&self, replicas: &[Replica], work: &Work<'_>) -> Result<Measure, Error> {
+        let at: Vec<_> = replicas.iter().map(Replica::api).collect();
+        let load = Load {
+            at: &at,
+            clients: self.args.clients,
+            seconds: self.args.seconds,
+            rate: None,
+            may_refuse: true,
+        };
+        measured(&self.server, replicas, || load::run(&load, work))
     }
 
     /// The number of a tenant in the database.
