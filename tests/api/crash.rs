@@ -1,9 +1,9 @@
 //! Invariant 3: a crash before or after any request changes nothing in where it ends, nor in what was created or deleted.
 //!
-//! One clean run writes down what each phase sends: a new object; a changed spec (a release, so the database is rolled with a preflight; fewer
+//! A clean run writes down what each phase sends: a new object; a changed spec (a release, so the database is rolled with a preflight; fewer
 //! replicas, so something is pruned); a certificate that is due; data that is lost, and the loss accepted; a confirmed deletion. Then each of these
 //! requests is cut, on both sides: the operator dies there, a new process finishes, and the namespace must look as after the clean run, with as much
-//! made and deleted. Of a kind that keeps something outside Kubernetes the requests to there are cut in the same way, and what is there is part of
+//! made and deleted. A run in which nobody dies after a phase leaves out those between that and the deletion, and is held against a clean run of the same phases. Of a kind that keeps something outside Kubernetes the requests to there are cut in the same way, and what is there is part of
 //! what must look the same.
 //!
 //! Events are cut with the rest. What they tell is no state: nothing reads them, and one that is lost or told twice changes nothing else, so they
@@ -12,7 +12,7 @@
 mod acts;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use state::{Counts, Snapshot};
 /// Namespaces at the same time.
 const AT_ONCE: usize = 8;
 
-/// A request as it is in every run: verb, resource and name. Events have another name each, so theirs is left out.
+/// A request as it is in every run: verb, resource and name. Events have another name each; what tells them apart is the kind that they are about.
 type What = (Verb, String, String);
 
 /// Where the operator dies.
@@ -44,33 +44,82 @@ enum Cut {
     Remote(usize, Side),
 }
 
-/// What one run came to, by phase.
-#[derive(Default)]
+/// What one run came to.
 struct Run {
     namespace: String,
+    parts: Vec<Part>,
+}
+
+/// What one phase of a run came to.
+struct Part {
+    phase: Phase,
     /// What the API server was asked for; in a run that is cut, by the process that finished.
-    sent: Vec<Vec<What>>,
+    sent: Vec<What>,
     /// How many changes the service outside was asked for.
-    sent_outside: Vec<usize>,
+    sent_outside: usize,
     /// What is outside, how much was made there, and how much deleted.
-    outside: Vec<(Value, usize, usize)>,
-    /// What was changed in the last phase, but for the status of objects that were still there.
-    at_deletion: Vec<String>,
-    /// Where the operator did die: number of the phase, and the place in it.
-    deaths: Vec<(usize, Cut)>,
-    states: Vec<Snapshot>,
+    outside: Option<(Value, usize, usize)>,
+    /// What was changed, but for the status of objects and for events.
+    changed: Vec<String>,
+    /// Where the operator did die.
+    death: Option<Cut>,
+    state: Snapshot,
+}
+
+impl Run {
+    fn part(&self, phase: Phase) -> &Part {
+        let part = self.parts.iter().find(|part| part.phase == phase);
+        part.unwrap_or_else(|| panic!("a run without {phase:?}"))
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        self.parts.iter().map(|part| part.phase).collect()
+    }
+
+    fn deaths(&self) -> Vec<(Phase, &Cut)> {
+        let parts = self.parts.iter();
+        parts
+            .filter_map(|part| Some((part.phase, part.death.as_ref()?)))
+            .collect()
+    }
+}
+
+/// Phases to go through, and where to die in each that has such a place. A run ends with the deletion, and goes through no phase between its last death
+/// and that.
+#[derive(Clone, Debug)]
+struct Plan(Vec<(Phase, Option<Cut>)>);
+
+impl Plan {
+    fn without_death(phases: &[Phase]) -> Self {
+        Self(phases.iter().map(|phase| (*phase, None)).collect())
+    }
+
+    fn of(places: Vec<(Phase, Option<Cut>)>) -> Self {
+        let dies = |(_, cut): &(Phase, Option<Cut>)| cut.is_some();
+        let last = places.iter().rposition(dies).unwrap_or(0);
+        let needed = |(at, (phase, _)): &(usize, (Phase, _))| *at <= last || *phase == Phase::Deleted;
+        let places = places.into_iter().enumerate().filter(needed);
+        Self(places.map(|(_, place)| place).collect())
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        self.0.iter().map(|(phase, _)| *phase).collect()
+    }
 }
 
 fn what(record: &Record) -> What {
-    let name = record.name.clone().or_else(|| created(record));
+    let name = record.name.clone().or_else(|| told_by_body(record));
     (record.verb, record.resource_label(), name.unwrap_or_default())
 }
 
-/// The name of what a request creates: its path has none.
-fn created(record: &Record) -> Option<String> {
-    let body = record.body.as_deref().filter(|_| record.resource != "events")?;
-    let object: Value = serde_json::from_slice(body).ok()?;
-    Some(object["metadata"]["name"].as_str()?.to_owned())
+/// The name of what a request creates, as its path has none; of an event, the kind that it is about.
+fn told_by_body(record: &Record) -> Option<String> {
+    let object: Value = serde_json::from_slice(record.body.as_deref()?).ok()?;
+    let name = match record.resource.as_str() {
+        "events" => &object["regarding"]["kind"],
+        _ => &object["metadata"]["name"],
+    };
+    Some(name.as_str()?.to_owned())
 }
 
 /// Whether a request is one to die at: it changes something, and is not the lease.
@@ -163,106 +212,104 @@ async fn outside_of(kind: Kind, city: &City) -> Option<FakeBroker> {
     Some(outside)
 }
 
-/// All phases in a namespace of their own. `cuts`: where to die, for each phase that has such a place.
-async fn run(kind: Kind, cuts: &[Option<Cut>]) -> Run {
+/// All of a plan in a namespace of its own.
+async fn run(kind: Kind, plan: &Plan) -> Run {
     let mut city = City::without_operator("crash").await;
     let outside = outside_of(kind, &city).await;
-    let mut done = Run {
-        namespace: city.namespace.clone(),
-        ..Run::default()
-    };
-    for (at, which) in kind.phases().iter().copied().enumerate() {
-        let cut = cuts.get(at).and_then(Option::as_ref);
+    let mut parts = Vec::new();
+    for (which, cut) in &plan.0 {
         let before = outside.as_ref().map_or(0, |outside| outside.changes().len());
-        let (sent, died) = phase(&mut city, outside.as_ref(), kind, which, cut).await;
-        if let Some(outside) = &outside {
-            done.sent_outside.push(outside.changes().len() - before);
-            let (made, deleted) = outside.made_and_deleted();
-            let held = state::masked_subscription(outside.only(), &city.namespace);
-            done.outside.push((held, made, deleted));
-        }
-        if which == Phase::Deleted {
-            let tells = |entry: &&Entry| matches!(entry.record.purpose, Purpose::Status | Purpose::Event);
-            done.at_deletion = sent.iter().filter(|entry| !tells(entry)).map(told).collect();
-        }
-        done.sent
-            .push(sent.iter().map(|entry| what(&entry.record)).collect());
-        if let Some(cut) = cut.filter(|_| died) {
-            done.deaths.push((at, cut.clone()));
-        }
-        done.states.push(Snapshot::take(&city).await);
+        let (sent, died) = phase(&mut city, outside.as_ref(), kind, *which, cut.as_ref()).await;
+        let tells = |entry: &&Entry| matches!(entry.record.purpose, Purpose::Status | Purpose::Event);
+        parts.push(Part {
+            phase: *which,
+            sent: sent.iter().map(|entry| what(&entry.record)).collect(),
+            sent_outside: outside.as_ref().map_or(0, |outside| outside.changes().len()) - before,
+            outside: outside.as_ref().map(|outside| {
+                let (made, deleted) = outside.made_and_deleted();
+                let held = state::masked_subscription(outside.only(), &city.namespace);
+                (held, made, deleted)
+            }),
+            changed: sent.iter().filter(|entry| !tells(entry)).map(told).collect(),
+            death: cut.clone().filter(|_| died),
+            state: Snapshot::take(&city).await,
+        });
     }
     if outside.is_some() {
         let params = DeleteParams::default();
         city.brokers().delete("outside", &params).await.unwrap();
     }
-    done
+    Run {
+        namespace: city.namespace.clone(),
+        parts,
+    }
 }
 
 /// That the clean run was what this test is about.
 fn is_as_meant(kind: Kind, clean: &Run) {
-    for (phase, sent) in kind.phases().iter().zip(&clean.sent) {
+    for Part { phase, sent, .. } in &clean.parts {
         let at_least = kind.at_least(*phase);
         assert!(sent.len() >= at_least, "{phase:?} sends only {sent:#?}");
     }
+    let at_deletion = &clean.part(Phase::Deleted).changed;
     if kind == Kind::ContextSubscription {
-        assert_eq!(clean.sent_outside, [1, 1, 1], "made, changed, deleted");
-        let [at_deletion] = clean.at_deletion.as_slice() else {
-            panic!("the finalizer goes and nothing else: {:#?}", clean.at_deletion);
+        let outside: Vec<_> = clean.parts.iter().map(|part| part.sent_outside).collect();
+        assert_eq!(outside, [1, 1, 1], "made, changed, deleted");
+        let [at_deletion] = at_deletion.as_slice() else {
+            panic!("the finalizer goes and nothing else: {at_deletion:#?}");
         };
         assert!(at_deletion.contains("(Finalizer)"), "{at_deletion}");
         return;
     }
     assert_eq!(
-        clean.at_deletion,
-        Vec::<String>::new(),
+        at_deletion,
+        &Vec::<String>::new(),
         "data goes by garbage collection, whatever becomes of the operator"
     );
 }
 
-/// Where to die in each phase, run by run: at each request of the clean run, on both sides.
-fn all_cuts(clean: &Run) -> Vec<Vec<Option<Cut>>> {
-    let both = |most: usize| (0..most).flat_map(|index| [(index, Side::Before), (index, Side::After)]);
-    let most = clean.sent.iter().map(Vec::len).max().unwrap();
-    let api = both(most).map(|(index, side)| {
-        let at = |sent: &Vec<What>| {
-            let what = sent.get(index)?.clone();
-            let nth = sent[..=index].iter().filter(|other| **other == what).count();
-            Some(Cut::Api(what, nth, side))
-        };
-        clean.sent.iter().map(at).collect()
-    });
-    let most = clean.sent_outside.iter().copied().max().unwrap_or(0);
-    let remote = both(most).map(|(index, side)| {
-        let at = |sent: &usize| (index < *sent).then_some(Cut::Remote(index + 1, side));
-        clean.sent_outside.iter().map(at).collect()
-    });
-    api.chain(remote).collect()
-}
-
-/// What must have been died at in a phase: every request of the clean run, on both sides, but for what another run need not send. Of two status writes
-/// a busy machine may make one, and how often something is told depends on what was seen between, so of status writes and of events it is the first of
-/// a phase. What is told during a deletion depends on what garbage collection has left when the operator starts, and what is told of the broker outside on
-/// when it was looked at; only its first look is in every run.
-fn wanted(kind: Kind, clean: &Run, at: usize) -> Vec<Cut> {
-    let phase = kind.phases()[at];
+/// Where to die: at each request of a phase, and at each change of what is outside, on both sides.
+fn cuts(kind: Kind, part: &Part) -> Vec<Cut> {
+    let both = |cut: &dyn Fn(Side) -> Cut| [cut(Side::Before), cut(Side::After)];
     let mut ranks = BTreeMap::new();
-    let mut wanted = Vec::new();
-    for what in &clean.sent[at] {
+    let mut cuts = Vec::new();
+    for what in part.sent.iter().filter(|what| kind.is_cut_at(&what.1, &what.2)) {
         let rank = ranks.entry(what).or_insert(0);
         *rank += 1;
-        let (_, resource, name) = what;
-        let tells = resource.ends_with("/status") || resource.ends_with("events");
-        let of_outside = name == "outside" && phase != Phase::New;
-        if tells && (*rank > 1 || phase == Phase::Deleted || of_outside) {
-            continue;
-        }
-        wanted.extend([Side::Before, Side::After].map(|side| Cut::Api(what.clone(), *rank, side)));
+        cuts.extend(both(&|side| Cut::Api(what.clone(), *rank, side)));
     }
-    let outside = clean.sent_outside.get(at).copied().unwrap_or(0);
-    wanted
-        .extend((1..=outside).flat_map(|nth| [Side::Before, Side::After].map(|side| Cut::Remote(nth, side))));
-    wanted
+    let outside = (1..=part.sent_outside).flat_map(|nth| both(&|side| Cut::Remote(nth, side)));
+    cuts.extend(outside);
+    cuts
+}
+
+/// Runs in which the operator dies everywhere: the n-th run dies at the n-th place of each phase.
+fn plans(kind: Kind, clean: &Run) -> Vec<Plan> {
+    let places: Vec<_> = clean
+        .parts
+        .iter()
+        .map(|part| (part.phase, cuts(kind, part)))
+        .collect();
+    let most = places.iter().map(|(_, cuts)| cuts.len()).max().unwrap();
+    let nth = |nth| {
+        places
+            .iter()
+            .map(move |(phase, cuts)| (*phase, cuts.get(nth).cloned()))
+    };
+    (0..most).map(|index| Plan::of(nth(index).collect())).collect()
+}
+
+/// Whether somebody must have died there: at every request of the clean run, on both sides, but for what another run need not send. Of two status writes a
+/// busy machine may make one, and how often something is told depends on what was seen between, so of status writes and of events it is the first of a
+/// phase. What is told during a deletion depends on what garbage collection has left when the operator starts, and what is told of the broker outside on
+/// when it was looked at; only its first look is in every run.
+fn is_wanted(phase: Phase, cut: &Cut) -> bool {
+    let Cut::Api((_, resource, name), nth, _) = cut else {
+        return true;
+    };
+    let tells = resource.ends_with("/status") || resource.ends_with("events");
+    let of_outside = name == "outside" && phase != Phase::New;
+    !tells || (*nth == 1 && phase != Phase::Deleted && !of_outside)
 }
 
 async fn cut_at_every_request(kind: Kind) {
@@ -274,32 +321,19 @@ async fn cut_at_every_request(kind: Kind) {
         ("mim.city/v1alpha1", "ContextSubscription"),
     ]);
     let chronicle = Arc::new(Chronicle::slim(&admin, None, &kinds).await);
-    let clean = run(kind, &[]).await;
-    is_as_meant(kind, &clean);
-    let runs: Vec<Run> = futures::stream::iter(all_cuts(&clean))
-        .map(|cuts| async move { run(kind, &cuts).await })
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    let deaths: Vec<_> = runs.iter().flat_map(|run| &run.deaths).collect();
-    let mut wrong = Vec::new();
-    for (at, phase) in kind.phases().iter().enumerate() {
-        for cut in wanted(kind, &clean, at) {
-            if !deaths.iter().any(|(of, death)| *of == at && *death == cut) {
-                wrong.push(format!("{phase:?}: nobody died at {cut:?}"));
-            }
-        }
-        for run in &runs {
-            let cuts = &run.deaths;
-            let differences = clean.states[at].differences(&run.states[at]);
-            wrong.extend(differences.map(|how| format!("{phase:?} cut at {cuts:?}: {how}")));
-            let (expected, found) = (clean.outside.get(at), run.outside.get(at));
-            if expected != found {
-                wrong.push(format!(
-                    "{phase:?} cut at {cuts:?}: outside is {found:?}, not {expected:?}"
-                ));
-            }
-        }
+    let whole = run(kind, &Plan::without_death(kind.phases())).await;
+    is_as_meant(kind, &whole);
+    let plans = plans(kind, &whole);
+    let shorter: BTreeSet<_> = plans.iter().map(Plan::phases).collect();
+    let shorter = shorter.iter().filter(|phases| *phases != kind.phases());
+    let (shorter, runs) = futures::join!(
+        all(kind, shorter.map(|phases| Plan::without_death(phases)).collect()),
+        all(kind, plans)
+    );
+    let clean: Vec<_> = std::iter::once(&whole).chain(&shorter).collect();
+    let mut wrong = nobody_died(kind, &whole, &runs);
+    for run in &runs {
+        wrong.extend(differences(clean_as(&clean, run), run));
     }
     wrong.extend(made_and_deleted(&chronicle, &clean, &runs).await);
     assert!(
@@ -311,26 +345,71 @@ async fn cut_at_every_request(kind: Kind) {
     );
 }
 
-/// What garbage collection still does is done soon; what was made or deleted beside the clean run stays for ever.
-async fn made_and_deleted(chronicle: &Chronicle, clean: &Run, runs: &[Run]) -> Vec<String> {
-    let expected = eventually("the clean run has deleted what it made", || async {
-        let counts = Counts::of(&chronicle.read().await, &clean.namespace);
-        if counts.all_gone() {
-            Ok(counts)
-        } else {
-            Err(counts)
+async fn all(kind: Kind, plans: Vec<Plan>) -> Vec<Run> {
+    futures::stream::iter(plans)
+        .map(|plan| async move { run(kind, &plan).await })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
+
+/// The clean run of the same phases.
+fn clean_as<'a>(clean: &[&'a Run], run: &Run) -> &'a Run {
+    let same = clean.iter().find(|clean| clean.phases() == run.phases());
+    same.unwrap_or_else(|| panic!("no clean run of {:?}", run.phases()))
+}
+
+/// Requests at which a run should have died, and none did.
+fn nobody_died(kind: Kind, clean: &Run, runs: &[Run]) -> Vec<String> {
+    let deaths: Vec<_> = runs.iter().flat_map(Run::deaths).collect();
+    let wanted = clean.parts.iter().flat_map(|part| {
+        let cuts = cuts(kind, part).into_iter();
+        cuts.filter(|cut| is_wanted(part.phase, cut))
+            .map(|cut| (part.phase, cut))
+    });
+    wanted
+        .filter(|(phase, cut)| !deaths.contains(&(*phase, cut)))
+        .map(|(phase, cut)| format!("{phase:?}: nobody died at {cut:?}"))
+        .collect()
+}
+
+/// Where a run came to another end than the clean one.
+fn differences(clean: &Run, run: &Run) -> Vec<String> {
+    let cuts = run.deaths();
+    let mut wrong = Vec::new();
+    for (expected, found) in clean.parts.iter().zip(&run.parts) {
+        let phase = found.phase;
+        let differences = expected.state.differences(&found.state);
+        wrong.extend(differences.map(|how| format!("{phase:?} cut at {cuts:?}: {how}")));
+        let (expected, found) = (&expected.outside, &found.outside);
+        if expected != found {
+            wrong.push(format!(
+                "{phase:?} cut at {cuts:?}: outside is {found:?}, not {expected:?}"
+            ));
         }
+    }
+    wrong
+}
+
+/// What garbage collection still does is done soon; what was made or deleted beside the clean run stays for ever.
+async fn made_and_deleted(chronicle: &Chronicle, clean: &[&Run], runs: &[Run]) -> Vec<String> {
+    eventually("all runs have deleted what they made", || async {
+        let facts = chronicle.read().await;
+        let all = clean.iter().copied().chain(runs);
+        let mut counts = all.map(|run| Counts::of(&facts, &run.namespace));
+        counts.find(|counts| !counts.all_gone()).map_or(Ok(()), Err)
     })
     .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let facts = chronicle.read().await;
     let mut wrong = Vec::new();
     for run in runs {
+        let expected = Counts::of(&facts, &clean_as(clean, run).namespace);
         let found = Counts::of(&facts, &run.namespace);
         if found != expected {
             wrong.push(format!(
                 "cut at {:?}, made and deleted: {}",
-                run.deaths,
+                run.deaths(),
                 expected.difference(&found, &facts, &run.namespace)
             ));
         }

@@ -36,9 +36,15 @@ pub async fn within<T, E: Debug, F: Future<Output = Result<T, E>>>(
             Err(not_yet) if started.elapsed() > patience => {
                 panic!("{what}: still {not_yet:?} after {patience:?}")
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(pause(started.elapsed())).await,
         }
     }
+}
+
+/// How long after a wait of `waited` one asks again: what takes long is seen an eighth later than it is there, and what many tests ask of one server while
+/// they wait is not what the server is busy with (asked every 50 ms, that was a tenth of what the tests of crashes cost).
+fn pause(waited: Duration) -> Duration {
+    (waited / 8).clamp(Duration::from_millis(25), Duration::from_millis(500))
 }
 
 /// Holds for as long as `for_at_least`: asked again and again, the answer must stay `Ok`.

@@ -24,7 +24,7 @@ pub enum Kind {
     ExternalDatabase,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     New,
     Changed,
@@ -57,6 +57,15 @@ impl Kind {
                 &[Phase::New, Phase::Changed, Phase::Deleted]
             }
         }
+    }
+
+    /// Whether a request, by its resource and name, is one to die at. What a platform's broker asks for is the same as what a broker without a platform does,
+    /// and is cut there; of a platform it is what its own pass sends.
+    pub fn is_cut_at(self, resource: &str, name: &str) -> bool {
+        self != Self::UrbanDataPlatform
+            || resource.starts_with("mim.city/urbandataplatforms")
+            || resource == "mim.city/contextbrokers"
+            || name == "UrbanDataPlatform"
     }
 
     /// How many requests a phase has at least: fewer, and the test would not see what it is for.
