@@ -14,6 +14,7 @@ mod cluster_mode;
 mod database;
 mod deletion;
 mod demo;
+mod doors;
 mod examples;
 mod external;
 mod foreign_broker;

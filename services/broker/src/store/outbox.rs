@@ -121,6 +121,10 @@ const FORGOTTEN: &str = "with recursive waiting as ( \
 const ORPHANS: &str = "delete from mim.changes c where c.number in ( \
     select o.number from mim.changes o where not exists (select from mim.deliveries d where d.change = o.number) \
     order by o.number limit 1000) and c.number < (select coalesce(max(m.number), 0) - 10000 from mim.changes m)";
+/// Who takes a lane may do so just when its subscription goes; numbers of subscriptions do not come again.
+const LEFT_BEHIND: &str = "delete from mim.lanes l where l.held_until <= clock_timestamp() \
+    and not exists (select from mim.subscriptions s where s.number = l.subscription) \
+    and not exists (select from mim.deliveries d where d.subscription = l.subscription and d.lane = l.lane)";
 /// Holds lanes longer that are still held. One whose row is locked is about to be left, or held longer anyway.
 const HOLD_ON: &str = "update mim.lanes l set held_until = clock_timestamp() + $4 * interval '1 millisecond' \
   where (l.subscription, l.lane) in ( \
@@ -314,6 +318,12 @@ impl Store {
     /// Takes away changes that nobody waits for.
     pub async fn sweep_changes(&self) -> Result<(), StoreError> {
         self.pool.lease().await?.query(ORPHANS, &[]).await?;
+        Ok(())
+    }
+
+    /// Takes away lanes of subscriptions that are gone.
+    pub(super) async fn sweep_lanes(&self) -> Result<(), StoreError> {
+        self.pool.lease().await?.query(LEFT_BEHIND, &[]).await?;
         Ok(())
     }
 

@@ -35,11 +35,15 @@ pub(super) fn goes_on(what: &str, step: Result<bool, StoreError>) -> bool {
 }
 
 impl Store {
-    /// Runs for ever; tenants that were dropped go as well.
+    /// Runs for ever; tenants that were dropped and lanes that nobody uses any more go as well.
     pub async fn sweep(self) {
         loop {
             tokio::time::sleep(LOOK).await;
             self.drop_tenants().await;
+            goes_on(
+                "lanes of deleted subscriptions",
+                self.sweep_lanes().await.map(|()| false),
+            );
             if self.keeping().has_any {
                 while goes_on("the past of deleted entities", self.sweep_some().await) {}
             }

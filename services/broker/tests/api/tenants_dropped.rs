@@ -109,7 +109,7 @@ async fn a_dropped_tenant_is_gone_at_once_and_its_data_when_every_replica_knows(
         let sql = format!(
             "select count(*) from mim.{table} where subscription not in (select number from mim.subscriptions)"
         );
-        assert_eq!(broker.database.psql(&sql), "0", "{table}");
+        eventually(15, table, async || broker.database.psql(&sql) == "0").await;
     }
     for (table, there) in before.1.iter().zip(rows(&broker, &two)) {
         // Notifications of the other one come and go.
