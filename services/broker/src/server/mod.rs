@@ -1,5 +1,6 @@
 //! The process: listening, draining, health, configuration.
 
+mod assemble;
 pub mod config;
 pub mod gateway;
 pub mod health;

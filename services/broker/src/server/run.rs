@@ -1,37 +1,23 @@
-//! `mim-broker run`: puts the parts together and runs them until SIGTERM.
+//! `mim-broker run`: a replica from its start to its end.
 
 use crate::api::App;
 use crate::api::admin::Admin;
 use crate::api::front::Front;
-use crate::context::cache::{self, Contexts};
-use crate::context::preloaded::Preloaded;
-use crate::memory::{Rooms, limit};
-use crate::notify::dispatch::Dispatch;
-use crate::notify::lane::Post;
-use crate::notify::send::Sender;
-use crate::server::config::{self, Config, TenantCreation};
+use crate::server::assemble::{assemble, part_of};
+use crate::server::config::{self, Config};
 use crate::server::gateway::{self, Guest};
 use crate::server::health::{self, Health};
 use crate::server::listen::{self, Door, Ending};
-use crate::server::metrics::Metrics;
-use crate::store::Store;
-use crate::store::history::Keeping;
-use crate::store::keeper::Keeper;
-use crate::store::pool::{Pool, State};
 use crate::store::settings::Places;
-use crate::store::tenants::{Tenants, Wanted};
-use crate::store::told::Place;
-use crate::store::trouble::Trouble;
-use mim_egress::{Allow, Client, Policy, api_server_of_this_pod};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
-use uuid::Uuid;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -60,9 +46,6 @@ pub struct Settings {
     pub loopback_for_tests: bool,
 }
 
-/// How many words of writes about notifications may wait to be heard.
-const WAITING: usize = 10_000;
-
 /// Runs until SIGTERM or SIGINT. An error means that it could not start.
 pub async fn run(settings: Settings) -> Result<(), String> {
     let listener = bind(settings.listen).await?;
@@ -73,84 +56,15 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let first = config::read(&settings.config).await.map_err(|e| e.to_string())?;
     let (config_tx, config) = watch::channel(first);
     tokio::spawn(config::follow(settings.config.clone(), config_tx));
-    let loopback = settings.loopback_for_tests;
-    let rooms = Arc::new(Rooms::of(limit::of_this_process()));
-    let (store, waiting) = store(&settings, config.clone(), Arc::clone(&rooms));
-    let contexts = contexts(&settings, &config, &store, &rooms).await;
-    let metrics = Arc::new(Metrics::default());
-    tokio::spawn(store.clone().keep_count(Arc::clone(&metrics)));
-    let post = Post {
-        store: store.clone(),
-        contexts: Arc::clone(&contexts),
-        sender: followed(
-            config.clone(),
-            |config| config.egress.clone(),
-            move |config| sender(config, loopback),
-        ),
-        outbox: part_of(config.clone(), |config| config.notifications.outbox),
-        metrics: Arc::clone(&metrics),
-        holder: Uuid::from_u128(rand::random()),
-        failing: Mutex::default(),
-        leaving: AtomicBool::default(),
-    };
-    let dispatch = Dispatch::new(post);
-    tokio::spawn(Arc::clone(&dispatch).run(waiting));
-    let app = App::new(
-        store,
-        Arc::clone(&contexts),
-        rooms,
-        Arc::clone(&metrics),
-        part_of(config.clone(), |config| config.compatibility),
-    );
+    let (app, dispatch) = assemble(&settings, &config).await;
     let draining = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
-    // Health has an end of its own that never comes: it answers as long as the process is there.
-    let (_never, forever) = watch::channel(false);
-    let unending = Ending {
-        leaving: Arc::default(),
-        stop: forever,
-    };
     let ending = Ending {
         leaving: Arc::clone(&draining),
         stop: stopped,
     };
-    let health = health::router(Health {
-        app: app.clone(),
-        draining: Arc::clone(&draining),
-    });
-    let open = || Door::Open;
-    tokio::spawn(listen::serve(
-        health_listener,
-        open(),
-        health,
-        Arc::default(),
-        unending,
-    ));
-    tokio::spawn(app.store.clone().keep_contract(
-        part_of(config.clone(), |config| config.contract),
-        settings.contract.clone(),
-    ));
-    tokio::spawn(app.store.clone().keep_contract_indexes());
-    let administrators = tokio::spawn(gateway::run(
-        Guest::Administrators,
-        part_of(config.clone(), |config| {
-            config.admin.clone().map(config::Admin::door)
-        }),
-        settings.admin_tls.clone(),
-        Admin::new(app.clone()),
-        Arc::clone(&metrics),
-        ending.clone(),
-    ));
-    let front = Front::new(app);
-    let gateway = tokio::spawn(gateway::run(
-        Guest::Gateway,
-        part_of(config, |config| config.gateway.clone()),
-        settings.gateway_tls.clone(),
-        front.clone(),
-        Arc::clone(&metrics),
-        ending.clone(),
-    ));
-    let serving = tokio::spawn(listen::serve(listener, open(), front, metrics, ending));
+    tokio::spawn(tell_health(health_listener, app.clone(), Arc::clone(&draining)));
+    let doors = open_doors(listener, &settings, &config, &app, &ending);
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -160,97 +74,64 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     draining.store(true, Ordering::Relaxed);
     tokio::time::sleep(settings.drain_delay).await;
     stop.send_replace(true);
-    let (served, through_gateway, administered) = tokio::join!(serving, gateway, administrators);
-    let served = served.and(through_gateway).and(administered);
-    let served = served.map_err(|e| e.to_string());
+    let mut served = Ok(());
+    for door in doors {
+        served = served.and(door.await.map_err(|e| e.to_string()));
+    }
     // What was written until now is told by this replica or the next one, which need not wait for this one's lanes.
     dispatch.leave().await;
     // What is counted and cannot be written now is lost.
-    let _ = contexts.write_uses().await;
+    let _ = app.contexts.write_uses().await;
     served
 }
 
-/// The contexts, with all that follows files and settings running.
-async fn contexts(
+/// Health has an end of its own that never comes: it answers as long as the process is there.
+async fn tell_health(listener: TcpListener, app: App, draining: Arc<AtomicBool>) {
+    let (_never, forever) = watch::channel(false);
+    let unending = Ending {
+        leaving: Arc::default(),
+        stop: forever,
+    };
+    let health = health::router(Health { app, draining });
+    listen::serve(listener, Door::Open, health, Arc::default(), unending).await;
+}
+
+/// The ways in: for everybody, for the gateway, for administrators. Each ends when it is told to and has answered what it was asked.
+fn open_doors(
+    listener: TcpListener,
     settings: &Settings,
     config: &watch::Receiver<Config>,
-    store: &Store,
-    rooms: &Arc<Rooms>,
-) -> Arc<Contexts> {
-    let first = config.borrow().clone();
-    let contexts = Arc::new(Contexts::new(
-        Arc::new(egress(&first, settings.loopback_for_tests)),
-        &first.egress.guard(),
-        Arc::new(store.clone()),
-        Arc::clone(rooms),
-    ));
-    let mut preloaded = preloaded(settings, &first);
-    preloaded.look().await;
-    contexts.preload(preloaded.clone());
-    let loopback = settings.loopback_for_tests;
-    tokio::spawn(follow_egress(Arc::clone(&contexts), config.clone(), loopback));
-    tokio::spawn(follow_preloaded(
-        Arc::clone(&contexts),
-        settings.clone(),
-        config.clone(),
-        preloaded,
-    ));
-    tokio::spawn(write_uses(Arc::clone(&contexts)));
-    contexts
+    app: &App,
+    ending: &Ending,
+) -> [JoinHandle<()>; 3] {
+    let metrics = || Arc::clone(&app.metrics);
+    let front = Front::new(app.clone());
+    let gateway = gateway::run(
+        Guest::Gateway,
+        part_of(config.clone(), |config| config.gateway.clone()),
+        settings.gateway_tls.clone(),
+        front.clone(),
+        metrics(),
+        ending.clone(),
+    );
+    let administrators = gateway::run(
+        Guest::Administrators,
+        part_of(config.clone(), |config| {
+            config.admin.clone().map(config::Admin::door)
+        }),
+        settings.admin_tls.clone(),
+        Admin::new(app.clone()),
+        metrics(),
+        ending.clone(),
+    );
+    let everybody = listen::serve(listener, Door::Open, front, metrics(), ending.clone());
+    [
+        tokio::spawn(everybody),
+        tokio::spawn(gateway),
+        tokio::spawn(administrators),
+    ]
 }
 
-fn preloaded(settings: &Settings, config: &Config) -> Preloaded {
-    let (preloaded, wrong) = Preloaded::of(&settings.contexts, &config.contexts);
-    for why in wrong {
-        tracing::warn!(%why, "a preloaded context cannot be used");
-    }
-    preloaded
-}
-
-/// Looks at the files of preloaded contexts, and at their list, for ever.
-async fn follow_preloaded(
-    contexts: Arc<Contexts>,
-    settings: Settings,
-    config: watch::Receiver<Config>,
-    mut preloaded: Preloaded,
-) {
-    let mut list = config.borrow().contexts.clone();
-    let mut told = Vec::new();
-    loop {
-        let missing: Vec<String> = preloaded.missing().into_iter().map(str::to_owned).collect();
-        if missing != told && !missing.is_empty() {
-            tracing::warn!(
-                ?missing,
-                "preloaded contexts have no file; they are used on as long as they are in memory"
-            );
-        }
-        told = missing;
-        tokio::time::sleep(config::LOOK).await;
-        let new = config.borrow().contexts.clone();
-        let news = new != list;
-        if news {
-            list = new;
-            preloaded = self::preloaded(&settings, &config.borrow().clone());
-        }
-        if preloaded.look().await || news {
-            tracing::info!(contexts = preloaded.len(), "the preloaded contexts changed");
-            contexts.preload(preloaded.clone());
-        }
-    }
-}
-
-/// Writes how often contexts are used, for ever. As often as copies of contexts end: who deletes one can then be sure that
-/// no replica still counts uses from before.
-async fn write_uses(contexts: Arc<Contexts>) {
-    loop {
-        tokio::time::sleep(cache::VALID / 2).await;
-        if let Err(error) = contexts.write_uses().await {
-            tracing::debug!(%error, "uses of contexts are written later");
-        }
-    }
-}
-
-/// What editions disagree on, alone.
 async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     let listener = TcpListener::bind(address)
         .await
@@ -258,128 +139,4 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, String> {
     let at = listener.local_addr().map_err(|e| e.to_string())?;
     tracing::info!(%at, "listening");
     Ok(listener)
-}
-
-fn egress(config: &Config, loopback: bool) -> Client {
-    let policy = Policy::new(
-        config.egress.allowed_private_cidrs.clone(),
-        api_server_of_this_pod(),
-    );
-    Client::new(if loopback {
-        policy.with_loopback_for_tests()
-    } else {
-        policy
-    })
-}
-
-fn sender(config: &Config, loopback: bool) -> Sender {
-    let services = config.egress.services_of.clone();
-    Sender::new(
-        egress(config, loopback),
-        services.map_or(Allow::PolicyOnly, Allow::ServicesOf),
-    )
-}
-
-async fn follow_egress(contexts: Arc<Contexts>, mut config: watch::Receiver<Config>, loopback: bool) {
-    let mut current = config.borrow_and_update().egress.clone();
-    while config.changed().await.is_ok() {
-        let new = config.borrow_and_update().clone();
-        if new.egress != current {
-            contexts.fetch_with(Arc::new(egress(&new, loopback)), &new.egress.guard());
-            current = new.egress;
-        }
-    }
-}
-
-/// How many connections the pool may have: as the configuration says, else as the command line does.
-fn connections(settings: &Settings, config: &Config) -> usize {
-    config
-        .database
-        .connections
-        .map_or(settings.connections, |n| usize::from(n.get()))
-}
-
-async fn follow_connections(pool: Arc<Pool>, settings: Settings, mut config: watch::Receiver<Config>) {
-    let mut current = connections(&settings, &config.borrow_and_update());
-    while config.changed().await.is_ok() {
-        let wanted = connections(&settings, &config.borrow_and_update());
-        if wanted != current {
-            tracing::info!(
-                connections = wanted,
-                "the number of connections to the database changes"
-            );
-            pool.resize(wanted);
-            current = wanted;
-        }
-    }
-}
-
-fn tenants(config: &Config) -> Wanted {
-    Wanted {
-        names: config.tenants.clone(),
-        on_first_write: config.tenant_creation == TenantCreation::OnFirstWrite,
-        dropped: config.dropped_tenants.clone(),
-        quotas: config.quotas.clone(),
-    }
-}
-
-/// The store, with its keeper running.
-fn store(
-    settings: &Settings,
-    config: watch::Receiver<Config>,
-    rooms: Arc<Rooms>,
-) -> (Store, mpsc::Receiver<Place>) {
-    let (state, seen) = watch::channel(State::Down(Trouble::Starting));
-    let size = connections(settings, &config.borrow());
-    let sizes = config.clone();
-    let configured = part_of(config.clone(), tenants);
-    let temporal = part_of(config, |config| config.temporal);
-    let doubt = Arc::new(Notify::new());
-    let pool = Arc::new(Pool::new(size, seen, Arc::clone(&doubt)));
-    tokio::spawn(follow_connections(Arc::clone(&pool), settings.clone(), sizes));
-    let tenants = Arc::new(Tenants::default());
-    let (keeping_tx, keeping) = watch::channel(Keeping::default());
-    let keeper = Keeper {
-        places: settings.places.clone(),
-        configured,
-        tenants: Arc::clone(&tenants),
-        temporal,
-        keeping: keeping_tx,
-        state,
-        doubt,
-    };
-    tokio::spawn(keeper.run());
-    let (waiting_tx, waiting) = mpsc::channel(WAITING);
-    let store = Store::new(pool, tenants, rooms, keeping, waiting_tx);
-    tokio::spawn(store.clone().sweep());
-    (store, waiting)
-}
-
-/// One part of the configuration, followed: told of only when it changes.
-fn part_of<T: PartialEq + Clone + Send + Sync + 'static>(
-    config: watch::Receiver<Config>,
-    part: impl Fn(&Config) -> T + Clone + Send + 'static,
-) -> watch::Receiver<T> {
-    followed(config, part.clone(), part)
-}
-
-/// What is made of a part of the configuration, anew whenever that part changes.
-fn followed<P: PartialEq + Send + 'static, T: Send + Sync + 'static>(
-    mut config: watch::Receiver<Config>,
-    part: impl Fn(&Config) -> P + Send + 'static,
-    make: impl Fn(&Config) -> T + Send + 'static,
-) -> watch::Receiver<T> {
-    let first = config.borrow_and_update().clone();
-    let mut current = part(&first);
-    let (sender, receiver) = watch::channel(make(&first));
-    tokio::spawn(async move {
-        while config.changed().await.is_ok() {
-            let new = config.borrow_and_update().clone();
-            if part(&new) != current {
-                current = part(&new);
-                sender.send_replace(make(&new));
-            }
-        }
-    });
-    receiver
 }

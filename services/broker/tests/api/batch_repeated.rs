@@ -6,14 +6,7 @@ use std::sync::Arc;
 
 /// A broker that keeps the past, and a receiver that is told of entities of the type `T`, with what was before.
 async fn broker_and_receiver() -> (Broker, Receiver) {
-    let config = tempfile::tempdir().unwrap();
-    std::fs::write(
-        config.path().join("broker.yaml"),
-        "temporal: {mode: Enabled}\negress: {allowedPrivateCidrs: []}\n",
-    )
-    .unwrap();
-    let broker = Broker::start_with(Arc::new(Postgres::shared().database()), Arc::new(config));
-    broker.until_ready().await;
+    let broker = Broker::configured("temporal: {mode: Enabled}\negress: {allowedPrivateCidrs: []}\n").await;
     let receiver = Receiver::start().await;
     let subscription = json!({
         "id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}],

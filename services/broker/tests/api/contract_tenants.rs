@@ -1,5 +1,6 @@
 //! The read-only contract of tenants that come and go, and whose names PostgreSQL would not have.
 
+use crate::support::broker::folder_of;
 use crate::support::contract::{City, PASSWORD, configuration, database, set_password};
 use crate::support::{Broker, eventually};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ async fn a_dropped_tenant_takes_its_schema_its_role_and_its_indexes_along() {
     city.put("v", VIEW).await;
     let role = city.role("one_v1");
     let config = format!("{}droppedTenants: [one]\n", configuration("two"));
-    std::fs::write(city.broker.config.path().join("broker.yaml"), config).unwrap();
+    city.broker.configure(&config);
     let left = format!(
         "select (select count(*) from pg_namespace where nspname = 'one_v1') + (select count(*) from pg_roles where rolname = '{role}') \
          + (select count(*) from mim.contract_views) + (select count(*) from pg_class where relname like 'contract\\_%' and relkind = 'i' and relname not like '%pkey%' and relname not like '%key')"
@@ -25,11 +26,7 @@ async fn a_dropped_tenant_takes_its_schema_its_role_and_its_indexes_along() {
     .await;
     city.read("two_v1", "select count(*) from two_v1.places");
     // One of that name that comes later is a new one.
-    std::fs::write(
-        city.broker.config.path().join("broker.yaml"),
-        configuration("one, two"),
-    )
-    .unwrap();
+    city.broker.configure(&configuration("one, two"));
     city.until_read("one_v1").await;
     assert_eq!(city.read("one_v1", "select count(*) from one_v1.places"), "0");
     assert_eq!(city.views("GET", "one/views/v", None).await.status, 404);
@@ -104,17 +101,11 @@ async fn a_schema_of_somebody_else_is_left_alone_and_told() {
 #[tokio::test]
 async fn two_replicas_that_start_at_once_make_one_contract() {
     let database = Arc::new(database());
-    let config = tempfile::tempdir().unwrap();
     let tenants: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
-    std::fs::write(
-        config.path().join("broker.yaml"),
-        configuration(&tenants.join(", ")),
-    )
-    .unwrap();
+    let config = folder_of(&configuration(&tenants.join(", ")));
     for tenant in &tenants {
         set_password(config.path(), &format!("{tenant}_v1"), Some(PASSWORD));
     }
-    let config = Arc::new(config);
     let brokers = [(); 2].map(|()| Broker::start_with(Arc::clone(&database), Arc::clone(&config)));
     for broker in &brokers {
         broker.until_ready().await;

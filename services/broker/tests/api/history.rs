@@ -1,21 +1,9 @@
 //! What writes leave in the history, and how it goes.
 
+use crate::support::broker::folder_of;
 use crate::support::{Broker, Postgres, eventually};
 use serde_json::json;
 use std::sync::Arc;
-
-/// A broker whose configuration has this section.
-async fn broker(temporal: &str) -> Broker {
-    let config = tempfile::tempdir().unwrap();
-    std::fs::write(
-        config.path().join("broker.yaml"),
-        format!("temporal: {temporal}\n"),
-    )
-    .unwrap();
-    let broker = Broker::start_with(Arc::new(Postgres::shared().database()), Arc::new(config));
-    broker.until_ready().await;
-    broker
-}
 
 /// Attribute, dataset, and value or `gone`, in the order in which they were stored.
 fn rows(broker: &Broker, id: &str) -> Vec<String> {
@@ -37,7 +25,7 @@ async fn send(broker: &Broker, method: &str, path: &str, body: Option<&str>) {
 
 #[tokio::test]
 async fn every_change_of_an_instance_is_kept_in_the_transaction_of_its_write() {
-    let broker = broker("{mode: Enabled}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}").await;
     broker
         .create(r#"{"id":"urn:x:1","type":"T","scope":"/a","n":{"type":"Property","value":1,"observedAt":"1970-01-02T00:00:00Z"},"m":[{"type":"Property","value":2},{"type":"Property","value":3,"datasetId":"urn:d:1"}]}"#)
         .await;
@@ -86,7 +74,7 @@ async fn every_change_of_an_instance_is_kept_in_the_transaction_of_its_write() {
 
 #[tokio::test]
 async fn a_write_that_is_refused_leaves_nothing_in_the_history() {
-    let broker = broker("{mode: Enabled}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}").await;
     broker.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
     let again = broker
         .post("/entities", r#"{"id":"urn:x:1","type":"T","n":2}"#)
@@ -107,7 +95,7 @@ async fn a_write_that_is_refused_leaves_nothing_in_the_history() {
 
 #[tokio::test]
 async fn the_past_of_a_deleted_entity_goes_and_never_becomes_that_of_a_later_one() {
-    let broker = broker("{mode: Enabled}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}").await;
     broker.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
     broker.create(r#"{"id":"urn:x:2","type":"T","n":1}"#).await;
     send(&broker, "DELETE", "/entities/urn:x:1", None).await;
@@ -125,17 +113,13 @@ async fn the_past_of_a_deleted_entity_goes_and_never_becomes_that_of_a_later_one
 
 #[tokio::test]
 async fn a_broker_that_keeps_no_past_makes_no_table_for_it_and_one_that_is_told_to_begins_at_once() {
-    let broker = broker("{mode: Disabled}").await;
+    let broker = Broker::configured("temporal: {mode: Disabled}").await;
     broker.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
     send(&broker, "DELETE", "/entities/urn:x:1", None).await;
     let partitions = "select count(*) from pg_inherits where inhparent = 'mim.history'::regclass";
     assert_eq!(broker.database.psql(partitions), "0");
     assert_eq!(broker.database.psql("select count(*) from mim.forgotten"), "0");
-    std::fs::write(
-        broker.config.path().join("broker.yaml"),
-        "temporal: {mode: Enabled}\n",
-    )
-    .unwrap();
+    broker.configure("temporal: {mode: Enabled}\n");
     eventually(10, "there are partitions", async || {
         broker.database.psql(partitions) == "3"
     })
@@ -165,11 +149,7 @@ async fn what_is_older_than_the_retention_goes_as_a_whole_partition() {
     );
     let owner = format!("alter table mim.history_2020_09 owner to {}", first.database.name);
     first.database.psql(&owner);
-    std::fs::write(
-        first.config.path().join("broker.yaml"),
-        "temporal: {mode: Enabled, retention: P1Y}\n",
-    )
-    .unwrap();
+    first.configure("temporal: {mode: Enabled, retention: P1Y}\n");
     let names = "select string_agg(inhrelid::regclass::text, ' ') from pg_inherits where inhparent = 'mim.history'::regclass";
     eventually(10, "the old partition is gone, others are there", async || {
         let names = first.database.psql(names);
@@ -180,9 +160,8 @@ async fn what_is_older_than_the_retention_goes_as_a_whole_partition() {
 
 #[tokio::test]
 async fn replicas_that_start_at_once_make_each_partition_once() {
-    let first = broker("{mode: Disabled}").await;
-    let config = Arc::new(tempfile::tempdir().unwrap());
-    std::fs::write(config.path().join("broker.yaml"), "temporal: {mode: Enabled}\n").unwrap();
+    let first = Broker::configured("temporal: {mode: Disabled}").await;
+    let config = folder_of("temporal: {mode: Enabled}\n");
     let others: Vec<_> = (0..3)
         .map(|_| Broker::start_with(Arc::clone(&first.database), Arc::clone(&config)))
         .collect();

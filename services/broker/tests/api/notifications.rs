@@ -467,11 +467,7 @@ async fn what_waits_for_a_tenant_that_is_taken_off_the_list_still_tells_whose_it
     for receiver in &receivers {
         eventually(10, "it was tried", async || !receiver.all().is_empty()).await;
     }
-    std::fs::write(
-        broker.config.path().join("broker.yaml"),
-        "tenants: [two]\negress: {allowedPrivateCidrs: []}\n",
-    )
-    .unwrap();
+    broker.configure("tenants: [two]\negress: {allowedPrivateCidrs: []}\n");
     eventually(10, "the tenant is not served any more", async || {
         broker.send("GET", "/types", &one, None).await.status == 404
     })

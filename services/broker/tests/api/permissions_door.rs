@@ -135,7 +135,7 @@ async fn certificates_of_the_gateway_are_followed_as_they_change_and_the_door_as
     .await;
     let answer = send(&new, guarded.door, "GET", "/types", &headers, None).await;
     assert_eq!(answer.unwrap().status, 200);
-    std::fs::write(guarded.broker.config.path().join("broker.yaml"), "tenants: []\n").unwrap();
+    guarded.broker.configure("tenants: []\n");
     eventually(20, "the door is closed", async || {
         send(&new, guarded.door, "GET", "/types", &headers, None)
             .await

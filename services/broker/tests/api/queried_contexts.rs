@@ -1,7 +1,6 @@
 //! In which context a query by body is answered.
 
 use crate::support::{Answer, Broker};
-use crate::temporal::configured;
 use serde_json::{Value, json};
 
 const ENTITIES: &str = "/entityOperations/query";
@@ -9,7 +8,7 @@ const PAST: &str = "/temporal/entityOperations/query";
 
 /// A broker with one entity of names of its own.
 async fn broker() -> Broker {
-    let broker = configured("temporal: {mode: Enabled}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}").await;
     let entity = json!({"id": "urn:x:1", "type": "urn:c:T", "urn:c:n": {"type": "Property", "value": 1, "observedAt": "2024-01-01T00:00:00Z"}});
     broker.create(&entity.to_string()).await;
     broker

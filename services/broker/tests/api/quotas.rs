@@ -5,16 +5,9 @@ use serde_json::{Value, json};
 use std::io::Write as _;
 use std::sync::Arc;
 
-fn configure(broker: &Broker, text: &str) {
-    std::fs::write(broker.config.path().join("broker.yaml"), text).unwrap();
-}
-
 /// A broker whose quotas hold.
 async fn broker(config: &str) -> Broker {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("broker.yaml"), config).unwrap();
-    let broker = Broker::start_with(Arc::new(Postgres::shared().database()), Arc::new(folder));
-    broker.until_ready().await;
+    let broker = Broker::configured(config).await;
     until_counted(&broker).await;
     broker
 }
@@ -254,7 +247,7 @@ async fn of_a_batch_what_grows_too_large_is_told_and_what_shrinks_is_written() {
     let (noted, there) = used(&broker, "", "bytes");
     assert_eq!(noted, there);
     // What shrinks makes room for what grows beside it, where nothing else is left.
-    configure(&broker, &format!("quotas: {{bytes: {there}}}\n"));
+    broker.configure(&format!("quotas: {{bytes: {there}}}\n"));
     until_limit(&broker, "", "bytes", &there).await;
     let batch = json!([of_length("urn:x:5", 100), of_length("urn:x:6", 1900)]);
     let answer = broker.post("/entityOperations/upsert", &batch.to_string()).await;
@@ -382,10 +375,10 @@ async fn bytes_are_those_of_entities_and_a_change_that_does_not_grow_is_none() {
         .await;
     let before = used(&broker, "", "bytes");
     assert_eq!(before.0, before.1);
-    configure(
-        &broker,
-        &format!("temporal: {{mode: Enabled}}\nquotas: {{bytes: {}}}\n", before.0),
-    );
+    broker.configure(&format!(
+        "temporal: {{mode: Enabled}}\nquotas: {{bytes: {}}}\n",
+        before.0
+    ));
     until_limit(&broker, "", "bytes", &before.0).await;
     // The past grows with each of these, and the times of the attributes are written for the first time.
     for value in 11..20 {
@@ -443,10 +436,9 @@ async fn the_past_counts_nothing_and_the_entity_that_comes_with_it_as_any_other(
         assert_eq!(past(id).await.status, 201);
     }
     assert_eq!(used(&broker, "", "entities"), ("0".into(), "0".into()));
-    configure(
-        &broker,
-        &format!("{config}compatibility: {{temporalCreate: PastAndEntity}}\n"),
-    );
+    broker.configure(&format!(
+        "{config}compatibility: {{temporalCreate: PastAndEntity}}\n"
+    ));
     eventually(15, "an entity comes with its past", async || {
         past("urn:x:3").await;
         used(&broker, "", "entities") == ("1".into(), "1".into())
@@ -492,7 +484,7 @@ async fn limits_change_while_it_runs_and_one_below_what_is_used_takes_nothing_an
         assert_eq!(create(&broker, "one", &format!("urn:x:{n}")).await.status, 201);
     }
     let pid = broker.process.id();
-    configure(&broker, "tenants: [one]\nquotas: {entities: 2}\n");
+    broker.configure("tenants: [one]\nquotas: {entities: 2}\n");
     until_limit(&broker, "one", "entities", "2").await;
     assert_eq!(
         used(&broker, "one", "entities"),
@@ -517,10 +509,10 @@ async fn limits_change_while_it_runs_and_one_below_what_is_used_takes_nothing_an
         delete(&broker, "one", &format!("/entities/urn:x:{n}")).await;
     }
     is_refused(&create(&broker, "one", "urn:x:9").await, &["has 2"]);
-    configure(&broker, "tenants: [one]\nquotas: {entities: 3}\n");
+    broker.configure("tenants: [one]\nquotas: {entities: 3}\n");
     until_limit(&broker, "one", "entities", "3").await;
     assert_eq!(create(&broker, "one", "urn:x:9").await.status, 201);
-    configure(&broker, "tenants: [one]\n");
+    broker.configure("tenants: [one]\n");
     until_limit(&broker, "one", "entities", "none").await;
     assert_eq!(create(&broker, "one", "urn:x:10").await.status, 201);
     assert_eq!(broker.process.id(), pid);
@@ -538,10 +530,7 @@ async fn what_is_counted_while_others_write_is_exact() {
                 delete(&broker, "one", &format!("/entities/{id}")).await;
             }
             if worker == 0 && n == 10 {
-                configure(
-                    &broker,
-                    "tenants: [one]\nquotas: {entities: 100000, bytes: 100000000}\n",
-                );
+                broker.configure("tenants: [one]\nquotas: {entities: 100000, bytes: 100000000}\n");
             }
         }
     };
@@ -570,7 +559,7 @@ async fn who_wrote_before_a_limit_was_there_and_ends_after_it_is_counted_too() {
         broker.database.psql(sql) == "1"
     })
     .await;
-    configure(&broker, "tenants: [one]\nquotas: {entities: 1}\n");
+    broker.configure("tenants: [one]\nquotas: {entities: 1}\n");
     eventually(30, "there is a limit that is to be counted", async || {
         broker
             .database
@@ -625,10 +614,7 @@ async fn metrics_tell_how_tenants_fare_and_none_by_name() {
 async fn a_dropped_tenant_goes_with_all_that_was_noted_of_it() {
     let broker = broker("tenants: [one]\nquotas: {entities: 4, bytes: 10000}\n").await;
     assert_eq!(create(&broker, "one", "urn:x:1").await.status, 201);
-    configure(
-        &broker,
-        "droppedTenants: [one]\nquotas: {entities: 4, bytes: 10000}\n",
-    );
+    broker.configure("droppedTenants: [one]\nquotas: {entities: 4, bytes: 10000}\n");
     eventually(15, "it is marked", async || {
         broker
             .database
@@ -652,7 +638,7 @@ async fn a_dropped_tenant_goes_with_all_that_was_noted_of_it() {
             .psql("select count(distinct tenant) from mim.usage"),
         "1"
     );
-    configure(&broker, "tenants: [one]\nquotas: {entities: 4, bytes: 10000}\n");
+    broker.configure("tenants: [one]\nquotas: {entities: 4, bytes: 10000}\n");
     eventually(15, "one of its name comes", async || {
         create(&broker, "one", "urn:x:1").await.status == 201
     })

@@ -1,7 +1,6 @@
 //! In which context a subscriber is told, and what of it the broker keeps.
 
 use crate::support::{Broker, Receiver};
-use crate::temporal::configured;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -82,7 +81,7 @@ async fn headers_of_a_notification_are_written_as_most_programs_write_them() {
             .unwrap();
         String::from_utf8(received).unwrap()
     });
-    let broker = configured("").await;
+    let broker = Broker::configured("").await;
     let sent = json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}],
         "notification": {"endpoint": {"uri": format!("http://{address}/"),
             "receiverInfo": [{"key": "X-City", "value": "Saint-Malo"}]}}});

@@ -4,23 +4,9 @@ use crate::support::{Answer, Broker, Database, Postgres, Receiver};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A broker whose configuration is this.
-pub async fn configured(config: &str) -> Broker {
-    configured_on(Arc::new(Postgres::shared().database()), config).await
-}
-
-/// The same on a database that others may share.
-pub async fn configured_on(database: Arc<Database>, config: &str) -> Broker {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("broker.yaml"), config).unwrap();
-    let broker = Broker::start_with(database, Arc::new(folder));
-    broker.until_ready().await;
-    broker
-}
-
 /// A broker that keeps the past.
 pub async fn keeping() -> Broker {
-    configured("temporal: {mode: Enabled}\ntenants: [one]").await
+    Broker::configured("temporal: {mode: Enabled}\ntenants: [one]").await
 }
 
 /// Sends, and insists on a status.
@@ -116,7 +102,7 @@ async fn a_past_makes_the_current_entity_only_where_the_configuration_says_so() 
     assert_eq!(plain.get("/types").await.json()["typeList"], json!([]));
 
     let broker =
-        configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}").await;
+        Broker::configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}").await;
     past(&broker, &vehicle("urn:x:1")).await;
     let entity = insist(&broker, 200, "GET", "/entities/urn:x:1", None)
         .await
@@ -268,10 +254,10 @@ async fn an_instance_is_corrected_in_its_place_and_taken_away_by_its_id() {
 #[tokio::test]
 async fn a_broker_that_keeps_no_past_refuses_to_write_it_and_still_shows_what_was_kept() {
     let database = Arc::new(Postgres::shared().database());
-    let broker = configured_on(Arc::clone(&database), "temporal: {mode: Enabled}").await;
+    let broker = Broker::configured_on(Arc::clone(&database), "temporal: {mode: Enabled}").await;
     past(&broker, &vehicle("urn:x:1")).await;
     drop(broker);
-    let broker = configured_on(database, "temporal: {mode: Disabled}").await;
+    let broker = Broker::configured_on(database, "temporal: {mode: Disabled}").await;
     let refused = insist(
         &broker,
         422,
@@ -297,7 +283,7 @@ async fn a_broker_that_keeps_no_past_refuses_to_write_it_and_still_shows_what_wa
     insist(&broker, 204, "DELETE", "/temporal/entities/urn:x:1", None).await;
     insist(&broker, 404, "GET", "/temporal/entities/urn:x:1", None).await;
 
-    let never = configured("temporal: {mode: Disabled}").await;
+    let never = Broker::configured("temporal: {mode: Disabled}").await;
     never.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
     insist(&never, 404, "GET", "/temporal/entities/urn:x:1", None).await;
     insist(&never, 404, "DELETE", "/temporal/entities/urn:x:1", None).await;
@@ -410,7 +396,7 @@ async fn a_past_makes_its_tenant_where_it_is_kept_and_first_writes_may() {
     let body = vehicle("urn:x:1").to_string();
     let header: &[(&str, &str)] = &[("NGSILD-Tenant", "new")];
     let list = "select string_agg(name, ',') from mim.tenants where name <> ''";
-    let keeping = configured("temporal: {mode: Enabled}\ntenantCreation: OnFirstWrite").await;
+    let keeping = Broker::configured("temporal: {mode: Enabled}\ntenantCreation: OnFirstWrite").await;
     for (method, path, body) in [
         ("GET", "/temporal/entities/urn:x:1", None),
         ("DELETE", "/temporal/entities/urn:x:1", None),
@@ -433,7 +419,7 @@ async fn a_past_makes_its_tenant_where_it_is_kept_and_first_writes_may() {
         .send("GET", "/temporal/entities/urn:x:1", header, None)
         .await;
     assert_eq!(values(&read.json(), "speed"), [json!(120), json!(80)]);
-    let not_keeping = configured("tenantCreation: OnFirstWrite").await;
+    let not_keeping = Broker::configured("tenantCreation: OnFirstWrite").await;
     let refused = not_keeping
         .send("POST", "/temporal/entities", header, Some(&body))
         .await;
@@ -454,7 +440,7 @@ async fn subscribers_hear_of_a_past_only_where_it_changes_the_current_entity() {
     let newer = json!({"n": [point(3, "2024-01-03T00:00:00Z")]}).to_string();
     let append = "/temporal/entities/urn:x:1/attrs";
     let making =
-        configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}").await;
+        Broker::configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}").await;
     let body = subscription(&receiver);
     insist(&making, 201, "POST", "/subscriptions", Some(&body)).await;
     past(&making, &now(2)).await;

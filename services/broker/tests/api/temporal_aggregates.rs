@@ -131,8 +131,7 @@ async fn datasets_are_aggregated_apart_and_deletions_are_no_values() {
 
 #[tokio::test]
 async fn many_values_are_aggregated_whole_whatever_the_page_size() {
-    let broker =
-        crate::temporal::configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 10}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 10}").await;
     broker.create(r#"{"id":"urn:x:1","type":"T"}"#).await;
     // As by a sensor that measures each second of a day.
     broker.database.psql(

@@ -2,7 +2,7 @@
 //! written is put into the database here.
 
 use crate::support::{Broker, eventually};
-use crate::temporal::{configured, insist, keeping, past, point, shown, values};
+use crate::temporal::{insist, keeping, past, point, shown, values};
 use serde_json::{Value, json};
 
 /// That an entity of this id was deleted, one minute later than it is here.
@@ -68,7 +68,7 @@ async fn an_entity_that_is_made_again_keeps_its_first_values_though_it_was_delet
 #[tokio::test]
 async fn a_past_that_makes_its_entity_again_is_kept_though_it_was_deleted_by_a_clock_ahead() {
     let broker =
-        configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}").await;
+        Broker::configured("temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}").await;
     deleted_ahead(&broker, "urn:x:1");
     past(
         &broker,

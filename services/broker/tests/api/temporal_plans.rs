@@ -2,7 +2,7 @@
 
 use crate::plans::{database_that_explains, looked_at, nodes, plans_in};
 use crate::support::Broker;
-use crate::temporal::{configured_on, shown};
+use crate::temporal::shown;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ const PAGE: f64 = 100.0;
 async fn broker_with_a_long_past() -> Broker {
     let database = Arc::new(database_that_explains(&["log_analyze = on", "log_format = json"]));
     let config = "temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 100}";
-    let broker = configured_on(database, config).await;
+    let broker = Broker::configured_on(database, config).await;
     broker.database.psql(
         "set search_path = mim, public;
          do $$ declare m date; begin

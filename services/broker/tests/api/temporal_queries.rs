@@ -1,7 +1,7 @@
 //! How the pasts of several entities are found and shown (clause 5.7.4).
 
 use crate::support::Broker;
-use crate::temporal::{configured, insist, keeping, past, point, shown, values};
+use crate::temporal::{insist, keeping, past, point, shown, values};
 use serde_json::{Value, json};
 
 const ALL: &str = "timerel=after&timeAt=1970-01-01T00:00:00Z";
@@ -192,7 +192,7 @@ async fn entities_come_in_pages_and_are_counted() {
 
 #[tokio::test]
 async fn the_entity_after_a_page_takes_no_part_of_its_instances() {
-    let broker = configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 6}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 6}").await;
     for id in ["urn:x:1", "urn:x:2", "urn:x:3"] {
         let points: Vec<Value> = (1..4)
             .map(|n| point(n, &format!("2024-01-01T00:0{n}:00Z")))

@@ -1,7 +1,7 @@
 //! How the past of one entity is shown (clause 5.7.3).
 
 use crate::support::{Answer, Broker};
-use crate::temporal::{configured, insist, keeping, past, point, shown, values};
+use crate::temporal::{insist, keeping, past, point, shown, values};
 use serde_json::{Value, json};
 
 /// An instant of a day of 2024, so many minutes after its begin.
@@ -336,7 +336,7 @@ fn range(answer: &Answer) -> (String, String, String) {
 
 #[tokio::test]
 async fn what_is_longer_than_a_page_is_cut_at_one_instant_and_the_next_page_goes_on_there() {
-    let broker = configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 7}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 7}").await;
     past(&broker, &two_attributes("urn:x:1", 15)).await;
     let mut from = "2024-01-01T00:00:00Z".to_owned();
     let (mut a, mut b) = (Vec::new(), Vec::new());
@@ -370,7 +370,7 @@ async fn what_is_longer_than_a_page_is_cut_at_one_instant_and_the_next_page_goes
 
 #[tokio::test]
 async fn the_last_instances_are_read_backwards_and_cut_there() {
-    let broker = configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 7}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 7}").await;
     past(&broker, &two_attributes("urn:x:1", 15)).await;
     let whole = retrieve(&broker, "lastN=3&options=temporalValues").await;
     assert_eq!(
@@ -402,7 +402,7 @@ async fn the_last_instances_are_read_backwards_and_cut_there() {
 
 #[tokio::test]
 async fn instances_of_one_instant_are_in_one_answer_and_attributes_that_come_later_are_empty() {
-    let broker = configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 5}").await;
+    let broker = Broker::configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 5}").await;
     let at = |n: u32| minute(n);
     let points = |minutes: &[u32]| -> Vec<Value> { minutes.iter().map(|n| point(*n, &at(*n))).collect() };
     past(

@@ -1,7 +1,7 @@
 //! Several replicas write the past of one entity at once.
 
 use crate::support::{Broker, Postgres, eventually};
-use crate::temporal::{configured_on, insist, point, shown, values};
+use crate::temporal::{insist, point, shown, values};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 /// Two replicas on one database.
 async fn replicas(config: &str) -> [Broker; 2] {
     let database = Arc::new(Postgres::shared().database());
-    let first = configured_on(Arc::clone(&database), config).await;
-    [first, configured_on(database, config).await]
+    let first = Broker::configured_on(Arc::clone(&database), config).await;
+    [first, Broker::configured_on(database, config).await]
 }
 
 #[tokio::test]

@@ -7,18 +7,6 @@ use std::sync::Arc;
 const ENTITY: &str = r#"{"id":"urn:x:1","type":"A","p":1}"#;
 const ON_FIRST_WRITE: &str = "tenants: [one]\ntenantCreation: OnFirstWrite\n";
 
-fn config(text: &str) -> Arc<tempfile::TempDir> {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("broker.yaml"), text).unwrap();
-    Arc::new(folder)
-}
-
-async fn broker() -> Broker {
-    let broker = Broker::start_with(Arc::new(Postgres::shared().database()), config(ON_FIRST_WRITE));
-    broker.until_ready().await;
-    broker
-}
-
 fn tenants(broker: &Broker) -> String {
     broker
         .database
@@ -27,7 +15,7 @@ fn tenants(broker: &Broker) -> String {
 
 #[tokio::test]
 async fn only_what_creates_makes_a_tenant() {
-    let broker = broker().await;
+    let broker = Broker::configured(ON_FIRST_WRITE).await;
     let new: &[(&str, &str)] = &[("NGSILD-Tenant", "new")];
     for (method, path, body) in [
         ("GET", "/entities/urn:x:1", None),
@@ -107,7 +95,7 @@ async fn only_what_creates_makes_a_tenant() {
 
 #[tokio::test]
 async fn every_replica_has_a_new_tenant_at_once_and_makes_it_once() {
-    let broker = broker().await;
+    let broker = Broker::configured(ON_FIRST_WRITE).await;
     let other = Broker::start_with(broker.database.clone(), broker.config.clone());
     other.until_ready().await;
     for n in 0..5 {
@@ -139,7 +127,7 @@ async fn every_replica_has_a_new_tenant_at_once_and_makes_it_once() {
 
 #[tokio::test]
 async fn tenants_are_made_up_to_a_number() {
-    let broker = broker().await;
+    let broker = Broker::configured(ON_FIRST_WRITE).await;
     broker
         .database
         .psql("insert into mim.tenants (name) select 'n' || n from generate_series(1, 997) n");
@@ -164,13 +152,12 @@ async fn tenants_are_made_up_to_a_number() {
 
 #[tokio::test]
 async fn a_tenant_that_a_write_made_keeps_its_data_while_only_the_list_counts() {
-    let broker = broker().await;
+    let broker = Broker::configured(ON_FIRST_WRITE).await;
     let new: &[(&str, &str)] = &[("NGSILD-Tenant", "new")];
     assert_eq!(
         broker.send("POST", "/entities", new, Some(ENTITY)).await.status,
         201
     );
-    let file = broker.config.path().join("broker.yaml");
     let status = async || broker.send("GET", "/entities/urn:x:1", new, None).await.status;
     for (text, expected) in [
         ("tenants: [one]\n", 404),
@@ -178,10 +165,10 @@ async fn a_tenant_that_a_write_made_keeps_its_data_while_only_the_list_counts() 
         ("tenants: [one]\ntenantCreation: Configured\n", 404),
         ("tenants: [new]\n", 200),
     ] {
-        std::fs::write(&file, text).unwrap();
+        broker.configure(text);
         eventually(10, text, async || status().await == expected).await;
     }
-    std::fs::write(&file, "tenants: []\n").unwrap();
+    broker.configure("tenants: []\n");
     eventually(10, "it is not on the list", async || status().await == 404).await;
     let refused = broker.send("POST", "/entities", new, Some(ENTITY)).await;
     assert_eq!(

@@ -149,8 +149,7 @@ async fn the_list_of_tenants_is_followed_without_a_restart_and_keeps_data() {
         broker.send("POST", "/entities", two, Some(BODY)).await.status,
         201
     );
-    let file = broker.config.path().join("broker.yaml");
-    std::fs::write(&file, "tenants: [one, three]\n").unwrap();
+    broker.configure("tenants: [one, three]\n");
     eventually(10, "the new tenant is there", async || {
         broker.send("GET", "/types", three, None).await.status == 200
     })
@@ -159,14 +158,14 @@ async fn the_list_of_tenants_is_followed_without_a_restart_and_keeps_data() {
         broker.send("GET", "/types", two, None).await.error(),
         "NonexistentTenant"
     );
-    std::fs::write(&file, "tenants: [\"not a name\"]\n").unwrap();
+    broker.configure("tenants: [\"not a name\"]\n");
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert_eq!(
         broker.send("GET", "/types", three, None).await.status,
         200,
         "a file that cannot be used changes nothing"
     );
-    std::fs::write(&file, "tenants: [two]\n").unwrap();
+    broker.configure("tenants: [two]\n");
     eventually(10, "the tenant is back with its data", async || {
         broker.send("GET", "/entities/urn:x:1", two, None).await.status == 200
     })

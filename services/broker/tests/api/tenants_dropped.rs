@@ -20,18 +20,6 @@ const TABLES: [&str; 9] = [
     "contexts",
 ];
 
-fn configure(broker: &Broker, text: &str) {
-    std::fs::write(broker.config.path().join("broker.yaml"), text).unwrap();
-}
-
-async fn broker(config: &str) -> Broker {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("broker.yaml"), config).unwrap();
-    let broker = Broker::start_with(Arc::new(Postgres::shared().database()), Arc::new(folder));
-    broker.until_ready().await;
-    broker
-}
-
 fn tenant(name: &str) -> [(&str, &str); 1] {
     [("NGSILD-Tenant", name)]
 }
@@ -84,16 +72,13 @@ fn let_time_pass(broker: &Broker) {
 #[tokio::test]
 async fn a_dropped_tenant_is_gone_at_once_and_its_data_when_every_replica_knows() {
     let both = "tenants: [one, two]\ntemporal: {mode: Enabled}\n";
-    let broker = broker(both).await;
+    let broker = Broker::configured(both).await;
     for name in ["one", "two"] {
         fill(&broker, name).await;
     }
     let (one, two) = (number(&broker, "one"), number(&broker, "two"));
     let before = (rows(&broker, &one), rows(&broker, &two));
-    configure(
-        &broker,
-        "tenants: [two]\ndroppedTenants: [one]\ntemporal: {mode: Enabled}\n",
-    );
+    broker.configure("tenants: [two]\ndroppedTenants: [one]\ntemporal: {mode: Enabled}\n");
     eventually(10, "nobody sees it", async || !exists(&broker, "one").await).await;
     // Replicas that have not read of it may still be writing.
     assert_eq!(rows(&broker, &one).first(), before.0.first());
@@ -118,7 +103,7 @@ async fn a_dropped_tenant_is_gone_at_once_and_its_data_when_every_replica_knows(
             "{table}, now {there}"
         );
     }
-    configure(&broker, both);
+    broker.configure(both);
     eventually(10, "one of that name comes", async || {
         exists(&broker, "one").await
     })
@@ -130,11 +115,11 @@ async fn a_dropped_tenant_is_gone_at_once_and_its_data_when_every_replica_knows(
 
 #[tokio::test]
 async fn a_tenant_on_the_list_is_not_dropped_whatever_else_names_it() {
-    let broker = broker("tenants: [one]\n").await;
+    let broker = Broker::configured("tenants: [one]\n").await;
     let body = r#"{"id":"urn:x:1","type":"A"}"#;
     let made = broker.send("POST", "/entities", &tenant("one"), Some(body)).await;
     assert_eq!(made.status, 201);
-    configure(&broker, "tenants: [one, two]\ndroppedTenants: [one]\n");
+    broker.configure("tenants: [one, two]\ndroppedTenants: [one]\n");
     eventually(10, "the list is read", async || exists(&broker, "two").await).await;
     let read = broker
         .send("GET", "/entities/urn:x:1", &tenant("one"), None)
@@ -151,14 +136,14 @@ async fn a_tenant_on_the_list_is_not_dropped_whatever_else_names_it() {
 #[tokio::test]
 async fn no_write_makes_a_tenant_that_is_dropped_until_it_is_named_no_more() {
     let first_write = "tenantCreation: OnFirstWrite\n";
-    let broker = broker(first_write).await;
+    let broker = Broker::configured(first_write).await;
     let body = r#"{"id":"urn:x:1","type":"A"}"#;
     let write = async || broker.send("POST", "/entities", &tenant("one"), Some(body)).await;
     assert_eq!(write().await.status, 201);
-    configure(&broker, &format!("{first_write}droppedTenants: [one]\n"));
+    broker.configure(&format!("{first_write}droppedTenants: [one]\n"));
     eventually(10, "nobody sees it", async || !exists(&broker, "one").await).await;
     assert_eq!(write().await.error(), "NonexistentTenant");
-    configure(&broker, first_write);
+    broker.configure(first_write);
     eventually(10, "a write makes one of that name", async || {
         write().await.status == 201
     })

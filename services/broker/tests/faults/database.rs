@@ -191,8 +191,7 @@ async fn busy_connections_are_bounded_and_say_so() {
         "{metrics}"
     );
     // Another number is followed without a restart: connections beyond it are closed, and no more are made.
-    let config = "tenants: [one, two]\ndatabase: {connections: 2}\n";
-    std::fs::write(broker.config.path().join("broker.yaml"), config).unwrap();
+    broker.configure("tenants: [one, two]\ndatabase: {connections: 2}\n");
     let sessions = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'mim-broker'";
     eventually(
         10,

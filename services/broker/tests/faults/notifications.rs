@@ -21,13 +21,7 @@ async fn subscribe(broker: &Broker, id: &str, endpoint: Value) {
 
 /// A broker whose outbox is as small as this text says.
 async fn with_outbox(outbox: &str) -> Broker {
-    let config = tempfile::tempdir().unwrap();
-    let text = format!("notifications: {{outbox: {outbox}}}\n");
-    std::fs::write(config.path().join("broker.yaml"), text).unwrap();
-    let database = Arc::new(Postgres::shared().database());
-    let broker = Broker::start_with(database, Arc::new(config));
-    broker.until_ready().await;
-    broker
+    Broker::configured(&format!("notifications: {{outbox: {outbox}}}\n")).await
 }
 
 async fn shown(broker: &Broker, id: &str) -> Value {

@@ -38,6 +38,13 @@ fn program() -> PathBuf {
     })
 }
 
+/// A folder with this configuration.
+pub fn folder_of(config: &str) -> Arc<tempfile::TempDir> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("broker.yaml"), config).unwrap();
+    Arc::new(folder)
+}
+
 impl Broker {
     /// A broker on a new database of the shared server, ready, with the tenants `one` and `two`.
     pub async fn ready() -> Self {
@@ -46,15 +53,27 @@ impl Broker {
         broker
     }
 
+    /// A broker with this configuration on a new database, ready.
+    pub async fn configured(config: &str) -> Self {
+        Self::configured_on(Arc::new(Postgres::shared().database()), config).await
+    }
+
+    /// The same on a database that others may share.
+    pub async fn configured_on(database: Arc<Database>, config: &str) -> Self {
+        let broker = Self::start_with(database, folder_of(config));
+        broker.until_ready().await;
+        broker
+    }
+
     /// A broker on a database; it may not be ready.
     pub fn start(database: Arc<Database>) -> Self {
-        let config = tempfile::tempdir().unwrap();
-        std::fs::write(
-            config.path().join("broker.yaml"),
-            "tenants: [one, two]\negress: {allowedPrivateCidrs: []}\n",
-        )
-        .unwrap();
-        Self::start_with(database, Arc::new(config))
+        let config = folder_of("tenants: [one, two]\negress: {allowedPrivateCidrs: []}\n");
+        Self::start_with(database, config)
+    }
+
+    /// Gives it another configuration; it reads it within seconds.
+    pub fn configure(&self, config: &str) {
+        std::fs::write(self.config.path().join("broker.yaml"), config).unwrap();
     }
 
     /// A broker with a configuration folder that others may share.

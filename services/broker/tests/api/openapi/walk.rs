@@ -2,7 +2,6 @@
 
 use super::{document, errors, operations};
 use crate::support::{Answer, Broker};
-use crate::temporal::configured;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -18,9 +17,10 @@ struct Walk {
 
 impl Walk {
     async fn begin() -> Self {
-        let broker =
-            configured("temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 3}\ntenants: [one]")
-                .await;
+        let broker = Broker::configured(
+            "temporal: {mode: Enabled}\ncompatibility: {temporalPageSize: 3}\ntenants: [one]",
+        )
+        .await;
         let document = document(&broker).await;
         Self {
             broker,
