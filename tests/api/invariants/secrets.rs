@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use mim_operator::reconcile::request::{Journal, Verb};
+use mim_operator::reconcile::request::{Entry, Journal, Verb};
 use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
 
+use super::data::delete_broker;
 use super::quiet::app_secret;
-use crate::city::{CHILD_KINDS, City, broker, image, platform};
+use crate::city::{CHILD_KINDS, City, broker, image, platform, told};
 use crate::subscriptions::subscription;
 use mim_tests::cluster::api_of;
 
@@ -200,6 +201,46 @@ async fn invariant_7_a_certificate_is_renewed_at_two_thirds_of_its_life_over_the
         );
     }
     city.broker_says("vienna", "True", "Ready").await;
+}
+
+#[tokio::test]
+async fn secrets_of_a_new_broker_are_made_without_a_look_and_those_of_an_earlier_one_of_its_name_are_used() {
+    let city = City::new("unseen").await;
+    let vienna = broker("vienna", &json!({}));
+    let reads = || {
+        let entries = city.operator().journal.entries();
+        let read = |entry: &&Entry| entry.record.verb == Verb::Get && entry.record.resource == "secrets";
+        entries.iter().filter(read).map(told).collect::<Vec<_>>()
+    };
+    city.apply(&vienna).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    assert_eq!(reads(), Vec::<String>::new());
+
+    let first = secrets_of(&city).await;
+    delete_broker(&city, "vienna").await;
+    eventually("the broker is gone with what does not open data", || async {
+        let left = secrets_of(&city).await;
+        if left.contains_key("vienna-broker-tls/tls.key") {
+            Err(left.into_keys().collect::<Vec<_>>())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    city.apply(&vienna).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    let again = secrets_of(&city).await;
+    for key in ["vienna-database/password", "vienna-database-ca/ca.key"] {
+        assert!(
+            first.contains_key(key) && first[key] == again[key],
+            "{key} is another"
+        );
+    }
+    assert_ne!(
+        first["vienna-broker-tls/tls.key"],
+        again["vienna-broker-tls/tls.key"]
+    );
+    assert!(!reads().is_empty());
 }
 
 #[tokio::test]

@@ -71,10 +71,26 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
         self.repaired
     }
 
-    /// Puts one Secret in order; those that it is made of come before it.
+    /// Puts one Secret in order; those that it is made of come before it. Of an object that is new there is none, as a rule: it is made without a look,
+    /// which the API server refuses where the name is taken (`docs/decisions/0001-create-only-apply.md`).
     pub(super) async fn keep(&mut self, secret: &'s Generated) -> Result<Kept, Trouble> {
+        if self.is_of_new_object() {
+            match self.put_in_order(secret, None).await {
+                Err(Trouble::Api(error)) if is_taken(&error) => {}
+                ended => return ended,
+            }
+        }
+        let held = self.found(secret).await?;
+        self.put_in_order(secret, held).await
+    }
+
+    fn is_of_new_object(&self) -> bool {
+        self.care == Care::Full && self.pass.object.common().observed_generation < 0
+    }
+
+    async fn put_in_order(&mut self, secret: &'s Generated, held: Option<Held>) -> Result<Kept, Trouble> {
         let renews = self.care == Care::Renew;
-        if renews && self.found(secret).await?.is_none() {
+        if renews && held.is_none() {
             return Ok(Kept::Absent);
         }
         let until = match &secret.content {
@@ -91,17 +107,17 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
                     dbname,
                     username,
                 };
-                let password = self.credentials(secret, &login).await?;
+                let password = self.credentials(secret, held, &login).await?;
                 self.passwords.insert(&secret.name, password);
                 None
             }
             Content::Passwords { of, ending } => {
                 let data = self.passwords_of(secret, of)?;
-                self.mounted(secret, data, ending).await?;
+                self.mounted(secret, held, data, ending).await?;
                 None
             }
             Content::Authority { common_name } => {
-                let (authority, due) = self.authority(secret, common_name).await?;
+                let (authority, due) = self.authority(secret, held, common_name).await?;
                 self.authorities.insert(&secret.name, authority);
                 Some(due)
             }
@@ -110,7 +126,7 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
                 party,
                 dns_names,
             } => match self.authorities.get(authority.as_str()).cloned() {
-                Some(of) => Some(self.certificate(secret, &of, (*party, dns_names)).await?),
+                Some(of) => Some(self.certificate(secret, held, &of, (*party, dns_names)).await?),
                 // What signs it is not there, and not made while the object is suspended.
                 None if renews => None,
                 None => return Err(comes_before(secret, "its authority")),
@@ -130,8 +146,12 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
     }
 
     /// A password that is there stays, whoever wrote it: the database follows the Secret.
-    async fn credentials(&mut self, secret: &Generated, login: &Login<'_>) -> Result<Password, Trouble> {
-        let held = self.found(secret).await?;
+    async fn credentials(
+        &mut self,
+        secret: &Generated,
+        held: Option<Held>,
+        login: &Login<'_>,
+    ) -> Result<Password, Trouble> {
         let password = held
             .as_ref()
             .and_then(|held| held.data.get("password"))
@@ -158,8 +178,13 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
     }
 
     /// The passwords of other Secrets as they are now.
-    async fn mounted(&mut self, secret: &Generated, wanted: Data, ending: &str) -> Result<(), Trouble> {
-        let mut held = self.found(secret).await?;
+    async fn mounted(
+        &mut self,
+        secret: &Generated,
+        mut held: Option<Held>,
+        wanted: Data,
+        ending: &str,
+    ) -> Result<(), Trouble> {
         let is_password = |key: &String| key.ends_with(ending);
         let is_right = |held: &Held| {
             let passwords = held.data.iter().filter(|(key, _)| is_password(key));
@@ -181,9 +206,9 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
     async fn authority(
         &mut self,
         secret: &Generated,
+        held: Option<Held>,
         common_name: &str,
     ) -> Result<(Authority, i64), Trouble> {
-        let held = self.found(secret).await?;
         let existing = held.as_ref().and_then(|held| {
             Some(Authority {
                 bundle: held.data.get("ca.crt")?.clone(),
@@ -198,6 +223,7 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
             self.now,
             &mut OsRng.unwrap_err(),
         );
+        let mut is_new = false;
         let (authority, renew_at, how) = match (decision.map_err(bug)?, existing) {
             (Decision::Keep { renew_at }, Some(existing)) if is_labelled(held.as_ref()) => {
                 return Ok((existing, renew_at.as_second()));
@@ -208,7 +234,7 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
             }
             (Decision::Issue { made, renew_at, why }, _) => {
                 tracing::info!(secret = secret.name, %why, "an authority is made");
-                self.has_new_authority = true;
+                is_new = true;
                 (made, renew_at, How::of(&why))
             }
         };
@@ -217,6 +243,7 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
             ("ca.key", authority.key.clone()),
         ];
         self.write(secret, "Opaque", owned(data), held, how).await?;
+        self.has_new_authority |= is_new;
         Ok((authority, renew_at.as_second()))
     }
 
@@ -224,10 +251,10 @@ impl<'a, 'b, 's, K: Kind> Keeper<'a, 'b, 's, K> {
     async fn certificate(
         &mut self,
         secret: &Generated,
+        held: Option<Held>,
         authority: &Authority,
         subject: (Party, &[String]),
     ) -> Result<i64, Trouble> {
-        let held = self.found(secret).await?;
         let existing = held.as_ref().and_then(|held| {
             Some(Leaf {
                 certificate: held.data.get("tls.crt")?.clone(),
@@ -437,6 +464,11 @@ fn owned<const N: usize>(data: [(&str, String); N]) -> Data {
 #[allow(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
 fn bug(error: certificate::CertificateError) -> Trouble {
     Trouble::Bug(error.to_string())
+}
+
+/// Whether an object could not be made because there is one of its name.
+fn is_taken(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists")
 }
 
 fn comes_before(secret: &Generated, what: &str) -> Trouble {
