@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
@@ -91,14 +92,90 @@ async fn row_cluster_mode_namespace_not_onboarded_is_stalled_and_goes_on_when_th
     stranger.apply(&subscription("air", "linz", &json!({}))).await;
     stranger.subscription_says("air", "True", "Ready").await;
     assert!(outside.only().is_some());
+    offboard(&stranger).await;
+    delete_namespace(&stranger).await;
+    onboarded.stop().await;
+}
+
+/// Takes the operator's rights in a namespace away, and waits until that holds.
+async fn offboard(city: &City) {
     let bindings = api_of(
-        &stranger.client,
-        &stranger.namespace,
+        &city.client,
+        &city.namespace,
         &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding"}),
     );
     bindings.delete(RELEASE, &DeleteParams::default()).await.unwrap();
-    delete_namespace(&stranger).await;
-    onboarded.stop().await;
+    let of_operator = kube::Client::try_from(city.config.clone()).unwrap();
+    let secrets: Api<Secret> = Api::namespaced(of_operator, &city.namespace);
+    eventually("the rights are gone", || async {
+        match secrets.get_opt("none").await {
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
+            other => Err(other.map(|found| found.is_some())),
+        }
+    })
+    .await;
+}
+
+/// A subscription has no children whose refusal would show that its namespace has not let the operator in.
+#[tokio::test]
+async fn row_cluster_mode_namespace_not_onboarded_its_subscription_is_in_no_broker_whoever_lets_it_in() {
+    let own = own::cluster().await;
+    let mut host = City::without_rights(&own, "host").await;
+    let guest = City::without_rights(&own, "guest").await;
+    host.doors = guest.doors.clone();
+    let outside = host.serve("vienna").await;
+    rights::install(&host.client, &rights::chart().await.cluster).await;
+    let role = format!("{RELEASE}-namespace");
+    rights::bind(&host.client, &host.namespace, RELEASE, "ClusterRole", &role).await;
+    let mut options = host.options();
+    options.scope = Scope::Cluster;
+    host.start_with(options, Journal::new());
+
+    let of_other = |name: &str, broker: &str, namespace: &str, q: &str| {
+        let of = json!({"brokerRef": {"name": broker, "namespace": namespace}, "q": q});
+        subscription(name, broker, &of)
+    };
+    let air = |q: &str| of_other("air", "vienna", &host.namespace, q);
+    // An operator that sees every namespace tells no more of them than one that does not.
+    host.apply(&host.external_broker("vienna")).await;
+    guest.apply(&air("no2>40")).await;
+    let closed = guest
+        .subscription_complains("air", "ReferenceNotPermitted", false, &["allowedNamespaces"])
+        .await;
+    guest.apply(&of_other("water", "graz", "nowhere", "ph>7")).await;
+    let nothing = guest
+        .subscription_complains("water", "ReferenceNotPermitted", false, &["allowedNamespaces"])
+        .await;
+    let same = closed
+        .replace("vienna", "graz")
+        .replace(&host.namespace, "nowhere");
+    assert_eq!(same, nothing);
+
+    let mut open = host.external_broker("vienna");
+    open["spec"]["allowedNamespaces"] = json!([guest.namespace]);
+    host.apply(&open).await;
+    let words = [guest.namespace.as_str(), "not onboarded", "contextsubscriptions"];
+    guest
+        .subscription_complains("air", "NamespaceNotOnboarded", true, &words)
+        .await;
+    let held = guest.subscriptions().get("air").await.unwrap();
+    assert_eq!(held.metadata.finalizers, None);
+    assert!(outside.calls().is_empty());
+    rights::bind(&guest.client, &guest.namespace, RELEASE, "ClusterRole", &role).await;
+    guest.subscription_says("air", "True", "Ready").await;
+
+    // What is there stays as it is while the rights are gone.
+    offboard(&guest).await;
+    guest.apply(&air("no2>50")).await;
+    guest
+        .subscription_complains("air", "NamespaceNotOnboarded", true, &words)
+        .await;
+    assert_eq!(outside.only().unwrap()["q"], "no2>40");
+    rights::bind(&guest.client, &guest.namespace, RELEASE, "ClusterRole", &role).await;
+    guest.subscription_says("air", "True", "Ready").await;
+    assert_eq!(outside.only().unwrap()["q"], "no2>50");
+    assert_eq!(outside.made_and_deleted(), (1, 0));
+    host.stop().await;
 }
 
 /// Changes the schema of a kind as a newer version of the definition might.

@@ -65,7 +65,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [mim.city]
   resources: [contextbrokers/status, contextsubscriptions/status, urbandataplatforms/status]
   verbs: [patch]
-# The finalizer of what keeps something outside Kubernetes: also where a RoleBinding is gone, or its namespace could never be deleted.
+# To take the finalizer off what keeps something outside Kubernetes: also where a RoleBinding is gone, or its namespace could never be deleted.
 - apiGroups: [mim.city]
   resources: [contextsubscriptions]
   verbs: [patch]
@@ -77,6 +77,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [mim.city]
   resources: [contextbrokers]
   verbs: [create, patch, delete]
+# To put the finalizer on what keeps something outside Kubernetes, before anything is made there.
+- apiGroups: [mim.city]
+  resources: [contextsubscriptions]
+  verbs: [update]
 # An owner reference that blocks deletion needs this (admission plugin OwnerReferencesPermissionEnforcement).
 - apiGroups: [mim.city]
   resources: [contextbrokers/finalizers, urbandataplatforms/finalizers]

@@ -218,6 +218,67 @@ async fn everything(city: &City) {
     .await;
 }
 
+/// It makes nothing in Kubernetes, so it needs little; and of that, what lets it act for a namespace comes with the namespace.
+#[tokio::test]
+async fn invariant_10_a_subscription_needs_itself_and_gets_secrets_by_name_and_acts_only_where_it_was_let_in()
+{
+    let mut city = City::without_operator("sub-rights").await;
+    let _vienna = city.serve("vienna").await;
+    city.start(Journal::new());
+    // A broker of ours: to one that is outside no Secret travels over plain http.
+    city.apply(&broker("vienna", &json!({}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    city.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app"}, "stringData": {"token": "x"}}))
+        .await;
+    let headers = json!([{"name": "Authorization", "secretKeyRef": {"name": "app", "key": "token"}}]);
+    let endpoint = json!({"url": "https://app.example.org/changes", "headers": headers});
+    city.apply(&subscription(
+        "air",
+        "vienna",
+        &json!({"notification": {"endpoint": endpoint}}),
+    ))
+    .await;
+    city.subscription_says("air", "True", "Ready").await;
+    city.subscriptions()
+        .delete("air", &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("it is gone", || async {
+        match city.subscriptions().get_opt("air").await.unwrap() {
+            None => Ok(()),
+            Some(held) => Err(held.status),
+        }
+    })
+    .await;
+    let entries = city.operator().journal.entries().into_iter();
+    let of_subscription = entries.filter(|entry| {
+        let record = &entry.record;
+        record.resource == "contextsubscriptions" || record.name.as_deref() == Some("app")
+    });
+    let used: BTreeSet<Right> = of_subscription.flat_map(|entry| needed(&entry)).collect();
+    let own = |verb| right("mim.city", "contextsubscriptions", verb);
+    let status = right("mim.city", "contextsubscriptions/status", "patch");
+    let everywhere = BTreeSet::from([own("get"), own("list"), own("watch"), own("patch"), status]);
+    let let_in = BTreeSet::from([own("update"), right("", "secrets", "get")]);
+    assert_eq!(used, everywhere.union(&let_in).cloned().collect());
+    let chart = &rights::chart().await.cluster;
+    let role = |name: &str| granted(&Chart::rules(chart, "ClusterRole", name));
+    let bound_everywhere = role(RELEASE);
+    assert_eq!(
+        used.intersection(&bound_everywhere)
+            .cloned()
+            .collect::<BTreeSet<_>>(),
+        everywhere
+    );
+    let bound_by_namespace = role(&format!("{RELEASE}-namespace"));
+    assert_eq!(
+        used.intersection(&bound_by_namespace)
+            .cloned()
+            .collect::<BTreeSet<_>>(),
+        let_in
+    );
+}
+
 #[tokio::test]
 async fn invariant_10_the_roles_of_cluster_mode_add_up_to_the_role_of_namespaced_mode() {
     let chart = rights::chart().await;

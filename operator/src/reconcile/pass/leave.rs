@@ -3,12 +3,12 @@
 //! What goes with an object inside Kubernetes goes by garbage collection, and no finalizer is held for it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Resource, ResourceExt};
-use mim_crds::{EventReason, annotation};
-use serde_json::json;
+use mim_crds::{EventReason, Reason, annotation};
+use serde_json::{Value, json};
 
-use super::conclude::version;
+use super::conclude::{conditions_in, observed, version};
 use super::run::owner_of;
 use super::{Outcome, Pass};
 use crate::reconcile::child::Owner;
@@ -22,14 +22,42 @@ use crate::reconcile::retry::Remedy;
 use crate::reconcile::trouble::{Asked, Trouble};
 
 impl<K: Kind> Pass<'_, K> {
-    /// Sees to it that the object stays until what it keeps elsewhere is gone: before anything is made there, as the first write of all.
+    /// Sees to it that the object stays until what it keeps elsewhere is gone: before anything is made or changed there, as the first write of all on
+    /// a new generation. It replaces the object, which takes the rights of a namespace that is onboarded; the patch that lets go is allowed everywhere
+    /// (`docs/decisions/0009-status-in-every-namespace.md`).
     pub(super) async fn hold(&mut self) -> Result<(), Trouble> {
-        let Some(finalizer) = K::FINALIZER.filter(|_| !self.is_held()) else {
+        let done = self.is_held_unseen() || (self.is_held() && self.was_let_in());
+        let Some(finalizer) = K::FINALIZER.filter(|_| !done) else {
+            return Ok(());
+        };
+        let (resource, owner) = (K::api_resource(), &self.owner);
+        let requests = &self.cx.requests;
+        let held = requests
+            .get_value(&resource, &owner.namespace, &owner.name, Purpose::Finalizer)
+            .await;
+        // Gone: there is nothing to hold.
+        let Some(mut body) = held.map_err(|error| Trouble::of(error, asked(owner)))? else {
             return Ok(());
         };
         let mut finalizers = self.object.finalizers().to_vec();
-        finalizers.push(finalizer.to_owned());
-        self.memory.held = self.send_finalizers(&finalizers).await?;
+        if !self.is_held() {
+            finalizers.push(finalizer.to_owned());
+        }
+        // Over the version that was planned: another one gets a pass of its own.
+        let planned = over(self.object.meta(), &finalizers);
+        if let (Some(Value::Object(metadata)), Value::Object(planned)) = (body.get_mut("metadata"), planned) {
+            metadata.extend(planned);
+        }
+        let answer: Result<PartialObjectMeta, _> = requests
+            .update(
+                &resource,
+                &owner.namespace,
+                &owner.name,
+                &body,
+                Purpose::Finalizer,
+            )
+            .await;
+        self.memory.held = shown(answer, owner)?;
         Ok(())
     }
 
@@ -81,12 +109,24 @@ impl<K: Kind> Pass<'_, K> {
         Ok(())
     }
 
+    /// Whether the namespace was onboarded when this generation was first seen.
+    fn was_let_in(&self) -> bool {
+        let before = self.status_before();
+        let refused = Reason::NamespaceNotOnboarded.as_str();
+        let mut told = conditions_in(&before).into_iter();
+        observed(&before) == Some(self.generation) && !told.any(|condition| condition.reason == refused)
+    }
+
     /// Whether our finalizer is on the object, as the store shows it or as we have sent it.
     fn is_held(&self) -> bool {
-        let shown = version(self.object.meta().resource_version.as_deref());
-        let sent = self.memory.held.is_some_and(|held| held > shown);
         let mut finalizers = self.object.finalizers().iter();
-        sent || finalizers.any(|held| Some(held.as_str()) == K::FINALIZER)
+        self.is_held_unseen() || finalizers.any(|held| Some(held.as_str()) == K::FINALIZER)
+    }
+
+    /// Whether we have put it there over the version that the store still shows.
+    fn is_held_unseen(&self) -> bool {
+        let shown = version(self.object.meta().resource_version.as_deref());
+        self.memory.held.is_some_and(|held| held > shown)
     }
 
     async fn send_finalizers(&self, finalizers: &[String]) -> Result<Option<u64>, Trouble> {
@@ -129,11 +169,9 @@ async fn send<K: Kind>(
     owner: &Owner,
     finalizers: &[String],
 ) -> Result<Option<u64>, Trouble> {
-    let patch = json!({"metadata": {
-        "uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": finalizers,
-    }});
+    let patch = json!({"metadata": over(meta, finalizers)});
     let resource = K::api_resource();
-    let answer: Result<kube::core::PartialObjectMeta, _> = cx
+    let answer: Result<PartialObjectMeta, _> = cx
         .requests
         .merge_patch(
             &resource,
@@ -143,17 +181,28 @@ async fn send<K: Kind>(
             Purpose::Finalizer,
         )
         .await;
+    shown(answer, owner)
+}
+
+/// Finalizers over the version that was read.
+fn over(meta: &ObjectMeta, finalizers: &[String]) -> Value {
+    json!({"uid": meta.uid, "resourceVersion": meta.resource_version, "finalizers": finalizers})
+}
+
+/// The version that shows what was sent.
+fn shown(answer: Result<PartialObjectMeta, kube::Error>, owner: &Owner) -> Result<Option<u64>, Trouble> {
     match answer {
         Ok(answer) => Ok(Some(version(answer.metadata.resource_version.as_deref()))),
         // Gone: there is nothing to hold.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(Trouble::of(
-            error,
-            Asked {
-                kind: owner.kind,
-                name: &owner.name,
-                namespace: &owner.namespace,
-            },
-        )),
+        Err(error) => Err(Trouble::of(error, asked(owner))),
+    }
+}
+
+const fn asked(owner: &Owner) -> Asked<'_> {
+    Asked {
+        kind: owner.kind,
+        name: owner.name.as_str(),
+        namespace: owner.namespace.as_str(),
     }
 }

@@ -83,9 +83,15 @@ impl<K: Kind> Pass<'_, K> {
         let mut outcome = self.work(contest).await;
         let mut owed = None;
         if outcome.observation.is_none() {
-            // The spec is refused, or what it names is missing: no child is written, and nothing elsewhere.
+            // The spec is refused, what it names is missing, or the namespace lets nothing be done: no child is written, and nothing elsewhere.
             owed = self.look_after().await.err();
-            if matches!(outcome.trouble, Some(Trouble::Refused(_) | Trouble::Missing(_))) {
+            let nothing = |trouble: &Trouble| {
+                matches!(
+                    trouble,
+                    Trouble::Refused(_) | Trouble::Missing(_) | Trouble::NotOnboarded { .. }
+                )
+            };
+            if outcome.trouble.as_ref().is_some_and(nothing) {
                 self.cx.errands.forget(&self.owner.uid);
             }
         }
