@@ -1,5 +1,5 @@
-//! No field without effect: every leaf of every spec, set to two values, must make two different things of the object: what is read, what is built, what the
-//! status tells, whether it is suspended, whether its data goes with it.
+//! No field without effect: every leaf of every spec, set to two values, must make two different things of the object: what is read, what is built, what is
+//! asked for elsewhere, what the status tells, whether it is suspended, whether its data goes with it. Of an enum every word is a value.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,10 +7,15 @@ use std::time::Duration;
 use http::{Request, Response};
 use jiff::Timestamp;
 use kube::client::Body;
-use mim_crds::{ContextBroker, UrbanDataPlatform};
+use kube::core::DeserializeGuard;
+use kube::runtime::{reflector, watcher};
+use mim_crds::rules::validate_value;
+use mim_crds::{ContextBroker, ContextSubscription, UrbanDataPlatform};
 use serde_json::{Map, Value, json};
 use tower::{ServiceBuilder, service_fn};
 
+use crate::kinds::context_subscription::plan::Plan as SubscriptionPlan;
+use crate::kinds::context_subscription::remote::{Found, Subscriptions};
 use crate::metrics::Metrics;
 use crate::reconcile::child::Owner;
 use crate::reconcile::client::Requests;
@@ -21,7 +26,7 @@ use crate::reconcile::live::Live;
 use crate::reconcile::peers::Peers;
 use crate::reconcile::probes::{Probes, Target};
 use crate::reconcile::reader::Reader;
-use crate::reconcile::remote::{self, Errands};
+use crate::reconcile::remote::{self, Errands, Remote, Written};
 use crate::reconcile::request::{Limits, RequestLayer};
 use crate::reconcile::trigger::Triggers;
 use crate::reconcile::watch::Scope;
@@ -29,8 +34,14 @@ use crate::release::Releases;
 
 /// Leaves that change nothing, and why they are there all the same.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[(
-    "spec.allowedNamespaces[]",
+    "ContextBroker spec.allowedNamespaces[]",
     "asked where an object of another namespace names the broker, not in a pass of its own",
+)];
+
+/// Fields of a kind that keeps something elsewhere whose effect is not in what is asked for there, and where it is.
+const NOT_ASKED_FOR: &[(&str, &str)] = &[(
+    "ContextSubscription spec.suspend",
+    "nothing is asked for while it is true",
 )];
 
 /// In these variants the fields have no effect although the rules let them in: the schema's defaults put them into every object, so a rule that refused them
@@ -46,13 +57,22 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("size", "20Gi", "30Gi"),
     ("retention", "P30D", "P60D"),
     ("url", "https://a.example", "https://b.example"),
+    ("id", "urn:a:1", "urn:a:2"),
+    ("timeInterval", "PT1M", "PT2M"),
+    ("throttling", "PT1M", "PT2M"),
+    ("timeout", "PT1S", "PT2S"),
+    ("cooldown", "PT1S", "PT2S"),
+    ("georel", "within", "intersects"),
+    ("coordinates", "[1,2]", "[3,4]"),
+    ("expiresAt", "2090-01-01T00:00:00Z", "2091-01-01T00:00:00Z"),
+    ("jsonldContext", "https://a.example/c", "https://b.example/c"),
+    ("path", "/x", "/y"),
 ];
 
-/// A leaf by its path, and two specs (or parts of one) that differ in it alone.
+/// A leaf by its path, and specs (or parts of one) that differ in it alone.
 struct Leaf {
     path: String,
-    one: Value,
-    other: Value,
+    values: Vec<Value>,
 }
 
 /// All leaves below a node of a schema, each in values of that node.
@@ -78,18 +98,15 @@ fn leaves(path: &str, schema: &Value) -> Vec<Leaf> {
             json!([value])
         });
     }
-    let (one, other) = scalars(path, schema);
     vec![Leaf {
         path: path.to_owned(),
-        one,
-        other,
+        values: scalars(path, schema),
     }]
 }
 
 fn moved(leaves: Vec<Leaf>, to: impl Fn(Value) -> Value) -> Vec<Leaf> {
     let moved = leaves.into_iter().map(|leaf| Leaf {
-        one: to(leaf.one),
-        other: to(leaf.other),
+        values: leaf.values.into_iter().map(&to).collect(),
         ..leaf
     });
     moved.collect()
@@ -112,24 +129,24 @@ fn sample(path: &str, schema: &Value) -> Value {
     if schema["items"].is_object() {
         return json!([sample(path, &schema["items"])]);
     }
-    scalars(path, schema).0
+    scalars(path, schema).swap_remove(0)
 }
 
-fn scalars(path: &str, schema: &Value) -> (Value, Value) {
+fn scalars(path: &str, schema: &Value) -> Vec<Value> {
     let name = path.rsplit('.').next().unwrap();
     if let Some((_, one, other)) = VALUES.iter().find(|(of, ..)| *of == name) {
-        return ((*one).into(), (*other).into());
+        return vec![(*one).into(), (*other).into()];
     }
     if let Some(words) = schema["enum"].as_array() {
-        return (words[0].clone(), words.last().unwrap().clone());
+        return words.clone();
     }
     match schema["type"].as_str() {
-        Some("boolean") => (false.into(), true.into()),
-        Some("integer") => (7.into(), 8.into()),
-        Some("string") => ("x".into(), "y".into()),
-        _ if schema["x-kubernetes-int-or-string"] == true => ("1".into(), "2".into()),
+        Some("boolean") => vec![false.into(), true.into()],
+        Some("integer") => vec![7.into(), 8.into()],
+        Some("string") => vec!["x".into(), "y".into()],
+        _ if schema["x-kubernetes-int-or-string"] == true => vec!["1".into(), "2".into()],
         // An empty object of Kubernetes: there or not.
-        Some("object") => (Value::Null, json!({})),
+        Some("object") => vec![Value::Null, json!({})],
         other => panic!("{path}: no values of type {other:?}"),
     }
 }
@@ -140,10 +157,32 @@ struct Effect {
     /// What was asked of the API server.
     read: Vec<String>,
     looked_at: Option<Target>,
+    /// What a broker is asked for.
+    elsewhere: Option<String>,
     suspended: bool,
     data_goes: bool,
     /// Children and status, or the words of the refusal.
     made: Result<(Vec<Value>, Map<String, Value>), String>,
+}
+
+/// ContextBrokers `x` and `y` in namespaces that all let this one in.
+fn peers() -> Peers {
+    let namespaces = ["city", "x", "y"];
+    let (store, mut writer) = reflector::store();
+    for namespace in namespaces {
+        for name in ["x", "y"] {
+            let metadata = json!({"name": name, "namespace": namespace, "uid": name});
+            let broker = json!({"metadata": metadata, "spec": {"allowedNamespaces": ["*"]}});
+            let broker: DeserializeGuard<ContextBroker> = serde_json::from_value(broker).unwrap();
+            writer.apply_watcher_event(&watcher::Event::Apply(broker));
+        }
+    }
+    let mut peers = Peers::new(
+        Scope::Namespaces(namespaces.map(str::to_owned).to_vec()),
+        Arc::default(),
+    );
+    peers.add::<ContextBroker>(store);
+    peers
 }
 
 /// An operator's context over an API server that has every Secret.
@@ -198,7 +237,7 @@ fn context() -> (Context, Arc<Mutex<Vec<String>>>) {
     );
     let cx = Context {
         errands,
-        peers: Peers::new(Scope::Namespaces(vec!["city".to_owned()]), Arc::default()),
+        peers: peers(),
         requests: Requests::new(client),
         index: Arc::default(),
         memories: Arc::default(),
@@ -228,7 +267,16 @@ fn catalogue() -> String {
     format!("releases:\n{}{}", release("0.1.0", "a"), release("0.2.0", "b"))
 }
 
-async fn effect<K: Kind>(spec: &Value) -> Effect {
+/// The request by which a subscription is made.
+fn asked_of_broker(plan: &SubscriptionPlan) -> String {
+    let wanted = Subscriptions::wanted(plan);
+    let step = Subscriptions::next_step(&wanted, &Found::nothing(), &Written::default());
+    let request = step.unwrap().request;
+    let body = String::from_utf8(request.body.to_vec()).unwrap();
+    format!("{} {} {:?} {body}", request.method, request.url, request.headers)
+}
+
+async fn effect<K: Kind>(spec: &Value, elsewhere: impl Fn(&K::Plan) -> Option<String>) -> Effect {
     let metadata = json!({
         "name": "vienna", "namespace": "city", "uid": "u", "generation": 1,
         "annotations": {"mim.city/confirm-deletion": "vienna"},
@@ -249,7 +297,16 @@ async fn effect<K: Kind>(spec: &Value) -> Effect {
         .await
         .unwrap_or_else(|missing| panic!("{spec}: {}", missing.message));
     let plan = object.validate(inputs, &cx.releases);
+    let asked_for = plan.as_ref().ok().and_then(&elsewhere);
+    let has_errand = plan.as_ref().is_ok_and(|plan| K::errand(plan).is_some());
+    assert_eq!(
+        has_errand,
+        asked_for.is_some(),
+        "{}: what is asked for elsewhere is looked at",
+        K::KIND
+    );
     Effect {
+        elsewhere: asked_for,
         read: asked.lock().unwrap().clone(),
         looked_at: cx.probes.target("u"),
         suspended: object.common().suspend,
@@ -265,8 +322,11 @@ async fn effect<K: Kind>(spec: &Value) -> Effect {
 
 async fn effect_of(kind: &str, spec: &Value) -> Effect {
     match kind {
-        "ContextBroker" => effect::<ContextBroker>(spec).await,
-        "UrbanDataPlatform" => effect::<UrbanDataPlatform>(spec).await,
+        "ContextBroker" => effect::<ContextBroker>(spec, |_| None).await,
+        "ContextSubscription" => {
+            effect::<ContextSubscription>(spec, |plan| Some(asked_of_broker(plan))).await
+        }
+        "UrbanDataPlatform" => effect::<UrbanDataPlatform>(spec, |_| None).await,
         other => panic!("{other} is new: say here how it is looked at"),
     }
 }
@@ -281,13 +341,14 @@ fn specs() -> Vec<(String, Value)> {
         let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         (kind, schema["properties"]["spec"].clone())
     })
-    // What a ContextSubscription wants is in its broker, which is not looked at here.
-    .filter(|(kind, _)| kind != "ContextSubscription")
     .collect()
 }
 
 /// The spec in which a leaf is set, with what it needs around it.
 fn in_place(kind: &str, path: &str, spec: &Value) -> Value {
+    if kind == "ContextSubscription" {
+        return of_subscription(path, spec);
+    }
     let mut spec = spec.clone();
     if kind == "ContextBroker" && path.starts_with("spec.external.") {
         spec["engine"] = "External".into();
@@ -299,34 +360,69 @@ fn in_place(kind: &str, path: &str, spec: &Value) -> Value {
     spec
 }
 
+/// The spec of a ContextSubscription in which a leaf is set, as its rules want it.
+fn of_subscription(path: &str, spec: &Value) -> Value {
+    let in_endpoint = path
+        .strip_prefix("spec.notification.endpoint.")
+        .unwrap_or_default();
+    let endpoint = match in_endpoint.split(['.', '[']).next() {
+        Some("serviceRef") => json!({"serviceRef": {"path": "/x"}}),
+        Some("credentialsSecretRef" | "notifierInfo") => json!({"url": "mqtts://a.example/x"}),
+        _ => json!({"url": "https://a.example/x"}),
+    };
+    let mut whole = json!({"entities": [{"type": "x"}], "notification": {"endpoint": endpoint}});
+    if path == "spec.notification.joinLevel" {
+        whole["notification"]["join"] = "Flat".into();
+    }
+    merge(&mut whole, spec);
+    if in_endpoint == "headers[].name" {
+        whole["notification"]["endpoint"]["headers"][0]["value"] = "x".into();
+    }
+    let object = json!({"metadata": {"name": "vienna"}, "spec": whole});
+    assert_eq!(validate_value("ContextSubscription", &object, None), [], "{path}");
+    whole
+}
+
 #[tokio::test]
 async fn every_leaf_of_every_spec_has_an_effect_or_a_reason_to_have_none() {
     let mut wrong = Vec::new();
     for (kind, schema) in specs() {
         let leaves = leaves("spec", &schema);
-        assert!(leaves.len() > 100, "{kind}: only {} leaves", leaves.len());
-        for leaf in leaves {
-            let one = effect_of(&kind, &in_place(&kind, &leaf.path, &leaf.one)).await;
-            let other = effect_of(&kind, &in_place(&kind, &leaf.path, &leaf.other)).await;
-            // A refusal says that both are bad, not what they do. An engine without its section is one.
-            for (value, effect) in [(&leaf.one, &one), (&leaf.other, &other)] {
+        assert!(leaves.len() > 40, "{kind}: only {} leaves", leaves.len());
+        for Leaf { path, values } in leaves {
+            let mut effects: Vec<(&Value, Effect)> = Vec::new();
+            for value in &values {
+                let effect = effect_of(&kind, &in_place(&kind, &path, value)).await;
+                // A refusal says that a value is bad, not what it does. An engine without its section is one.
                 if let Err(refusal) = &effect.made
-                    && leaf.path != "spec.engine"
+                    && path != "spec.engine"
                 {
-                    wrong.push(format!("{kind} {}: {value} is refused: {refusal}", leaf.path));
+                    wrong.push(format!("{kind} {path}: {value} is refused: {refusal}"));
                 }
+                effects.push((value, effect));
             }
-            let known = WITHOUT_EFFECT.iter().any(|(path, _)| *path == leaf.path);
-            match (one == other, known) {
-                (true, false) => wrong.push(format!(
-                    "{kind} {} has no effect: {} is as {}",
-                    leaf.path, leaf.one, leaf.other
-                )),
-                (false, true) => wrong.push(format!(
-                    "{kind} {} has an effect by now: it needs no exception",
-                    leaf.path
-                )),
-                _ => {}
+            let alike = |same: fn(&Effect, &Effect) -> bool| {
+                let pairs = effects.iter().enumerate();
+                let mut pairs =
+                    pairs.flat_map(|(at, one)| effects[..at].iter().map(move |other| (one, other)));
+                let pair = pairs.find(|((_, one), (_, other))| same(one, other));
+                pair.map(|((one, _), (other, _))| format!("{one} is as {other}"))
+            };
+            for (exceptions, alike, what) in [
+                (WITHOUT_EFFECT, alike(|one, other| one == other), "has no effect"),
+                (
+                    NOT_ASKED_FOR,
+                    alike(|one, other| one.elsewhere.is_some() && one.elsewhere == other.elsewhere),
+                    "changes nothing that is asked for elsewhere",
+                ),
+            ] {
+                let leaf = format!("{kind} {path}");
+                let known = exceptions.iter().any(|(of, _)| *of == leaf);
+                match (alike, known) {
+                    (Some(pair), false) => wrong.push(format!("{leaf} {what}: {pair}")),
+                    (None, true) => wrong.push(format!("{leaf} needs no exception any more")),
+                    _ => {}
+                }
             }
         }
     }
@@ -352,9 +448,9 @@ async fn a_field_that_has_no_effect_in_a_variant_is_let_in_there_for_its_default
     for (variant, base) in variants {
         let mut without_effect = Vec::new();
         for leaf in leaves("spec", &schema) {
-            let [one, other] = [&leaf.one, &leaf.other].map(|value| {
+            let [one, other] = [leaf.values.first(), leaf.values.last()].map(|value| {
                 let mut spec = base.clone();
-                merge(&mut spec, value);
+                merge(&mut spec, value.unwrap());
                 spec
             });
             let accepted = |spec: &Value| {
@@ -363,7 +459,8 @@ async fn a_field_that_has_no_effect_in_a_variant_is_let_in_there_for_its_default
                 mim_crds::validate(&object, None).is_empty()
             };
             // Only what our own rules let in: a deep leaf of Kubernetes is judged where it is used.
-            let has_one = WITHOUT_EFFECT.iter().all(|(path, _)| *path != leaf.path);
+            let of_kind = format!("{kind} {}", leaf.path);
+            let has_one = WITHOUT_EFFECT.iter().all(|(path, _)| *path != of_kind);
             let is_ours = leaf.path.matches('.').count() == 1 && has_one;
             if is_ours
                 && accepted(&one)
