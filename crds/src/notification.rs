@@ -266,7 +266,7 @@ pub struct Header {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048), regex(pattern = r"^[ -~]*$"))]
     pub value: Option<String>,
-    /// Value of the header, from a Secret. It reaches the broker when the Secret has changed, within five minutes.
+    /// Value of the header, from a Secret: one line of ASCII. It reaches the broker when the Secret has changed, within five minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<SecretKeyReference>,
 }

@@ -161,6 +161,19 @@ async fn row_secret_named_in_spec_missing_of_a_subscription_then_made_then_chang
     let words = ["headers[Authorization].secretKeyRef", "Secret app does not exist"];
     city.subscription_complains("air", "DependencyNotFound", false, &words)
         .await;
+    city.apply(&secret("two-lines-not-to-be-told\nnot-to-be-told"))
+        .await;
+    let words = [
+        "headers[Authorization].secretKeyRef",
+        "Secret app",
+        "key token",
+        "one line of ASCII",
+    ];
+    let message = city
+        .subscription_complains("air", "DependencyInvalid", false, &words)
+        .await;
+    assert!(!message.contains("not-to-be-told"), "{message}");
+    assert!(native.calls().is_empty());
     city.apply(&secret("first-not-to-be-told")).await;
     city.subscription_says("air", "True", "Ready").await;
     let value = |shown: &Value| {

@@ -300,5 +300,24 @@ async fn secrets(subscription: &ContextSubscription, reader: &Reader<'_>) -> Res
             .values
             .extend(values.map(|(key, value)| ((name.to_owned(), key), value)));
     }
+    for header in &endpoint.headers {
+        if let Some(of) = &header.secret_key_ref
+            && let Some(value) = secrets.values.get(&(of.name.clone(), of.key.clone()))
+            && !is_of_header(value)
+        {
+            return Err(Missing {
+                reason: Reason::DependencyInvalid,
+                message: format!(
+                    "spec.notification.endpoint.headers[{}].secretKeyRef: what Secret {} has under the key {} is no value of a header; write one line of ASCII there",
+                    header.name, of.name, of.key
+                ),
+            });
+        }
+    }
     Ok(secrets)
+}
+
+/// Whether a text, as it is sent, can be the value of a header: what the schema lets in as `value`.
+fn is_of_header(text: &str) -> bool {
+    text.trim().bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }

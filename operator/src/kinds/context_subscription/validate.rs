@@ -13,11 +13,14 @@ use super::dereference::Inputs;
 use super::plan::{Plan, Recorded, id, is_over};
 use super::remote::body;
 use crate::reconcile::kind::Complaint;
-use crate::reconcile::remote::Written;
+use crate::reconcile::remote::{MAX_BODY, Written};
 use crate::reconcile::trouble::Refusal;
 
 /// Brackets in brackets of coordinates: a MultiPolygon has four.
 const DEEPEST: usize = 4;
+
+/// Largest subscription in bytes: what a broker shows of it, with names spelled out and what it adds, is still read as a whole.
+const LARGEST: usize = MAX_BODY / 2;
 
 /// The plan, or the refusal.
 pub fn validate(subscription: &ContextSubscription, inputs: Inputs) -> Result<Plan, Refusal> {
@@ -35,6 +38,15 @@ pub fn validate(subscription: &ContextSubscription, inputs: Inputs) -> Result<Pl
         &coordinates,
         &inputs.secrets,
     )?;
+    let size = serde_json::to_vec(&body.sent).map_or(0, |bytes| bytes.len());
+    if size > LARGEST {
+        return Err(refusal(
+            "spec",
+            format!(
+                "the subscription has {size} bytes with the values of its Secrets, and at most {LARGEST} can be read back from a broker: write fewer or shorter entries, or several ContextSubscriptions"
+            ),
+        ));
+    }
     let mut nudge = inputs.broker_state;
     nudge.extend(subscription.annotations().get(annotation::REQUESTED_AT).cloned());
     Ok(Plan {

@@ -115,6 +115,24 @@ fn what_no_schema_can_say_is_said_here() {
 }
 
 #[test]
+fn what_is_too_large_to_be_read_back_is_refused_however_its_parts_keep_their_bounds() {
+    let long = |number: usize| json!({"type": "t".repeat(1000), "idPattern": format!("{number:01000}")});
+    let entities: Vec<_> = (0..32).map(long).collect();
+    let names: Vec<_> = (0..64).map(|number| format!("{number:0512}")).collect();
+    let all = json!({
+        "/entities": entities, "/watchedAttributes": names, "/notification/pick": names, "/notification/omit": names,
+    });
+    let refusal = refused(&all);
+    assert_eq!(
+        (refusal.reason, refusal.path.as_str()),
+        (Reason::InvalidSpec, "spec")
+    );
+    assert!(refusal.message.contains("at most 131072"), "{refusal}");
+    let fits = subscription(&json!({"entities": entities, "notification": {"pick": names}}));
+    assert!(validate(&fits, inputs()).is_ok());
+}
+
+#[test]
 fn coordinates_are_arrays_of_numbers_as_deep_as_geojson_goes() {
     for good in [
         "[16.37,48.21]",

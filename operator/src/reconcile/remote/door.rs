@@ -12,7 +12,7 @@ use crate::reconcile::lease::LeaseClock;
 /// Longest call.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
-const MAX_BODY: usize = 256 * 1024;
+pub const MAX_BODY: usize = 256 * 1024;
 
 /// The way out for one errand.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use mim_egress::{Request, Response};
 use super::event::Note;
 use super::kind::Complaint;
 
-pub use door::{Door, Unsent};
+pub use door::{Door, MAX_BODY, Unsent};
 pub use errand::Errand;
 pub use errands::{Errands, PERIOD, Timing};
 
