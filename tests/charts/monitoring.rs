@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mim_crds::ContextBroker;
+use mim_crds::{ContextBroker, Reason};
 use mim_operator::metrics::{Metrics, RequestLabels};
 use mim_operator::reconcile::watch::Objects;
 use serde::Deserialize;
@@ -57,6 +57,7 @@ fn alerts() -> BTreeMap<String, String> {
 #[test]
 fn alerts_name_metrics_that_there_are() {
     let known = known_metrics();
+    let conditions = families();
     let mut tried = 0;
     for (alert, expression) in alerts() {
         for (start, _) in expression.match_indices("mim_") {
@@ -64,14 +65,30 @@ fn alerts_name_metrics_that_there_are() {
                 .chars()
                 .take_while(|c| c.is_ascii_lowercase() || *c == '_')
                 .collect();
+            let of_operator = known.contains(&format!("{name}{{")) || known.contains(&format!("{name} "));
             assert!(
-                known.contains(&format!("{name}{{")) || known.contains(&format!("{name} ")),
+                of_operator || conditions.contains(&name),
                 "{alert}: no metric {name}"
             );
             tried += 1;
         }
+        for named in expression.split("reason=\"").skip(1) {
+            let reason = named.split('"').next().unwrap();
+            assert!(Reason::parse(reason).is_some(), "{alert}: no reason {reason}");
+        }
     }
-    assert!(tried >= 5);
+    assert!(tried >= 6);
+}
+
+/// A subscription whose endpoint fails is Ready and stays so: nothing else would tell anybody.
+#[test]
+fn an_alert_tells_of_what_is_ready_and_fails_all_the_same_where_kube_state_metrics_is_on() {
+    let all: String = alerts().into_values().collect();
+    assert!(all.contains(Reason::EndpointFailing.as_str()), "{all}");
+    let helm = Helm::find().unwrap();
+    let without = ["metrics.kubeStateMetrics.enabled=false"];
+    let text = helm.template_with("mim-operator", &["ci/cluster.yaml"], &without);
+    assert!(text.contains("MimObjectStalled") && !text.contains(Reason::EndpointFailing.as_str()));
 }
 
 /// Replicas that wait for the lease count all objects as well: a sum over pods would double each number.
@@ -169,6 +186,17 @@ struct Info {
 fn kube_state_metrics() -> Config {
     let map = rendered("ConfigMap", "mim-operator-kube-state-metrics");
     serde_yaml::from_str(map["data"]["config.yaml"].as_str().unwrap()).unwrap()
+}
+
+/// Names of all families of kube-state-metrics.
+fn families() -> Vec<String> {
+    let resources = kube_state_metrics().spec.resources.into_iter();
+    let of = |resource: Resource| {
+        let prefix = resource.metric_name_prefix;
+        let named = resource.metrics.into_iter();
+        named.map(move |family| format!("{prefix}_{}", family.name))
+    };
+    resources.flat_map(of).collect()
 }
 
 /// kube-state-metrics writes the families of each kind apart from those of the next. A name that comes again is a second `# HELP`, which is
