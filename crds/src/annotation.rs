@@ -66,6 +66,6 @@ pub const ALL: &[Annotation] = &[
         key: ABANDON,
         on: "ContextSubscription",
         value: "the object's name",
-        effect: "When the object is deleted its subscription is left in the broker, which is not asked any more: the way out where a broker never answers again. Any other value, and an object that is not being deleted: no effect.",
+        effect: "When the object is deleted its subscription is left in the broker, which is not asked any more: the way out where a broker never answers again, or is out of reach for good. Any other value, and an object that is not being deleted: no effect. Where the ContextBroker is gone the object goes without it. The event `Abandoned` says what was left. Where no operator is there any more: `kubectl patch ctxsub <name> --type=merge -p '{\"metadata\":{\"finalizers\":null}}'`.",
     },
 ];

@@ -106,6 +106,12 @@ fn kind_page(crd: &CustomResourceDefinition) -> String {
             }
         }
     }
+    page.push_str("\n## Annotations\n\nWhat you can write on it, besides its spec:\n\n| annotation | value | effect |\n|---|---|---|\n");
+    let of_kind = annotation::ALL.iter().filter(|of| of.on.contains(&names.kind));
+    for annotation in of_kind {
+        let (value, effect) = (cell(annotation.value), cell(annotation.effect));
+        let _ = writeln!(page, "| `{}` | {value} | {effect} |", annotation.key);
+    }
     page
 }
 

@@ -9,14 +9,14 @@ use super::{annotate, subscription, with_broker};
 use crate::city::City;
 use crate::faults::delete_namespace;
 
-async fn delete(city: &City, name: &str) {
+pub(super) async fn delete(city: &City, name: &str) {
     city.subscriptions()
         .delete(name, &DeleteParams::default())
         .await
         .unwrap();
 }
 
-async fn is_gone(city: &City, name: &str) {
+pub(super) async fn is_gone(city: &City, name: &str) {
     eventually(&format!("ContextSubscription {name} is gone"), || async {
         match city.subscriptions().get_opt(name).await.unwrap() {
             None => Ok(()),

@@ -3,10 +3,10 @@
 use kube::api::DeleteParams;
 use mim_operator::reconcile::request::Journal;
 use mim_operator::reconcile::watch::Scope;
-use mim_tests::eventually::eventually;
 use serde_json::{Value, json};
 
-use super::subscription;
+use super::leaving::{delete, is_gone};
+use super::{annotate, subscription};
 use crate::city::City;
 
 /// A namespace with a broker and one that may want to use it, with one operator for both.
@@ -66,11 +66,7 @@ async fn invariant_6_a_broker_of_another_namespace_is_used_only_while_it_lets_th
         .await;
     let calls = broker.calls().len();
     broker.edit(|held| drop(held.insert("isActive".into(), json!(false))));
-    guest
-        .subscriptions()
-        .delete("air", &DeleteParams::default())
-        .await
-        .unwrap();
+    delete(&guest, "air").await;
     let words = ["allowedNamespaces", "mim.city/abandon=air"];
     guest
         .subscription_complains("air", "ReferenceNotPermitted", false, &words)
@@ -78,13 +74,7 @@ async fn invariant_6_a_broker_of_another_namespace_is_used_only_while_it_lets_th
     assert_eq!(broker.calls().len(), calls);
 
     allow(&host, json!(["*"])).await;
-    eventually("it is gone, in the broker first", || async {
-        match guest.subscriptions().get_opt("air").await.unwrap() {
-            None => Ok(()),
-            Some(held) => Err(held.status),
-        }
-    })
-    .await;
+    is_gone(&guest, "air").await;
     assert_eq!((broker.only(), broker.made_and_deleted()), (None, (1, 1)));
     host.stop().await;
 }
@@ -143,18 +133,42 @@ async fn a_broker_that_is_gone_lets_go_those_whom_it_had_let_in() {
     guest
         .subscription_complains("air", "ReferenceNotPermitted", false, &[])
         .await;
+    delete(&guest, "air").await;
+    is_gone(&guest, "air").await;
+    assert!(broker.only().is_some());
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_of_a_namespace_that_is_not_watched_is_told_so_and_holds_no_object_for_ever() {
+    let (mut host, guest) = two_namespaces().await;
+    let broker = host.serve("vienna").await;
+    start(&mut host, &guest);
+    allow(&host, json!([guest.namespace])).await;
+    guest.apply(&of_other(&host, "air")).await;
+    guest.subscription_says("air", "True", "Ready").await;
+    host.stop().await;
+    // The administrator takes the broker's namespace off the list of the chart.
+    let mut options = host.options();
+    options.scope = Scope::Namespaces(vec![guest.namespace.clone()]);
+    host.start_with(options, Journal::new());
+    let calls = broker.calls().len();
+    let told = format!("does not watch namespace {}", host.namespace);
     guest
-        .subscriptions()
-        .delete("air", &DeleteParams::default())
-        .await
-        .unwrap();
-    eventually("it goes", || async {
-        match guest.subscriptions().get_opt("air").await.unwrap() {
-            None => Ok(()),
-            Some(held) => Err(held.status),
-        }
-    })
-    .await;
+        .subscription_complains("air", "ReferenceNotPermitted", false, &[&told, "watchNamespaces"])
+        .await;
+    delete(&guest, "air").await;
+    guest
+        .subscription_complains(
+            "air",
+            "ReferenceNotPermitted",
+            false,
+            &[&told, "mim.city/abandon=air"],
+        )
+        .await;
+    annotate(&guest, "air", "mim.city/abandon", "air").await;
+    is_gone(&guest, "air").await;
+    assert_eq!(broker.calls().len(), calls, "what is out of sight is not asked");
     assert!(broker.only().is_some());
     host.stop().await;
 }
