@@ -191,19 +191,30 @@ impl Index {
         }
     }
 
-    /// Takes in an object that a watch or an answer has shown, and says whose it is. Older versions than the one
-    /// held are dropped: a watch may trail our own writes.
+    /// Takes in an object that a watch or an answer has shown, and says whose it is, where it shows anything new. What is as old as what is held, or
+    /// older, does not: a watch trails our own writes and shows each of them again, and of a thousand new brokers these echoes are most of the events.
     pub fn apply(&self, kind: ChildKind, object: LiveObject) -> Option<OwnerKey> {
         let owner = owner_of(&object.metadata).or_else(|| self.known(kind, &object.metadata))?;
-        let name = object.metadata.name.clone()?;
+        let key = (kind, object.metadata.name.clone()?);
+        let version = version_of(&object.metadata);
+        // Of another uid, too: a later object has a later version.
+        let is_old = |entries: &Entries| {
+            let held = entries.get(&key);
+            held.is_some_and(|held| held.resource_version >= version)
+        };
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        if owners.get(&owner).is_some_and(is_old) {
+            return None;
+        }
+        drop(owners);
         let seen = self.slimmer.slim(kind, object, &owner);
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
         let entries = owners.entry(owner.clone()).or_default();
-        match entries.get(&(kind, name.clone())) {
-            // Of another uid, too: a later object has a later version.
-            Some(held) if held.resource_version > seen.resource_version => return None,
-            _ => entries.insert((kind, name), Arc::new(seen)),
-        };
+        // Another may have been taken in since.
+        if is_old(entries) {
+            return None;
+        }
+        entries.insert(key, Arc::new(seen));
         Some(owner)
     }
 
@@ -275,6 +286,13 @@ impl Index {
         });
         found.map(|(owner, _)| owner.clone())
     }
+}
+
+/// The version of an object, for the order of what is seen: numbers that grow (KEP-5504). 0 where there is none.
+#[must_use]
+pub fn version_of(metadata: &ObjectMeta) -> u64 {
+    let version = metadata.resource_version.as_deref();
+    version.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 /// Whose child an object is: by the reference of its controller, where that is of our kinds, else by its labels. The reference goes
@@ -400,6 +418,23 @@ mod tests {
     }
 
     #[test]
+    fn what_an_answer_has_shown_is_nothing_new_when_the_watch_shows_it_again() {
+        let index = Index::default();
+        assert_eq!(index.apply(ChildKind::Pod, pod("a", "1", 7)), Some(vienna()));
+        assert_eq!(index.apply(ChildKind::Pod, pod("a", "1", 7)), None);
+        assert_eq!(
+            index.apply(ChildKind::Pod, pod("b", "2", 7)),
+            Some(vienna()),
+            "another object"
+        );
+        assert_eq!(
+            index.apply(ChildKind::Service, pod("a", "3", 7)),
+            Some(vienna()),
+            "another kind"
+        );
+    }
+
+    #[test]
     fn a_late_delete_of_an_earlier_object_does_not_remove_its_successor() {
         let index = Index::default();
         index.apply(ChildKind::Pod, pod("a", "2", 9));
@@ -437,6 +472,7 @@ mod tests {
             }))
             .unwrap(),
         ]);
+        bare.metadata.resource_version = Some("7".into());
         assert_eq!(index.apply(ChildKind::Pod, bare), Some(vienna()));
     }
 

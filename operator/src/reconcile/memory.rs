@@ -22,6 +22,8 @@ pub struct Memory {
     pub status: Option<SentStatus>,
     /// Digests of the bodies that were applied: one that has to be sent again was changed by somebody else.
     pub applied: Digests,
+    /// The generation that was seen to keep every rule of the schema.
+    pub guarded: Option<i64>,
     /// Secrets were seen to be in order, for this generation.
     pub secrets_in_order: Option<SecretsInOrder>,
     /// When what it waits for is to be named in its status, in seconds since the epoch; of the last pass only.

@@ -11,8 +11,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde_json::Value;
 
-use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER};
-use super::live::{LiveCondition, LiveObject, LiveStatus, OwnerKey, by_labels};
+use super::child::{APPLIED_ANNOTATION, ChildKind, MANAGER, Watch};
+use super::live::{LiveCondition, LiveObject, LiveStatus, OwnerKey, by_labels, version_of};
 use super::ownership;
 
 /// The conditions of children that anybody reads.
@@ -173,6 +173,7 @@ impl Slimmer {
     /// The entry of an object of this owner's.
     pub fn slim(&self, kind: ChildKind, object: LiveObject, owner: &OwnerKey) -> Seen {
         let mut metadata = object.metadata;
+        let resource_version = version_of(&metadata);
         let owner_uid = metadata
             .owner_references
             .iter()
@@ -194,10 +195,7 @@ impl Slimmer {
         let labels = metadata.labels.filter(|_| kind == ChildKind::Pod);
         Seen {
             uid: metadata.uid.unwrap_or_default(),
-            resource_version: metadata
-                .resource_version
-                .and_then(|version| version.parse().ok())
-                .unwrap_or(0),
+            resource_version,
             generation: metadata.generation.unwrap_or(0),
             applied,
             fields,
@@ -207,7 +205,8 @@ impl Slimmer {
             deleting: metadata.deletion_timestamp.is_some(),
             labels: self.few(labels, |key| READ_LABELS.contains(&key)),
             annotations: self.few(metadata.annotations, |key| READ_ANNOTATIONS.contains(&key)),
-            status: SeenStatus::slim(object.status),
+            // The answer to a write has the status of any kind.
+            status: SeenStatus::slim(object.status.filter(|_| kind.watch() != Watch::Metadata)),
         }
     }
 

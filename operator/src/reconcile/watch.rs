@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt, future::BoxFuture};
 use http::Request;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ApiResource};
 use kube::client::Body;
 use kube::core::{DeserializeGuard, DynamicResourceScope, PartialObjectMeta};
@@ -199,9 +200,10 @@ async fn follow<T>(
 }
 
 impl Sinks {
+    /// Of a child.
     fn fire(&self, owner: Option<OwnerKey>) {
         if let Some(owner) = owner {
-            self.triggers.fire(owner);
+            self.triggers.fire_settled(owner);
         }
     }
 }
@@ -346,16 +348,21 @@ impl Sinks {
         let owner = K::AS_CHILD.and_then(|kind| self.index.apply(kind, as_child(&object)));
         // Its predecessor may have gone while the watch was broken: nobody else will say so.
         let held = store.reader.get(&ObjectRef::from_obj(&object));
-        if let Some(uid) = held.and_then(|held| held.meta().uid.clone())
-            && object.meta().uid.as_ref() != Some(&uid)
+        if let Some(uid) = held.as_ref().and_then(|held| held.meta().uid.as_ref())
+            && object.meta().uid.as_ref() != Some(uid)
         {
-            self.forget(&uid);
+            self.forget(uid);
         }
+        let only_its_status = held.is_some_and(|held| is_as_asked(held.meta(), object.meta()));
         // From here on only the index reads them, and they are larger than the rest of the object.
         object.meta_mut().managed_fields = None;
         store.write(&Event::Apply(object));
         self.fire_naming(&key);
-        self.triggers.fire(key);
+        if only_its_status {
+            self.triggers.fire_settled(key);
+        } else {
+            self.triggers.fire(key);
+        }
         self.fire(owner);
     }
 
@@ -388,6 +395,14 @@ impl Sinks {
     }
 }
 
+/// Whether nothing that a user writes has changed: mostly this is our own status, shown again.
+fn is_as_asked(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+    (&before.uid, before.generation) == (&now.uid, now.generation)
+        && before.deletion_timestamp == now.deletion_timestamp
+        && before.finalizers == now.finalizers
+        && (&before.labels, &before.annotations) == (&now.labels, &now.annotations)
+}
+
 /// Annotations that are large and never read.
 fn prune<K: Kind>(mut object: DeserializeGuard<K>) -> DeserializeGuard<K> {
     if let Some(annotations) = &mut object.meta_mut().annotations {
@@ -409,5 +424,37 @@ fn as_child<K: Kind>(object: &DeserializeGuard<K>) -> LiveObject {
     LiveObject {
         metadata: object.meta().clone(),
         status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_a_user_writes_is_asked() {
+        let meta = |more: serde_json::Value| {
+            let mut meta = json!({"name": "vienna", "uid": "u", "generation": 1, "resourceVersion": "1", "annotations": {"a": "b"}});
+            if let (Some(meta), serde_json::Value::Object(more)) = (meta.as_object_mut(), more) {
+                meta.extend(more);
+            }
+            serde_json::from_value::<ObjectMeta>(meta).unwrap()
+        };
+        let before = meta(json!({}));
+        assert!(is_as_asked(
+            &before,
+            &meta(json!({"resourceVersion": "2", "managedFields": []}))
+        ));
+        for asked in [
+            json!({"generation": 2}),
+            json!({"uid": "v"}),
+            json!({"annotations": {"mim.city/requestedAt": "now"}}),
+            json!({"labels": {"a": "b"}}),
+            json!({"finalizers": ["a"]}),
+            json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
+        ] {
+            assert!(!is_as_asked(&before, &meta(asked.clone())), "{asked}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::reconcile::child::Owner;
 use crate::reconcile::context::Context;
 use crate::reconcile::event::{self, Note};
 use crate::reconcile::kind::{Kind, Observation};
+use crate::reconcile::live::version_of;
 use crate::reconcile::memory::SentStatus;
 use crate::reconcile::retry::Remedy;
 use crate::reconcile::status::{self, Verdict};
@@ -123,7 +124,7 @@ impl<K: Kind> Pass<'_, K> {
 
     /// The status as the store has it, or as we sent it last where the store does not show that yet.
     pub(super) fn status_before(&self) -> Value {
-        let shown = version(self.object.meta().resource_version.as_deref());
+        let shown = version_of(self.object.meta());
         match &self.memory.status {
             Some(sent) if sent.resource_version > shown => Value::Object(sent.status.clone()),
             _ => serde_json::to_value(self.object)
@@ -172,12 +173,6 @@ pub(super) fn conditions_in(status: &Value) -> Vec<Condition> {
         .unwrap_or_default()
 }
 
-pub(super) fn version(resource_version: Option<&str>) -> u64 {
-    resource_version
-        .and_then(|version| version.parse().ok())
-        .unwrap_or(0)
-}
-
 /// Sends a status, and remembers it with the version that shows it.
 pub(super) async fn send_status(
     cx: &Context,
@@ -196,7 +191,7 @@ pub(super) async fn send_status(
         .await
     {
         Ok(answer) => Ok(Some(SentStatus {
-            resource_version: version(answer.metadata.resource_version.as_deref()),
+            resource_version: version_of(&answer.metadata),
             status,
         })),
         // Gone: there is nobody to tell.

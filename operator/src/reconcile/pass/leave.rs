@@ -8,13 +8,14 @@ use kube::{Resource, ResourceExt};
 use mim_crds::{EventReason, Reason, annotation};
 use serde_json::{Value, json};
 
-use super::conclude::{conditions_in, observed, version};
+use super::conclude::{conditions_in, observed};
 use super::run::owner_of;
 use super::{Outcome, Pass};
 use crate::reconcile::child::Owner;
 use crate::reconcile::context::Context;
 use crate::reconcile::event::{self, Note};
 use crate::reconcile::kind::{Kind, Leaving};
+use crate::reconcile::live::version_of;
 use crate::reconcile::reader::Reader;
 use crate::reconcile::remote::{Errand, PERIOD};
 use crate::reconcile::request::Purpose;
@@ -125,7 +126,7 @@ impl<K: Kind> Pass<'_, K> {
 
     /// Whether we have put it there over the version that the store still shows.
     fn is_held_unseen(&self) -> bool {
-        let shown = version(self.object.meta().resource_version.as_deref());
+        let shown = version_of(self.object.meta());
         self.memory.held.is_some_and(|held| held > shown)
     }
 
@@ -192,7 +193,7 @@ fn over(meta: &ObjectMeta, finalizers: &[String]) -> Value {
 /// The version that shows what was sent.
 fn shown(answer: Result<PartialObjectMeta, kube::Error>, owner: &Owner) -> Result<Option<u64>, Trouble> {
     match answer {
-        Ok(answer) => Ok(Some(version(answer.metadata.resource_version.as_deref()))),
+        Ok(answer) => Ok(Some(version_of(&answer.metadata))),
         // Gone: there is nothing to hold.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(Trouble::of(error, asked(owner))),

@@ -125,8 +125,11 @@ impl<K: Kind> Pass<'_, K> {
 
     /// `contest`: what the last pass has told of one.
     async fn work(&mut self, contest: Option<Complaint>) -> Outcome {
-        if let Some(refusal) = self.object.guard().into_iter().next() {
-            return Outcome::of(refusal.into());
+        if self.memory.guarded != Some(self.generation) {
+            if let Some(refusal) = self.object.guard().into_iter().next() {
+                return Outcome::of(refusal.into());
+            }
+            self.memory.guarded = Some(self.generation);
         }
         let live = self.cx.index.of(&self.key());
         if let Err(trouble) = retention::of_predecessor(self, &live).await {

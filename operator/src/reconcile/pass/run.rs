@@ -13,11 +13,12 @@ use kube::{Resource, ResourceExt};
 use mim_crds::{Reason, annotation};
 use tracing::{debug, error, info, warn};
 
-use super::conclude::{conditions_in, send_status, version};
+use super::conclude::{conditions_in, send_status};
 use super::{Pass, leave};
 use crate::reconcile::child::Owner;
 use crate::reconcile::context::Context;
 use crate::reconcile::kind::{Complaint, Kind};
+use crate::reconcile::live::version_of;
 use crate::reconcile::memory::Memory;
 use crate::reconcile::request::Purpose;
 use crate::reconcile::retry::{self, Remedy};
@@ -153,7 +154,7 @@ async fn one<K: Kind>(
             }
         },
         Ok(typed) => {
-            let shown = version(meta.resource_version.as_deref());
+            let shown = version_of(meta);
             memory.status = memory.status.take().filter(|sent| sent.resource_version > shown);
             let mut pass = Pass {
                 cx,
