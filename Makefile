@@ -104,19 +104,20 @@ binaries: deps-lab ## Build the lab's programs (Kubernetes, helm and others) int
 	$(CARGO) build --quiet --locked -p mim-lab
 	$(TARGET)/mim-lab binaries
 
-# Tests mostly wait, so three sorts of them run beside each other: those at an API server and those of the services each have servers of their own, and
-# there is one lab for the third. The first two write to logs, which are shown when the third has ended. All but mim-tests are one selection, which is built
-# once; what runs is chosen by the names of its test programs.
+# Tests mostly wait, so four sorts of them run beside each other: those at an API server, those of the services and those of images and control planes each
+# have servers of their own, and there is one lab for the fourth. The first three write to logs, which are shown when the fourth has ended. All but mim-tests
+# are one selection, which is built once; what runs is chosen by the names of its test programs.
 API_TESTS := -p mim-tests --test api
 CITY_TESTS := -p mim-tests --lib --bins \
   $(patsubst %,--test %,$(filter-out api,$(shell sed -n '/^\[\[test/{n;s/^name = "\(.*\)"/\1/p}' tests/Cargo.toml)))
 SELECTION := --workspace --exclude mim-tests
 test-names = $(sort $(basename $(notdir $(wildcard $(1:=/tests/*.rs)) $(patsubst %/main.rs,%,$(wildcard $(1:=/tests/*/main.rs))))))
 CRATES := $(filter-out lab tests,$(patsubst %/Cargo.toml,%,$(wildcard */Cargo.toml */*/Cargo.toml)))
-LAB_TESTS := $(SELECTION) $(patsubst %,--test %,$(call test-names,lab))
+# These two are about the node and its kernel.
+NODE_TESTS := node netpol
+LAB_TESTS := $(SELECTION) $(patsubst %,--test %,$(NODE_TESTS))
+IMAGE_TESTS := $(SELECTION) $(patsubst %,--test %,$(filter-out $(NODE_TESTS),$(call test-names,lab)))
 SERVICE_TESTS := $(SELECTION) --lib --bins $(patsubst %,--test %,$(call test-names,$(CRATES)))
-API_LOG := $(TARGET)/test-api.log
-SERVICE_LOG := $(TARGET)/test-services.log
 
 .PHONY: test
 test: deps binaries ## All tests, against real servers
@@ -128,19 +129,22 @@ test: deps binaries ## All tests, against real servers
 	@began=$$(cat $(TARGET)/test-began); built=$$(date +%s); \
 	: A failed test says in words what was not so. Frames of the test itself add nothing, and bury that.; \
 	export RUST_BACKTRACE=0; \
-	echo "make: the tests at an API server and those of the services run beside the others and write to $(API_LOG) and $(SERVICE_LOG)"; \
+	echo "make: the tests at an API server, of the services, and of images run beside the others and write to $(TARGET)/test-{api,services,images}.log"; \
 	: Ends the tests beside however the others end, and the lab too, unless it was up before.; \
-	down=:; beside=; trap 'for group in $$beside; do kill -- -$$group 2>/dev/null || true; done; $$down' EXIT; \
+	declare -A beside; down=:; trap 'for group in "$${beside[@]}"; do kill -- -$$group 2>/dev/null || true; done; $$down' EXIT; \
+	start() { setsid $(CARGO) test --locked --no-fail-fast "$${@:2}" >$(TARGET)/test-$$1.log 2>&1 & beside[$$1]=$$!; }; \
 	: A larger heap of the API servers makes the tests of crashes a tenth cheaper.; \
-	GOGC=400 setsid $(CARGO) test --locked --no-fail-fast $(API_TESTS) >$(API_LOG) 2>&1 & api=$$!; beside=$$api; \
-	setsid $(CARGO) test --locked --no-fail-fast $(SERVICE_TESTS) >$(SERVICE_LOG) 2>&1 & services=$$!; beside="$$api $$services"; \
+	GOGC=400 start api $(API_TESTS); \
+	start services $(SERVICE_TESTS); \
+	start images $(IMAGE_TESTS); \
 	$(TARGET)/mim-lab status >/dev/null 2>&1 || down="$(TARGET)/mim-lab down"; \
 	failed=0; \
 	$(CARGO) test --locked --no-fail-fast $(LAB_TESTS) || failed=$$?; \
 	$(CARGO) test --locked --no-fail-fast $(CITY_TESTS) || failed=$$?; \
 	$(CARGO) test --locked --no-fail-fast $(SELECTION) --doc || failed=$$?; \
-	tail -n +1 -f --pid=$$services $(SERVICE_LOG); wait $$services || failed=$$?; beside=$$api; \
-	tail -n +1 -f --pid=$$api $(API_LOG); wait $$api || failed=$$?; beside=; \
+	for sort in images services api; do \
+	  tail -n +1 -f --pid=$${beside[$$sort]} $(TARGET)/test-$$sort.log; wait $${beside[$$sort]} || failed=$$?; unset "beside[$$sort]"; \
+	done; \
 	echo "make: the tests were built in $$((built - began)) s and ran for $$(($$(date +%s) - built)) s"; exit $$failed
 
 .PHONY: etsi
