@@ -218,7 +218,7 @@ pub(in crate::api) fn object<const N: usize>(members: [(&str, Json); N]) -> Json
 }
 
 fn name(iri: &str, context: &Context) -> Json {
-    Json::string(context.compact(iri))
+    Json::string(context.name(iri))
 }
 
 pub(in crate::api) fn with_context(mut body: Json, media: Media, context: &Context) -> Json {

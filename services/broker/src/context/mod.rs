@@ -24,6 +24,7 @@ pub mod uses;
 use crate::context::prefixes::Prefixes;
 use crate::context::uses::Part;
 use crate::memory::room::Held;
+use crate::model::names::is_name;
 use crate::store::StoreError;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -266,6 +267,14 @@ impl Context {
             }
         }
         Cow::Borrowed(iri)
+    }
+
+    /// What a type or an attribute is called: as [`Context::compact`] says where a client may send that back as a name, or
+    /// else the IRI, as of `a-b` in the default vocabulary.
+    #[must_use]
+    pub fn name<'a>(&'a self, iri: &'a str) -> Cow<'a, str> {
+        let name = self.compact(iri);
+        if is_name(&name) { name } else { Cow::Borrowed(iri) }
     }
 }
 

@@ -62,6 +62,17 @@ fn a_suffix_that_means_something_else_becomes_a_compact_iri() {
 }
 
 #[test]
+fn what_is_no_name_that_clients_may_send_is_called_by_its_iri() {
+    let core = Context::core();
+    let iri = |name: &str| format!("https://uri.etsi.org/ngsi-ld/default-context/{name}");
+    for name in ["a-b", "a.b", "1a", "_a", ""] {
+        assert_eq!(core.name(&iri(name)), iri(name));
+    }
+    assert_eq!(core.name(&iri("a_1")), "a_1");
+    assert_eq!(core.name("https://uri.etsi.org/ngsi-ld/x-y"), "ngsi-ld:x-y");
+}
+
+#[test]
 fn prefixes_expand_and_compact() {
     let context = context(&[("schema", "https://schema.org/")], &["schema"]);
     assert_eq!(context.expand("schema:name"), "https://schema.org/name");

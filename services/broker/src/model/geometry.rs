@@ -1,6 +1,7 @@
 //! GeoJSON geometries (RFC 7946), checked, and in the form that PostGIS reads.
 
 use crate::model::json::Json;
+use crate::model::values::shortened;
 use crate::model::{Refusal, refuse};
 
 /// Longitude and latitude in degrees. A third coordinate is kept in the entity and not searched.
@@ -65,7 +66,7 @@ impl Geometry {
             .iter()
             .find(|(n, _)| !matches!(n.as_str(), "type" | "coordinates" | "bbox"))
         {
-            return refuse(format!("a GeoJSON geometry has no member {name:?}"));
+            return refuse(format!("a GeoJSON geometry has no member {:?}", shortened(name)));
         }
         let kind = value.get("type").and_then(Json::as_str);
         let coordinates = value.get("coordinates");
@@ -97,7 +98,8 @@ impl Geometry {
             "MultiPolygon" => Self::MultiPolygon(list(coordinates, |p| list(p, ring))?),
             other => {
                 return refuse(format!(
-                    "{other:?} is no type of geometry; one of {}",
+                    "{:?} is no type of geometry; one of {}",
+                    shortened(other),
                     NAMES.join(", ")
                 ));
             }
@@ -305,6 +307,18 @@ mod tests {
             "5",
         ] {
             assert!(geometry(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_repeats_little_of_what_was_sent() {
+        let long = "x".repeat(10_000);
+        for bad in [
+            format!(r#"{{"type":"{long}","coordinates":[0,0]}}"#),
+            format!(r#"{{"type":"Point","coordinates":[0,0],"{long}":1}}"#),
+        ] {
+            let Refusal(why) = geometry(&bad).unwrap_err();
+            assert!(why.len() < 300, "{why}");
         }
     }
 

@@ -80,9 +80,15 @@ pub fn instant(text: &str) -> Option<Timestamp> {
 #[must_use]
 pub fn instant_key(text: &str) -> Option<String> {
     let moment = Moment::of_date_time(text)?;
-    let whole = text.get(..19)?;
+    let whole = text.get(..19).filter(|whole| !is_leap_second(whole))?;
     format!("{whole}Z").parse::<Timestamp>().ok()?;
     Some(moment.key())
+}
+
+/// Whether a minute would have 61 seconds. Clocks of computers have none such, so it would be the second before or after,
+/// and not sort as it is written.
+fn is_leap_second(text: &str) -> bool {
+    text.ends_with(":60")
 }
 
 /// Whether the text is a Date: `2024-02-29`.
@@ -94,7 +100,7 @@ pub fn is_date(text: &str) -> bool {
 /// Whether the text is a Time: `12:30:00`, fraction of 1 to 6 digits and `Z` allowed.
 #[must_use]
 pub fn is_time(text: &str) -> bool {
-    let whole = text.get(..8);
+    let whole = text.get(..8).filter(|whole| !is_leap_second(whole));
     Moment::of_time(text).is_some() && whole.is_some_and(|w| w.parse::<jiff::civil::Time>().is_ok())
 }
 
@@ -163,11 +169,13 @@ mod tests {
             "2024-02-29T12:00:00.Z",
             "2024-02-29 12:00:00Z",
             "2024-02-29T25:00:00Z",
+            "2016-12-31T23:59:60Z",
         ] {
             assert!(!is_date_time(bad), "{bad}");
         }
         assert!(is_date("2024-02-29") && !is_date("2023-02-29"));
         assert!(is_time("12:30:00") && is_time("12:30:00.5Z") && !is_time("12:30") && !is_time("25:00:00"));
+        assert!(!is_time("23:59:60"));
         assert_eq!(
             time_text(Timestamp::from_second(0).unwrap()),
             "1970-01-01T00:00:00.000000Z"

@@ -352,7 +352,8 @@ impl Reader<'_> {
 pub fn expanded_name(context: &Context, name: &str) -> Result<String, Refusal> {
     if !is_name(name) {
         return refuse(format!(
-            "{name:?} is not a name: a letter, then letters, digits and _, or an IRI"
+            "{:?} is not a name: a letter, then letters, digits and _, or an IRI",
+            shortened(name)
         ));
     }
     // Their meaning is a keyword of JSON-LD, which is no IRI.
@@ -364,7 +365,8 @@ pub fn expanded_name(context: &Context, name: &str) -> Result<String, Refusal> {
     let iri = context.expand(name).into_owned();
     if !is_uri(&iri) {
         return refuse(format!(
-            "{name:?} means {:?}, which is no absolute IRI of at most {MAX_IRI} bytes",
+            "{:?} means {:?}, which is no absolute IRI of at most {MAX_IRI} bytes",
+            shortened(name),
             shortened(&iri)
         ));
     }

@@ -90,6 +90,12 @@ fn malformed_attributes_are_refused() {
     }
 }
 
+#[test]
+fn a_refused_name_is_repeated_in_part() {
+    let Refusal(why) = expanded_name(&Context::core(), &"a-".repeat(5_000)).unwrap_err();
+    assert!(why.contains("a-a-") && why.len() < 300, "{why}");
+}
+
 /// A context with terms, prefixes and a term that hides a default name.
 fn context() -> Arc<Context> {
     let iris = [

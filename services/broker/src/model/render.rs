@@ -73,8 +73,17 @@ struct Naming<'n> {
 }
 
 impl<'n> Naming<'n> {
-    fn name(&self, iri: &'n str) -> Cow<'n, str> {
-        let name = self.context.compact(iri);
+    /// Of an attribute.
+    fn attribute(&self, iri: &'n str) -> Cow<'n, str> {
+        self.fitting(self.context.name(iri), iri)
+    }
+
+    /// Of a member of a value.
+    fn member(&self, iri: &'n str) -> Cow<'n, str> {
+        self.fitting(self.context.compact(iri), iri)
+    }
+
+    fn fitting(&self, name: Cow<'n, str>, iri: &'n str) -> Cow<'n, str> {
         if self.whole && name.contains(':') {
             Cow::Borrowed(iri)
         } else {
@@ -236,7 +245,7 @@ impl<'a> View<'a> {
         if show(shown, Member::Type) {
             write_texts(
                 members.name("type"),
-                entity.types.iter().map(|t| self.context.compact(t)),
+                entity.types.iter().map(|t| self.context.name(t)),
             );
         }
         if !entity.scope.is_empty() && show(shown, Member::Scope) {
@@ -257,7 +266,7 @@ impl<'a> View<'a> {
         let naming = self.naming(entity.attributes.keys());
         for (iri, instances) in &entity.attributes {
             if self.shows(iri, instances, shown) {
-                let out = members.name(&naming.name(iri));
+                let out = members.name(&naming.attribute(iri));
                 self.attribute(out, iri, self.instances(instances), times, links);
             }
         }
@@ -394,7 +403,7 @@ impl<'a> View<'a> {
             self.previous(members, before);
         }
         if !instance.object_type.is_empty() {
-            let types = instance.object_type.iter().map(|t| self.context.compact(t));
+            let types = instance.object_type.iter().map(|t| self.context.name(t));
             write_texts(members.name("objectType"), types);
         }
         let plain = [
@@ -441,7 +450,13 @@ impl<'a> View<'a> {
                 all: instances,
                 of: None,
             };
-            view.attribute(members.name(&naming.name(iri)), iri, all, times, &mut Unlinked);
+            view.attribute(
+                members.name(&naming.attribute(iri)),
+                iri,
+                all,
+                times,
+                &mut Unlinked,
+            );
         }
     }
 
@@ -491,7 +506,7 @@ impl<'a> View<'a> {
                     let shown = if keeps_its_name(name) {
                         name.into()
                     } else {
-                        naming.name(name)
+                        naming.member(name)
                     };
                     let out = members.name(&shown);
                     self.compacted(out, value);

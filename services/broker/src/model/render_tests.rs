@@ -60,6 +60,18 @@ fn representations_of_one_entity() {
 }
 
 #[test]
+fn what_cannot_be_sent_as_a_name_is_shown_as_its_iri() {
+    let own = "https://uri.etsi.org/ngsi-ld/default-context/";
+    let text = |member: &str| {
+        format!(
+            r#"{{"id":"urn:x:1","type":"{own}a-b","{own}c-d":{{"value":{{"{member}":1}},"{own}g-h":2}}}}"#
+        )
+    };
+    let sent = text(&format!("{own}e-f"));
+    assert_eq!(shown(&sent, Representation::Concise, false), text("e-f"));
+}
+
+#[test]
 fn a_property_that_looks_like_a_geometry_keeps_its_type_when_concise() {
     let text =
         r#"{"id":"urn:x:1","type":"T","p":{"type":"Property","value":{"type":"Point","coordinates":[1,2]}}}"#;

@@ -168,7 +168,7 @@ impl Subscription {
 }
 
 fn named(iri: &str, context: Option<&Context>) -> Json {
-    Json::string(context.map_or(iri.into(), |context| context.compact(iri)))
+    Json::string(context.map_or(iri.into(), |context| context.name(iri)))
 }
 
 impl EntitySelector {

@@ -107,12 +107,12 @@ impl View<'_> {
             members.text("id", &entity.id);
         }
         if show(shown, Member::Type) {
-            let types = entity.types.iter().map(|iri| self.context.compact(iri));
+            let types = entity.types.iter().map(|iri| self.context.name(iri));
             write_texts(members.name("type"), types);
         }
         let naming = self.naming(attributes.iter().map(|(iri, _)| iri));
         for (iri, json) in attributes {
-            members.name(&naming.name(iri)).push_str(json);
+            members.name(&naming.attribute(iri)).push_str(json);
         }
         if self.shape.sys_attrs && show(shown, Member::CreatedAt) {
             members.text("createdAt", &time_text(entity.created));

@@ -259,7 +259,7 @@ impl<'a> Parser<'a> {
     fn types(&mut self) -> Result<Vec<String>, Refusal> {
         let start = self.rest;
         let mut types = Vec::new();
-        while types.len() <= MAX_VALUES {
+        while types.len() < MAX_VALUES {
             let Some(name) = self.type_name() else { break };
             if self.eat(",") {
                 types.push(self.name(name)?);

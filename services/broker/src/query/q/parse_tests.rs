@@ -285,6 +285,8 @@ fn malformed_queries_are_refused() {
     assert!(query(&"(".repeat(10_000)).is_err());
     assert!(query(&"a;".repeat(5_000)).is_err());
     assert!(query(&vec!["a"; 101].join(";")).is_err());
+    let of_types = |count: usize| format!("r{{{}:a}}", vec!["T"; count].join(","));
+    assert!(query(&of_types(500)).is_ok() && query(&of_types(501)).is_err());
 }
 
 proptest! {
