@@ -346,12 +346,5 @@ mod tests {
             });
             prop_assert!(found, "{x} {y} {bearing} {metres} -> {to:?}");
         }
-
-        #[test]
-        fn reading_never_panics(kind in "Point|Polygon|MultiPoint|X", text in "[\\[\\]0-9,.-]{0,30}") {
-            if let Ok(json) = Json::parse(text.as_bytes()) {
-                let _ = Geometry::from_parts(&kind, &json).map(|g| (g.to_ewkb(), g.bounds()));
-            }
-        }
     }
 }

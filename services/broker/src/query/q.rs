@@ -2,7 +2,7 @@
 
 mod parse;
 
-pub use parse::{Reading, parse, parse_as, path};
+pub use parse::{MAX_DEPTH, MAX_LENGTH, MAX_TERMS, MAX_VALUES, Reading, parse, parse_as, path};
 
 use crate::query::pattern::Pattern;
 

@@ -208,9 +208,6 @@ fn one_or<T>(mut parts: Vec<T>, many: fn(Vec<T>) -> T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::names::is_scope;
-    use crate::query::pattern::{Pattern, Scratch};
-    use proptest::prelude::*;
 
     fn selects(text: &str, scopes: &[&str]) -> bool {
         let scopes: Vec<String> = scopes.iter().map(|&s| s.to_owned()).collect();
@@ -272,34 +269,5 @@ mod tests {
         assert!(parse(&"(".repeat(100_000)).is_err());
         assert!(parse(&vec!["/A"; 101].join(",")).is_err());
         assert!(parse(&"/A".repeat(1000)).is_err());
-    }
-
-    fn level() -> impl Strategy<Value = String> {
-        prop_oneof![3 => "[abA.é_-]{1,2}", 1 => Just("+".to_owned())]
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_never_panics(text in "[A-C/+#,|;()*' ]{0,30}") {
-            let _ = parse(&text);
-        }
-
-        #[test]
-        fn the_expression_finds_what_the_pattern_is_like(
-            levels in proptest::collection::vec(level(), 1..4),
-            below in any::<bool>(),
-            scopes in proptest::collection::vec("(/[abA.é_-]{1,2}){1,4}", 1..20),
-        ) {
-            let text = format!("/{}{}", levels.join("/"), if below { "/#" } else { "" });
-            let ScopeQuery::One(pattern) = parse(&text).unwrap() else { panic!() };
-            let expression = Pattern::new(&pattern.expression()).unwrap();
-            for scope in scopes.iter().filter(|s| is_scope(s)) {
-                prop_assert_eq!(expression.is_found_in(scope, &mut Scratch::default()), pattern.is_like(scope), "{} {}", text, scope);
-                if let Some(named) = pattern.named() {
-                    let inside = *scope == named || (below && scope.starts_with(&format!("{named}/")));
-                    prop_assert_eq!(inside, pattern.is_like(scope), "{} {}", text, scope);
-                }
-            }
-        }
     }
 }

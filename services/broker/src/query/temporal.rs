@@ -192,7 +192,6 @@ fn methods(json: &Json) -> Result<Option<Vec<&str>>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn query(timerel: &str, time_at: &str, end_time_at: &str) -> Result<TemporalQuery, Refusal> {
         let given = |text: &'static str| (!text.is_empty()).then_some(text);
@@ -278,22 +277,6 @@ mod tests {
         ] {
             let body = Json::parse(bad.as_bytes()).unwrap();
             assert!(Texts::of_json(&body).is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_texts_are_read_or_refused(a in "\\PC{0,20}", b in "before|after|between|\\PC{0,5}", n in "[0-9.e-]{0,12}") {
-            let texts = Texts {
-                timerel: Some(&b),
-                time_at: Some(&a),
-                end_time_at: Some(&a),
-                timeproperty: Some(&b),
-                last_n: Some(n.into()),
-                methods: Some(a.split(',').collect()),
-                period: Some(&a),
-            };
-            let _ = (texts.query(), texts.aggregation());
         }
     }
 }

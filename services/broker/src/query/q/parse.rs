@@ -11,12 +11,13 @@ use crate::query::pattern::Pattern;
 use std::collections::BTreeSet;
 
 /// The longest query, in bytes.
-const MAX_LENGTH: usize = 16 * 1024;
-/// How many terms a query may have, and values a list.
-const MAX_TERMS: usize = 100;
-const MAX_VALUES: usize = 500;
+pub const MAX_LENGTH: usize = 16 * 1024;
+/// How many terms a query may have.
+pub const MAX_TERMS: usize = 100;
+/// How many values a list may have.
+pub const MAX_VALUES: usize = 500;
 /// How deep parentheses and paths may go.
-const MAX_DEPTH: usize = 16;
+pub const MAX_DEPTH: usize = 16;
 
 /// How names and values of a query are understood.
 #[derive(Clone, Debug)]
