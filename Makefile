@@ -11,6 +11,8 @@ IMAGE_PACKAGES := mmdebstrap
 LAB_PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod
 # What tests run against: the database, the MQTT broker that receives notifications.
 TEST_PACKAGES := postgresql-15 postgresql-15-postgis-3 mosquitto
+# libFuzzer is C++, and compiled here.
+FUZZ_PACKAGES := g++
 # What ETSI's suite is run with beside these: Robot Framework, a network of its own.
 ETSI_PACKAGES := python3 python3-venv iproute2 util-linux
 # Debian's own are older, so make does not install these two: Rust as rust-toolchain.toml pins it, Go as the lab's go.mod files ask for.
@@ -25,6 +27,8 @@ CONTEXT ?=
 REGISTRY ?=
 SUITE ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
+# How long each fuzz target runs.
+SECONDS ?= 60
 DEMO := $(TARGET)/mim-demo $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
 LAB := $(CARGO) run --quiet --locked -p mim-lab --
 
@@ -146,6 +150,24 @@ test: deps binaries ## All tests, against real servers
 	  tail -n +1 -f --pid=$${beside[$$sort]} $(TARGET)/test-$$sort.log; wait $${beside[$$sort]} || failed=$$?; unset "beside[$$sort]"; \
 	done; \
 	echo "make: the tests were built in $$((built - began)) s and ran for $$(($$(date +%s) - built)) s"; exit $$failed
+	@if command -v c++ >/dev/null; then $(MAKE) --no-print-directory fuzz SECONDS=2; else \
+	  echo "make: fuzz targets are left out: libFuzzer needs a C++ compiler, which make fuzz installs"; fi
+
+# The programs are built of the same dependencies as the tests; only the crates of the workspace are instrumented. What a target
+# learns is kept beside them, for the next time.
+FUZZ := services/broker/fuzz
+.PHONY: fuzz
+fuzz: deps-build ## Look for texts that break the broker's grammars, with libFuzzer: SECONDS=60 for each; all, or ONLY=q, geo, json_ld, time, scope
+	$(call packages,$(FUZZ_PACKAGES))
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/$(FUZZ)/instrument \
+	  $(CARGO) build --locked $(SELECTION) --features mim-broker/fuzzing --example 'fuzz-*'
+	@failed=0; for grammar in $(or $(ONLY),$(notdir $(wildcard $(FUZZ)/seeds/*))); do \
+	  kept=$(TARGET)/fuzz/$$grammar; mkdir -p $$kept/learned; \
+	  if $(TARGET)/examples/fuzz-$$grammar $$kept/learned $(FUZZ)/seeds/$$grammar -artifact_prefix=$$kept/ -max_total_time=$(SECONDS) -timeout=10 \
+	    -verbosity=0 -print_final_stats=1 >$$kept/log 2>&1; \
+	  then sed -n "s/^stat::number_of_executed_units: */make: fuzz $$grammar: texts tried in $(SECONDS) s: /p" $$kept/log; \
+	  else failed=1; cat $$kept/log; echo "make: fuzz $$grammar: the text above, in $$kept, breaks what is promised; CONTRIBUTING.md says what to do with it"; fi; \
+	done; exit $$failed
 
 .PHONY: etsi
 etsi: deps-build ## ETSI's NGSI-LD test suite against the broker: SUITE=<checkout>, ARGS="--only discovery" for a part; see tests/etsi/README.md

@@ -2,7 +2,7 @@
 //!
 //! The walls: [`api`] knows HTTP, [`model`] knows entities, [`query`] knows what can be asked, [`context`] knows what
 //! names mean, [`subscription`] knows who wants to hear of what, [`notify`] tells them, [`contract`] knows what others may read of it, [`store`] knows PostgreSQL, [`permissions`] knows who may see and do what, [`memory`] knows how much of it requests share, [`server`] knows the process.
-//! `properties` is for tests only.
+//! `properties` is for tests and fuzz targets only.
 //! [`model`], [`query`], [`permissions`], [`contract`] and [`subscription`] are pure.
 
 pub mod api;
@@ -12,8 +12,8 @@ pub mod memory;
 pub mod model;
 pub mod notify;
 pub mod permissions;
-#[cfg(test)]
-mod properties;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod properties;
 pub mod query;
 pub mod server;
 pub mod store;

@@ -1,8 +1,9 @@
 //! What holds of any text that a client may send, grammar by grammar: reading it never panics and takes bounded time
 //! and memory, a refusal is short, and what is accepted means the same when it is written out and read again.
 //!
-//! Each function takes any text and panics where its property does not hold. The tests here look for such a text in every
-//! run. One that was found is kept in `fuzz/seeds`, where they begin.
+//! Each function takes any text and panics where its property does not hold. Two things look for such a text: the tests
+//! here, in every run, and libFuzzer by way of `services/broker/fuzz`. A text that was found is kept in `fuzz/seeds`,
+//! where both begin.
 //!
 //! * [`q()`]: the query language;
 //! * [`geo()`]: geo-queries, as parameters of a URL;
@@ -14,7 +15,7 @@
     clippy::expect_used,
     clippy::missing_panics_doc,
     clippy::panic,
-    reason = "a property that does not hold panics: this is a test"
+    reason = "a property that does not hold panics: this is a test, which a fuzzer runs too"
 )]
 
 mod geo;
