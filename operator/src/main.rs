@@ -87,7 +87,12 @@ fn main() -> ExitCode {
     // One thread keeps up with any API server, and has one heap: 500 brokers took 40 MiB instead of 47 (`make bench ONLY=operator`).
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(args)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(args));
+            // A name that is being looked up holds up nobody.
+            runtime.shutdown_background();
+            ended
+        }
         Err(problem) => Err(format!("the runtime does not start: {problem}")),
     };
     match ended {

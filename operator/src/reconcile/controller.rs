@@ -4,9 +4,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
+use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, applier};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::context::Context;
 use super::kind::Kind;
@@ -27,6 +29,8 @@ pub async fn run<K: Kind>(
         .take_until(stop)
         .boxed();
     let reconcile = |object: Arc<DeserializeGuard<K>>, cx: Arc<Context>| {
+        cx.memories
+            .begin(object.meta().uid.as_deref().unwrap_or_default());
         let pass = async move { pass::run::<K>(&cx, &object).await };
         Box::pin(on_its_own(pass).map(Ok::<Action, Infallible>))
     };
@@ -42,7 +46,7 @@ pub async fn run<K: Kind>(
 /// a task whether it has ended costs next to nothing.
 async fn on_its_own<T: Send + 'static>(pass: impl Future<Output = T> + Send + 'static) -> T {
     let mut task = JoinSet::new();
-    task.spawn(pass);
+    task.spawn(pass.in_current_span());
     match task.join_next().await {
         Some(Ok(ended)) => ended,
         Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
-use kube::Resource;
 use kube::api::ApiResource;
+use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
 use super::child::{ChildKind, OWNER_KIND_LABEL, OWNER_NAME_LABEL};
+use super::kind::Kind;
 use super::seen::Slimmer;
 
 pub use super::seen::{Few, Seen, SeenStatus};
@@ -27,6 +28,18 @@ pub struct OwnerKey {
     pub namespace: String,
     /// Name.
     pub name: String,
+}
+
+impl OwnerKey {
+    /// Of an object of this kind.
+    #[must_use]
+    pub fn of<K: Kind>(object: &impl ResourceExt) -> Self {
+        Self {
+            kind: K::KIND.to_owned(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
+    }
 }
 
 /// A child as it comes over the wire: metadata, and the parts of the status that tell how it is.
@@ -197,10 +210,10 @@ impl Index {
         let owner = owner_of(&object.metadata).or_else(|| self.known(kind, &object.metadata))?;
         let key = (kind, object.metadata.name.clone()?);
         let version = version_of(&object.metadata);
-        // Of another uid, too: a later object has a later version.
+        // Of another uid, too: a later object has a later version. What has no version that can be compared is news.
         let is_old = |entries: &Entries| {
             let held = entries.get(&key);
-            held.is_some_and(|held| held.resource_version >= version)
+            version > 0 && held.is_some_and(|held| held.resource_version >= version)
         };
         let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
         if owners.get(&owner).is_some_and(is_old) {

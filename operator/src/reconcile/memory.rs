@@ -263,17 +263,27 @@ pub struct SecretsInOrder {
 pub struct Memories(Mutex<HashMap<String, Memory>>);
 
 impl Memories {
-    /// What is remembered of an object; from now on something is.
-    #[must_use]
-    pub fn of(&self, uid: &str) -> Memory {
-        self.lock().entry(uid.to_owned()).or_default().clone()
+    /// A pass over an object begins: from now on something is remembered of it. Call it with the object just taken from the store, so that nobody can
+    /// have forgotten it in between.
+    pub fn begin(&self, uid: &str) {
+        self.lock().entry(uid.to_owned()).or_default();
     }
 
-    /// Remembers, unless the object was forgotten since [`Self::of`]: it went during the pass.
-    pub fn keep(&self, uid: &str, memory: Memory) {
-        if let Some(held) = self.lock().get_mut(uid) {
+    /// What is remembered of an object; `None`: it is gone.
+    #[must_use]
+    pub fn of(&self, uid: &str) -> Option<Memory> {
+        self.lock().get(uid).cloned()
+    }
+
+    /// Remembers, and says whether the object is still there: one that was forgotten during the pass stays forgotten.
+    pub fn keep(&self, uid: &str, memory: Memory) -> bool {
+        let mut all = self.lock();
+        let held = all.get_mut(uid);
+        let is_there = held.is_some();
+        if let Some(held) = held {
             *held = memory;
         }
+        is_there
     }
 
     /// The object is gone.
@@ -302,12 +312,14 @@ mod tests {
     #[test]
     fn what_was_forgotten_during_a_pass_stays_forgotten() {
         let memories = Memories::default();
-        let mut memory = memories.of("u");
+        assert!(memories.of("u").is_none());
+        memories.begin("u");
+        let mut memory = memories.of("u").unwrap();
         memory.need(Some(Remedy::Time), 1, None, Instant::now());
-        memories.keep("u", memory.clone());
+        assert!(memories.keep("u", memory.clone()));
         assert_eq!(memories.in_backoff(), 1);
         memories.forget("u");
-        memories.keep("u", memory);
+        assert!(!memories.keep("u", memory));
         assert_eq!(memories.in_backoff(), 0);
     }
 

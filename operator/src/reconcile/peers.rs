@@ -52,6 +52,11 @@ impl Peers {
         self.stores.insert(TypeId::of::<K>(), Box::new(store));
     }
 
+    /// An object is gone, and names nobody any more.
+    pub fn forget(&self, from: &OwnerKey) {
+        self.links.forget(from);
+    }
+
     /// The object, as last seen. `from` gets a pass whenever it changes from now on, and when it comes into being.
     #[must_use]
     pub fn find<K: Kind>(&self, from: OwnerKey, namespace: &str, name: &str) -> Sight<K> {

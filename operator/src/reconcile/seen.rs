@@ -370,9 +370,15 @@ mod tests {
             {"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "True"},
         ]}))
         .unwrap();
-        let seen = slimmer.slim(ChildKind::Pod, pod, &vienna());
+        let seen = slimmer.slim(ChildKind::Pod, pod.clone(), &vienna());
         assert!(seen.labels.get("app.kubernetes.io/component").is_some() && seen.is_ready());
         assert_eq!(seen.status.conditions.len(), 1);
+        let seen = slimmer.slim(ChildKind::Service, pod, &vienna());
+        assert_eq!(
+            *seen.status,
+            LiveStatus::default(),
+            "nobody reads the status of a Service"
+        );
     }
 
     #[test]

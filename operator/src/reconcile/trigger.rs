@@ -1,5 +1,5 @@
 //! Which objects want a pass: a set per kind, so that a thousand events of one object are one pass, and the bound is the
-//! number of objects. First come, first served.
+//! number of objects.
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;

@@ -15,7 +15,7 @@ use kube::core::{DeserializeGuard, DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, Resource};
 
 use super::child::{ChildKind, MANAGED_BY_LABEL, MANAGER, Watch};
 use super::kind::Kind;
@@ -232,11 +232,7 @@ impl<K: Kind> Objects<K> {
     /// Asks for a pass over every object.
     pub fn fire_all(&self, triggers: &Triggers) {
         for object in self.reader.state() {
-            triggers.fire(OwnerKey {
-                kind: K::KIND.to_owned(),
-                namespace: object.namespace().unwrap_or_default(),
-                name: object.name_any(),
-            });
+            triggers.fire(OwnerKey::of::<K>(object.as_ref()));
         }
     }
 
@@ -340,11 +336,7 @@ async fn follow_objects<K: Kind>(
 
 impl Sinks {
     fn seen<K: Kind>(&self, store: &Objects<K>, mut object: DeserializeGuard<K>) {
-        let key = OwnerKey {
-            kind: K::KIND.to_owned(),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-        };
+        let key = OwnerKey::of::<K>(&object);
         let owner = K::AS_CHILD.and_then(|kind| self.index.apply(kind, as_child(&object)));
         // Its predecessor may have gone while the watch was broken: nobody else will say so.
         let held = store.reader.get(&ObjectRef::from_obj(&object));
@@ -370,11 +362,7 @@ impl Sinks {
         if let Some(uid) = object.meta().uid.as_deref() {
             self.forget(uid);
         }
-        let key = OwnerKey {
-            kind: K::KIND.to_owned(),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-        };
+        let key = OwnerKey::of::<K>(&object);
         self.links.forget(&key);
         let owner = K::AS_CHILD.and_then(|kind| self.index.delete(kind, &as_child(&object)));
         store.write(&Event::Delete(object));

@@ -18,7 +18,7 @@ use super::{Pass, leave};
 use crate::reconcile::child::Owner;
 use crate::reconcile::context::Context;
 use crate::reconcile::kind::{Complaint, Kind};
-use crate::reconcile::live::version_of;
+use crate::reconcile::live::{OwnerKey, version_of};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::request::Purpose;
 use crate::reconcile::retry::{self, Remedy};
@@ -32,7 +32,10 @@ pub const PASS_LIMIT: Duration = Duration::from_mins(1);
 pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action {
     let uid = object.meta().uid.clone().unwrap_or_default();
     let started = Instant::now();
-    let mut memory = cx.memories.of(&uid);
+    let Some(mut memory) = cx.memories.of(&uid) else {
+        // It went before its pass began.
+        return Action::await_change();
+    };
     let unsettled = memory.unsettled;
     (memory.name_at, memory.look_at) = (None, None);
     let pass = AssertUnwindSafe(one::<K>(cx, object, &mut memory)).catch_unwind();
@@ -73,7 +76,12 @@ pub async fn run<K: Kind>(cx: &Context, object: &DeserializeGuard<K>) -> Action 
     if contested {
         next = next.min(memory.bucket.wait(Instant::now()));
     }
-    cx.memories.keep(&uid, memory);
+    if !cx.memories.keep(&uid, memory) {
+        // It went during the pass: so does what the pass has begun for it.
+        cx.probes.forget(&uid);
+        cx.errands.forget(&uid);
+        cx.peers.forget(&OwnerKey::of::<K>(object));
+    }
     cx.metrics.pass(K::KIND, outcome, started.elapsed());
     Action::requeue(next)
 }

@@ -136,12 +136,27 @@ fn object(name: &str) -> DeserializeGuard<ConfigMap> {
     DeserializeGuard(Ok(serde_json::from_value(object).unwrap()))
 }
 
+/// A pass, as the controller begins it.
+async fn pass(cx: &Context, name: &str) -> Action {
+    cx.memories.begin(name);
+    run(cx, &object(name)).await
+}
+
+#[tokio::test]
+async fn an_object_that_went_before_its_pass_began_is_left_alone_and_not_remembered() {
+    let got = Got::default();
+    let cx = context(&got).await;
+    assert_eq!(run(&cx, &object("bad")).await, Action::await_change());
+    assert!(got.lock().unwrap().is_empty());
+    assert!(cx.memories.of("bad").is_none());
+}
+
 #[tokio::test]
 async fn invariant_5_a_fault_of_ours_in_one_pass_is_told_and_tried_again_and_stops_no_other_object() {
     let got = Got::default();
     let cx = context(&got).await;
-    run(&cx, &object("bad")).await;
-    let memory = cx.memories.of("bad");
+    pass(&cx, "bad").await;
+    let memory = cx.memories.of("bad").unwrap();
     assert_eq!(
         memory.unsettled.unwrap().remedy,
         Remedy::Time,
@@ -154,8 +169,8 @@ async fn invariant_5_a_fault_of_ours_in_one_pass_is_told_and_tried_again_and_sto
         status.contains("InternalError") && status.contains("this body cannot be built"),
         "{status}"
     );
-    run(&cx, &object("good")).await;
-    assert_eq!(cx.memories.of("good").unsettled, None);
+    pass(&cx, "good").await;
+    assert_eq!(cx.memories.of("good").unwrap().unsettled, None);
     let metrics = cx.metrics.render().unwrap();
     for outcome in ["outcome=\"bug\"", "outcome=\"ok\""] {
         assert!(metrics.contains(outcome), "{metrics}");
@@ -182,7 +197,7 @@ async fn what_an_object_waits_for_is_named_when_a_minute_is_over_and_once() {
     ] {
         CLOCK.store(second, Ordering::Relaxed);
         got.lock().unwrap().clear();
-        let action = run(&cx, &object("slow")).await;
+        let action = pass(&cx, "slow").await;
         let told = got.lock().unwrap().clone();
         let statuses: Vec<_> = told
             .iter()
