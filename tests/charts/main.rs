@@ -54,6 +54,21 @@ fn the_same_values_give_the_same_bytes() {
 }
 
 #[test]
+fn the_notes_say_how_to_remove_each_definition() {
+    let sources = helm::sources("mim-crds");
+    let (_, notes) = sources
+        .iter()
+        .find(|(file, _)| file.ends_with("NOTES.txt"))
+        .unwrap();
+    let removal = notes.lines().filter(|line| line.contains("kubectl delete crd"));
+    let removed: BTreeSet<&str> = removal.flat_map(|line| line.split_whitespace().skip(3)).collect();
+    let names = mim_crds::all().into_iter().map(|crd| crd.metadata.name.unwrap());
+    for name in names {
+        assert!(removed.contains(name.as_str()), "{name} is not in\n{notes}");
+    }
+}
+
+#[test]
 fn templates_look_nothing_up_and_invent_nothing() {
     for chart in ["mim-crds", "mim-operator"] {
         for (file, text) in helm::sources(chart) {
