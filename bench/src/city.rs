@@ -157,11 +157,12 @@ async fn cities(args: &Args, cluster: &Cluster, report: &mut Report, say: Say) -
     Ok(())
 }
 
-/// Deletes the city and what Retain keeps, so that the next one is new: its database is initialised again.
+/// Deletes the city and what Retain keeps, so that the next one is new: its database is initialised again. The broker goes first: as long as it is there,
+/// what is deleted of its records is made again.
 async fn remove_city(cluster: &Cluster) -> Result<(), Error> {
     let of_city = format!("--selector=app.kubernetes.io/instance={CITY}");
     for what in [
-        &["delete", "udp", CITY, "--wait=true"][..],
+        &["delete", "udp", CITY, "--cascade=foreground", "--wait=true"][..],
         &["delete", "pvc,secret,configmap", &of_city, "--wait=true"],
     ] {
         cluster.kubectl(&[&["--namespace", CITY], what].concat()).await?;
