@@ -77,11 +77,7 @@ pub async fn of_predecessor<K: Kind>(pass: &Pass<'_, K>, live: &Live) -> Result<
 /// news of it may come before the news of the object: nothing is made again for one that is gone.
 pub async fn is_there<K: Kind>(pass: &Pass<'_, K>) -> Result<(), Trouble> {
     let owner = &pass.owner;
-    let asked = Asked {
-        kind: owner.kind,
-        name: &owner.name,
-        namespace: &owner.namespace,
-    };
+    let asked = Asked::from(owner);
     let found: Option<LiveObject> = pass
         .cx
         .requests

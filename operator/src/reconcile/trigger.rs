@@ -100,9 +100,10 @@ impl Waiting {
 
     /// The first whose time has come, or when that is.
     fn take(&mut self, now: Instant) -> Result<Key, Option<Instant>> {
-        match self.order.first() {
-            Some((at, _)) if *at > now => return Err(Some(*at)),
-            _ => {}
+        if let Some((at, _)) = self.order.first()
+            && *at > now
+        {
+            return Err(Some(*at));
         }
         let (_, key) = self.order.pop_first().ok_or(None)?;
         self.due.remove(&key);

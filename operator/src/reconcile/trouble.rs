@@ -3,6 +3,7 @@
 use mim_crds::Reason;
 use thiserror::Error;
 
+use super::child::Owner;
 use super::kind::Complaint;
 use super::retry::Remedy;
 
@@ -107,6 +108,17 @@ pub struct Asked<'a> {
     pub name: &'a str,
     /// Its namespace.
     pub namespace: &'a str,
+}
+
+impl<'a> From<&'a Owner> for Asked<'a> {
+    /// Of the object itself.
+    fn from(owner: &'a Owner) -> Self {
+        Self {
+            kind: owner.kind,
+            name: &owner.name,
+            namespace: &owner.namespace,
+        }
+    }
 }
 
 impl Trouble {

@@ -3,6 +3,7 @@
 use kube::api::DeleteParams;
 use mim_operator::reconcile::request::Journal;
 use mim_operator::reconcile::watch::Scope;
+use mim_tests::fake_broker::FakeBroker;
 use serde_json::{Value, json};
 
 use super::leaving::{delete, is_gone};
@@ -27,6 +28,17 @@ fn of_other(host: &City, name: &str) -> Value {
     let mut object = subscription(name, "vienna", &json!({}));
     object["spec"]["brokerRef"]["namespace"] = host.namespace.clone().into();
     object
+}
+
+/// A broker that lets the other namespace in, and holds a subscription of it.
+async fn let_in() -> (City, City, FakeBroker) {
+    let (mut host, guest) = two_namespaces().await;
+    let broker = host.serve("vienna").await;
+    start(&mut host, &guest);
+    allow(&host, json!([guest.namespace])).await;
+    guest.apply(&of_other(&host, "air")).await;
+    guest.subscription_says("air", "True", "Ready").await;
+    (host, guest, broker)
 }
 
 async fn allow(host: &City, allowed: Value) {
@@ -120,12 +132,7 @@ async fn a_token_is_read_where_the_broker_is_and_never_where_the_subscription_is
 
 #[tokio::test]
 async fn a_broker_that_is_gone_lets_go_those_whom_it_had_let_in() {
-    let (mut host, guest) = two_namespaces().await;
-    let broker = host.serve("vienna").await;
-    start(&mut host, &guest);
-    allow(&host, json!([guest.namespace])).await;
-    guest.apply(&of_other(&host, "air")).await;
-    guest.subscription_says("air", "True", "Ready").await;
+    let (mut host, guest, broker) = let_in().await;
     host.brokers()
         .delete("vienna", &DeleteParams::default())
         .await
@@ -141,12 +148,7 @@ async fn a_broker_that_is_gone_lets_go_those_whom_it_had_let_in() {
 
 #[tokio::test]
 async fn a_broker_of_a_namespace_that_is_not_watched_is_told_so_and_holds_no_object_for_ever() {
-    let (mut host, guest) = two_namespaces().await;
-    let broker = host.serve("vienna").await;
-    start(&mut host, &guest);
-    allow(&host, json!([guest.namespace])).await;
-    guest.apply(&of_other(&host, "air")).await;
-    guest.subscription_says("air", "True", "Ready").await;
+    let (mut host, guest, broker) = let_in().await;
     host.stop().await;
     // The administrator takes the broker's namespace off the list of the chart.
     let mut options = host.options();

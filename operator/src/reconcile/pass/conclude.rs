@@ -196,13 +196,6 @@ pub(super) async fn send_status(
         })),
         // Gone: there is nobody to tell.
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
-        Err(error) => Err(Trouble::of(
-            error,
-            Asked {
-                kind: owner.kind,
-                name: &owner.name,
-                namespace: &owner.namespace,
-            },
-        )),
+        Err(error) => Err(Trouble::of(error, Asked::from(owner))),
     }
 }

@@ -20,7 +20,7 @@ use crate::reconcile::reader::Reader;
 use crate::reconcile::remote::{Errand, PERIOD};
 use crate::reconcile::request::Purpose;
 use crate::reconcile::retry::Remedy;
-use crate::reconcile::trouble::{Asked, Trouble};
+use crate::reconcile::trouble::Trouble;
 
 impl<K: Kind> Pass<'_, K> {
     /// Sees to it that the object stays until what it keeps elsewhere is gone: before anything is made or changed there, as the first write of all on
@@ -37,7 +37,7 @@ impl<K: Kind> Pass<'_, K> {
             .get_value(&resource, &owner.namespace, &owner.name, Purpose::Finalizer)
             .await;
         // Gone: there is nothing to hold.
-        let Some(mut body) = held.map_err(|error| Trouble::of(error, asked(owner)))? else {
+        let Some(mut body) = held.map_err(|error| Trouble::of(error, owner.into()))? else {
             return Ok(());
         };
         let mut finalizers = self.object.finalizers().to_vec();
@@ -196,14 +196,6 @@ fn shown(answer: Result<PartialObjectMeta, kube::Error>, owner: &Owner) -> Resul
         Ok(answer) => Ok(Some(version_of(&answer.metadata))),
         // Gone: there is nothing to hold.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(error) => Err(Trouble::of(error, asked(owner))),
-    }
-}
-
-const fn asked(owner: &Owner) -> Asked<'_> {
-    Asked {
-        kind: owner.kind,
-        name: owner.name.as_str(),
-        namespace: owner.namespace.as_str(),
+        Err(error) => Err(Trouble::of(error, owner.into())),
     }
 }

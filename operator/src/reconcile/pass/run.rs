@@ -201,11 +201,7 @@ async fn tell<K: Kind>(
 ) -> Result<(), Trouble> {
     let owner = &owner_of(object);
     let generation = object.meta().generation.unwrap_or(0);
-    let asked = Asked {
-        kind: owner.kind,
-        name: &owner.name,
-        namespace: &owner.namespace,
-    };
+    let asked = Asked::from(owner);
     let resource = K::api_resource();
     let held = cx
         .requests

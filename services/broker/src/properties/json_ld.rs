@@ -31,17 +31,15 @@ pub fn json_ld(bytes: &[u8]) {
             nulls,
         };
         match reader.entity(&body) {
-            Ok(fragment) => is_bounded(&body, &fragment, &context),
+            Ok(fragment) => {
+                is_bounded(&body, &fragment, &context);
+                if nulls == Nulls::Refused {
+                    comes_back(&fragment, &reader);
+                }
+            }
             // It names each attribute around what is wrong.
             Err(Refusal(why)) => assert!(why.len() <= 2000 + 2 * bytes.len(), "{why}"),
         }
-    }
-    let reader = Reader {
-        context: &context,
-        nulls: Nulls::Refused,
-    };
-    if let Ok(fragment) = reader.entity(&body) {
-        comes_back(&fragment, &reader);
     }
 }
 
