@@ -4,7 +4,8 @@
 //! replicas, so something is pruned); a certificate that is due; data that is lost, and the loss accepted; a confirmed deletion. Then each of these
 //! requests is cut, on both sides: the operator dies there, a new process finishes, and the namespace must look as after the clean run, with as much
 //! made and deleted. A run in which nobody dies after a phase leaves out those between that and the deletion, and is held against a clean run of the same phases. Of a kind that keeps something outside Kubernetes the requests to there are cut in the same way, and what is there is part of
-//! what must look the same.
+//! what must look the same. Of a platform, `make test` cuts what its own pass sends, as what its broker sends is cut where a broker stands alone; `make proof`
+//! cuts that too.
 //!
 //! Events are cut with the rest. What they tell is no state: nothing reads them, and one that is lost or told twice changes nothing else, so they
 //! are not compared. The lease is another test's: `lease.rs`.

@@ -222,6 +222,63 @@ mod tests {
         assert!(error.to_string().contains("exactly one of package"), "{error}");
     }
 
+    /// The instructions of a Containerfile's last stage, which is the image: continued lines are one.
+    fn last_stage(containerfile: &str) -> Vec<(String, String)> {
+        let text = containerfile.replace("\\\n", " ");
+        let instructions = text.lines().filter_map(|line| line.trim().split_once(' '));
+        let mut stage = Vec::new();
+        for (instruction, arguments) in instructions {
+            if instruction == "FROM" {
+                stage.clear();
+            }
+            stage.push((instruction.to_owned(), arguments.trim().to_owned()));
+        }
+        stage
+    }
+
+    #[test]
+    fn a_containerfile_makes_what_its_recipe_says() {
+        let images = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../images"));
+        let recipes = Image::read_all(images).unwrap();
+        assert!(!recipes.is_empty());
+        for image in recipes {
+            let name = &image.name;
+            let text = fs::read_to_string(images.join(name).join("Containerfile")).unwrap();
+            let stage = last_stage(&text);
+            let says = |instruction: &str| -> Vec<&str> {
+                let of = stage.iter().filter(|(word, _)| word == instruction);
+                of.map(|(_, arguments)| arguments.as_str()).collect()
+            };
+            assert_eq!(says("USER"), [image.user.as_str()], "{name}");
+            assert_eq!(says("STOPSIGNAL"), [image.stop_signal.as_str()], "{name}");
+            assert_eq!(
+                says("ENTRYPOINT"),
+                [format!("[{:?}]", image.entrypoint())],
+                "{name}"
+            );
+            assert_eq!(says("EXPOSE"), [image.ports.join(" ")], "{name}");
+            let env: Vec<_> = image
+                .env
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            assert_eq!(says("ENV"), [env.join(" ")], "{name}");
+            let labels = says("LABEL").join(" ");
+            for (label, value) in [
+                ("title", &image.title),
+                ("description", &image.description),
+                ("licenses", &image.licenses),
+            ] {
+                let label = format!("org.opencontainers.image.{label}={value:?}");
+                assert!(labels.contains(&label), "{name}: no {label} in {labels}");
+            }
+            if let Some(package) = &image.package {
+                let build = format!("cargo build --release --locked --package {package}\n");
+                assert!(text.contains(&build), "{name}: no {build}");
+            }
+        }
+    }
+
     #[test]
     fn an_unknown_member_is_refused() {
         let error = image_with("user: '1:1', entrypiont: x").unwrap_err().to_string();

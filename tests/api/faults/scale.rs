@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::city::{City, platform};
 
 #[tokio::test]
-async fn row_scale_and_an_autoscaler_win_over_a_platform_that_says_no_number() {
+async fn row_scale_wins_over_a_platform_that_says_no_number_as_an_autoscaler_does() {
     let city = City::new("scaled").await;
     city.apply(&platform("vienna", &json!({"broker": {"tenants": ["north"]}})))
         .await;
