@@ -20,8 +20,14 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-/// What is wrong with an image, as a registry would say it; `UnexpectedAdmissionError`: its node does not let the pod in.
+use crate::cluster::apply;
+
+/// What is wrong with an image, as a registry would say it; `UnexpectedAdmissionError`: its node does not let the pod in; [`UNHEALTHY`]: it runs, and a
+/// probe of it fails in these words.
 pub type Trouble = (&'static str, &'static str);
+
+/// Reason of the event in which a kubelet tells of a probe that failed.
+pub const UNHEALTHY: &str = "Unhealthy";
 
 /// A running kubelet for one namespace.
 pub struct Kubelet {
@@ -136,7 +142,7 @@ impl Node {
             return true;
         }
         let wanted = self.status_of(&pod).await;
-        let runs = wanted["phase"] == "Running";
+        let is_ready = wanted.pointer("/containerStatuses/0/ready") == Some(&Value::Bool(true));
         let held = serde_json::to_value(pod.status.clone().unwrap_or_default()).unwrap();
         if wanted
             .as_object()
@@ -144,7 +150,7 @@ impl Node {
             .iter()
             .all(|(key, value)| held.get(key) == Some(value))
         {
-            return runs;
+            return is_ready;
         }
         let said = pods
             .patch_status(
@@ -153,7 +159,7 @@ impl Node {
                 &Patch::Merge(json!({"metadata": {"uid": pod.uid()}, "status": wanted})),
             )
             .await;
-        runs && said.is_ok()
+        is_ready && said.is_ok()
     }
 
     async fn status_of(&self, pod: &Pod) -> Value {
@@ -169,21 +175,39 @@ impl Node {
             let troubles = self.troubles.lock().unwrap();
             images.iter().find_map(|image| troubles.get(image).copied())
         };
-        if let Some((reason, message)) = trouble {
-            if reason == "UnexpectedAdmissionError" {
+        let ready = match trouble {
+            Some((reason @ "UnexpectedAdmissionError", message)) => {
                 return json!({"phase": "Failed", "reason": reason, "message": message});
             }
-            return waiting(pod, reason, message);
-        }
+            Some((UNHEALTHY, words)) => {
+                self.warn(pod, words).await;
+                false
+            }
+            Some((reason, message)) => return waiting(pod, reason, message),
+            None => true,
+        };
         match self.volume(pod).await {
             Volume::Missing => json!({"phase": "Pending"}),
             Volume::Unbound => unschedulable(UNBOUND),
-            Volume::None => running(pod, None),
+            Volume::None => running(pod, None, ready),
             Volume::Holds(identifier) => {
-                running(pod, Some(&json!({"systemIdentifier": identifier}).to_string()))
+                let said = json!({"systemIdentifier": identifier}).to_string();
+                running(pod, Some(&said), ready)
             }
             Volume::Lost(words) => lost(pod, &words),
         }
+    }
+
+    /// Tells of a probe that failed, in the one Warning event that a pod of this kubelet has.
+    async fn warn(&self, pod: &Pod, words: &str) {
+        let name = pod.name_any();
+        let event = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": format!("{name}.{}", pod.uid().unwrap())},
+            "type": "Warning", "reason": UNHEALTHY, "message": words, "lastTimestamp": THEN,
+            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": name, "namespace": self.namespace, "uid": pod.uid()},
+        });
+        // What cannot be told is told at the next look.
+        let _ = apply(&self.client, &self.namespace, &event).await;
     }
 
     /// What `mim-database initialise` would find.
@@ -306,7 +330,7 @@ fn containers(pod: &Pod, state: &Value, ready: bool) -> Vec<Value> {
         .iter()
         .map(|container| {
             json!({"name": container.name, "image": container.image, "imageID": "", "ready": ready, "restartCount": 0,
-                   "started": ready, "state": state})
+                   "started": state.get("running").is_some(), "state": state})
         })
         .collect()
 }
@@ -342,11 +366,11 @@ fn conditions(ready: &str) -> Value {
     ])
 }
 
-fn running(pod: &Pod, initialised: Option<&str>) -> Value {
+fn running(pod: &Pod, initialised: Option<&str>, ready: bool) -> Value {
     let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed", "message": initialised, "startedAt": THEN, "finishedAt": THEN}});
     json!({
-        "phase": "Running", "conditions": conditions("True"),
-        "containerStatuses": containers(pod, &json!({"running": {"startedAt": THEN}}), true),
+        "phase": "Running", "conditions": conditions(if ready { "True" } else { "False" }),
+        "containerStatuses": containers(pod, &json!({"running": {"startedAt": THEN}}), ready),
         "initContainerStatuses": init_containers(pod, &ended),
     })
 }

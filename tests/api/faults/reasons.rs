@@ -2,14 +2,16 @@
 
 use http::StatusCode;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use mim_crds::ContextBroker;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use mim_crds::{ContextBroker, annotation};
 use mim_operator::reconcile::request::{Verb, Verdict};
 use mim_tests::cluster::api_of;
 use mim_tests::eventually::eventually;
+use mim_tests::kubelet::UNHEALTHY;
 use serde_json::{Value, json};
 
 use crate::city::{City, broker, image, passes, platform, told};
+use crate::invariants::app_secret;
 use crate::meddler::Meddler;
 
 /// Passes of a restarted operator that must find the same words as the one before.
@@ -71,6 +73,90 @@ async fn row_image_cannot_be_pulled_or_pod_crash_loops_the_real_reason_stands_in
         .await;
     city.kubelet.troubles.lock().unwrap().clear();
     city.platform_says("vienna", "True", "Ready").await;
+}
+
+/// What a kubelet passes on of the probes of a broker whose database does not suit, and what is to be told of it. That the broker says so of such a
+/// database is tested with the broker (`services/broker/tests/faults/words.rs`).
+const UNSUITED: [(&str, &str); 9] = [
+    (
+        "Startup probe failed: the database refuses the login of app: password authentication failed",
+        "the database refuses the login of app: password authentication failed",
+    ),
+    (
+        "Startup probe failed: the database is PostgreSQL 14.2; the broker needs 15 or newer",
+        "the database is PostgreSQL 14.2; the broker needs 15 or newer",
+    ),
+    (
+        "Startup probe failed: PostGIS is missing in the database and cannot be created by app",
+        "PostGIS is missing in the database and cannot be created by app",
+    ),
+    (
+        "Readiness probe failed: HTTP probe failed with statuscode: 521",
+        "the database cannot be reached; check host and port in its Secret, and network.egress",
+    ),
+    (
+        "Readiness probe failed: HTTP probe failed with statuscode: 522",
+        "the database has a certificate that is not trusted; check the CA and the host name",
+    ),
+    (
+        "Readiness probe failed: HTTP probe failed with statuscode: 523",
+        "the database offers no TLS; the broker connects with TLS only",
+    ),
+    (
+        "Readiness probe failed: HTTP probe failed with statuscode: 524",
+        "the database refuses the login; check username and password in its Secret",
+    ),
+    (
+        "Readiness probe failed: HTTP probe failed with statuscode: 526",
+        "the database is older than PostgreSQL 15",
+    ),
+    (
+        "Readiness probe failed: HTTP probe failed with statuscode: 527",
+        "the database lacks PostGIS, and the role may not create it; let a superuser run CREATE EXTENSION postgis",
+    ),
+];
+
+/// Waits until the events of both pods of vienna's broker say this, and has the operator look.
+async fn probes_say(city: &City, words: &str) {
+    let said = format!("{UNHEALTHY}: {words}");
+    eventually("both pods are told to be unhealthy", || async {
+        let of_the_broker = ListParams::default().labels("app.kubernetes.io/component=broker");
+        let mut told = Vec::new();
+        for pod in city.pods().list(&of_the_broker).await.unwrap().items {
+            told.extend(city.events("Pod", &pod.name_any()).await);
+        }
+        if told == [said.as_str(), &said] {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    })
+    .await;
+    city.annotate_broker("vienna", annotation::REQUESTED_AT, words)
+        .await;
+}
+
+#[tokio::test]
+async fn row_external_database_that_does_not_suit_is_told_by_login_tls_version_and_postgis_in_the_condition()
+{
+    let mut city = City::new("unsuited").await;
+    city.apply(&app_secret("vienna-db")).await;
+    let external = json!({"storage": {"external": {"secretRef": {"name": "vienna-db"}}}});
+    for (words, told) in UNSUITED {
+        city.kubelet
+            .troubles
+            .lock()
+            .unwrap()
+            .insert(image("broker", 'c'), (UNHEALTHY, words));
+        city.apply(&broker("vienna", &external)).await;
+        probes_say(&city, words).await;
+        city.broker_complains("vienna", "DatabaseNotReady", false, &["Pod vienna-broker-", told])
+            .await;
+    }
+    city.quiet().await;
+    a_restarted_operator_says_the_same(&mut city, "vienna").await;
+    city.kubelet.troubles.lock().unwrap().clear();
+    city.broker_says("vienna", "True", "Ready").await;
 }
 
 #[tokio::test]

@@ -59,18 +59,39 @@ fn meaning(words: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    fn told(words: &str) -> String {
+        explained("city-broker-1", words.to_owned())
+    }
+
     #[test]
-    fn a_status_is_told_in_words_and_other_words_stay() {
-        let told = |words: &str| explained("city-broker-1", words.to_owned());
-        let words = told("Readiness probe failed: HTTP probe failed with statuscode: 524");
-        assert!(words.starts_with("the database refuses the login; check username and password"));
-        assert!(words.contains("kubectl exec city-broker-1 -- /usr/bin/mim-broker probe"));
-        for other in [
-            "Startup probe failed: the database refuses the login of app: password authentication failed",
+    fn every_status_is_told_in_words_and_where_to_ask_for_more() {
+        let more = "`kubectl exec city-broker-1 -- /usr/bin/mim-broker probe` says more";
+        for (status, meaning) in MEANINGS {
+            assert_eq!(
+                told(&format!(
+                    "Readiness probe failed: HTTP probe failed with statuscode: {status}"
+                )),
+                format!("the database {meaning}. {more}")
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_broker_says_itself_when_it_starts_stays_and_so_do_words_of_others() {
+        for words in [
+            "Startup probe failed: the database at db:5432 cannot be reached: connection refused",
+            "Startup probe failed: the certificate of the database at db:5432 is not trusted: unknown issuer; check the CA certificate and the host name",
+            "Startup probe failed: the database at db:5432 offers no TLS; the broker connects with TLS only",
+            "Startup probe failed: the database refuses the login of app: password authentication failed; check username and password in the Secret",
+            "Startup probe failed: the server has no database app; create it or correct dbname in the Secret",
+            "Startup probe failed: the database is PostgreSQL 14.2; the broker needs 15 or newer",
+            "Startup probe failed: PostGIS is missing in the database and cannot be created by app: permission denied; let a superuser run CREATE EXTENSION postgis",
+            "Startup probe failed: the role app lacks a permission in the database: permission denied; make it the owner of the database",
+            "Startup probe failed: the broker does not listen on its health port yet: connection refused",
             "Readiness probe failed: HTTP probe failed with statuscode: 404",
             "Readiness probe failed: connection refused",
         ] {
-            assert_eq!(told(other), other);
+            assert_eq!(told(words), words);
         }
     }
 
