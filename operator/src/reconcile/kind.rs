@@ -95,10 +95,10 @@ pub trait Kind:
         std::future::ready(Ok(Leaving::Free(None)))
     }
 
-    /// The words of the newest Warning event of a part that is not ready, where the kind knows to say more.
+    /// What the newest Warning event of a part that is not ready comes to, where the kind knows more than the words of the event.
     #[must_use]
-    fn explain(_suspect: &Suspect, words: String) -> String {
-        words
+    fn explain(suspect: &Suspect, words: String) -> (Reason, String) {
+        (suspect.reason, words)
     }
 
     /// What is true, from children as the API server last showed them.

@@ -55,13 +55,9 @@ pub async fn ask<K: Kind>(pass: &Pass<'_, K>, facts: &mut Observation) {
         if let Ok(Some(words)) = newest_warning(pass.cx, &pass.owner.namespace, suspect, &seen.uid).await {
             // The controllers tell of a quota in words only.
             let quota = words.contains("exceeded quota");
-            let words = K::explain(suspect, words);
+            let (reason, words) = K::explain(suspect, words);
             facts.complaints.push(Complaint {
-                reason: if quota {
-                    Reason::QuotaExceeded
-                } else {
-                    suspect.reason
-                },
+                reason: if quota { Reason::QuotaExceeded } else { reason },
                 message: format!("{} {}: {words}", suspect.kind.name(), suspect.name),
                 terminal: false,
             });

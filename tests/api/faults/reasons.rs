@@ -116,6 +116,12 @@ const UNSUITED: [(&str, &str); 9] = [
     ),
 ];
 
+/// Has the probes of brokers fail in these words.
+fn probes_fail(city: &City, words: &'static str) {
+    let mut troubles = city.kubelet.troubles.lock().unwrap();
+    troubles.insert(image("broker", 'c'), (UNHEALTHY, words));
+}
+
 /// Waits until the events of both pods of vienna's broker say this, and has the operator look.
 async fn probes_say(city: &City, words: &str) {
     let said = format!("{UNHEALTHY}: {words}");
@@ -143,11 +149,7 @@ async fn row_external_database_that_does_not_suit_is_told_by_login_tls_version_a
     city.apply(&app_secret("vienna-db")).await;
     let external = json!({"storage": {"external": {"secretRef": {"name": "vienna-db"}}}});
     for (words, told) in UNSUITED {
-        city.kubelet
-            .troubles
-            .lock()
-            .unwrap()
-            .insert(image("broker", 'c'), (UNHEALTHY, words));
+        probes_fail(&city, words);
         city.apply(&broker("vienna", &external)).await;
         probes_say(&city, words).await;
         city.broker_complains("vienna", "DatabaseNotReady", false, &["Pod vienna-broker-", told])
@@ -155,6 +157,17 @@ async fn row_external_database_that_does_not_suit_is_told_by_login_tls_version_a
     }
     city.quiet().await;
     a_restarted_operator_says_the_same(&mut city, "vienna").await;
+    // A broker that ends, though nobody has deleted its pod (its node goes down), is no trouble of the database.
+    let words = "Readiness probe failed: HTTP probe failed with statuscode: 531";
+    probes_fail(&city, words);
+    probes_say(&city, words).await;
+    city.broker_complains(
+        "vienna",
+        "NotReady",
+        false,
+        &["Pod vienna-broker-", "the broker is shutting down"],
+    )
+    .await;
     city.kubelet.troubles.lock().unwrap().clear();
     city.broker_says("vienna", "True", "Ready").await;
 }

@@ -91,10 +91,10 @@ impl Kind for ContextBroker {
         observe::observe(plan, live)
     }
 
-    fn explain(suspect: &Suspect, words: String) -> String {
+    fn explain(suspect: &Suspect, words: String) -> (Reason, String) {
         match suspect.reason {
             Reason::DatabaseNotReady => observe::explained(&suspect.name, words),
-            _ => words,
+            reason => (reason, words),
         }
     }
 

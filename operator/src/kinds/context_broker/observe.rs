@@ -346,7 +346,7 @@ fn broker_suspects(plan: &Plan, live: &Live) -> Vec<Suspect> {
         .pods(BROKER)
         .filter(|(_, seen)| !seen.is_ready() && !seen.deleting)
         .map(|(name, seen)| {
-            // Once it runs, a broker is not ready for one reason only: its database (`docs/operands.md`).
+            // Once it runs, a broker is not ready because of its database, unless its probe says that it is shutting down (`docs/operands.md`).
             let reason = if pod::has_started(seen) {
                 Reason::DatabaseNotReady
             } else {

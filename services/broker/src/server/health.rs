@@ -12,6 +12,9 @@ use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The status of a broker on its way out (`docs/operands.md`): none of those that speak of the database.
+const LEAVING: u16 = 531;
+
 /// What the health port knows.
 #[derive(Clone)]
 pub struct Health {
@@ -37,10 +40,7 @@ async fn ready(
     Extension(FromHere(from_here)): Extension<FromHere>,
 ) -> (StatusCode, String) {
     if health.draining.load(Ordering::Relaxed) {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the broker is shutting down\n".to_owned(),
-        );
+        return not_ready(LEAVING, "the broker is shutting down");
     }
     let Some(trouble) = health.app.store.pool().trouble() else {
         return (StatusCode::OK, served(&health, from_here));
@@ -50,7 +50,11 @@ async fn ready(
     } else {
         StoreError::Unavailable(DOWN.to_owned()).to_string()
     };
-    let status = StatusCode::from_u16(trouble.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    not_ready(trouble.status(), &words)
+}
+
+fn not_ready(status: u16, words: &str) -> (StatusCode, String) {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     (status, format!("{words}\n"))
 }
 

@@ -62,7 +62,7 @@ async fn sigterm_drains_without_a_failed_request() {
         }
     });
     crate::support::eventually(2, "readyz says it is leaving", async || {
-        broker.readyz().await == (503, "the broker is shutting down".to_owned())
+        broker.readyz().await == (531, "the broker is shutting down".to_owned())
     })
     .await;
     while signalled.elapsed() < Duration::from_millis(800) {

@@ -1,6 +1,11 @@
 //! What a broker tells by the status of its `/readyz` (`docs/operands.md`). A kubelet that asks by HTTP passes on nothing else: its event reads
 //! `Readiness probe failed: HTTP probe failed with statuscode: 524`.
 
+use mim_crds::Reason;
+
+/// The status of a broker that is shutting down. It says nothing of the database.
+const LEAVING: u16 = 531;
+
 /// Status, and what it says of the database.
 const MEANINGS: [(u16, &str); 11] = [
     (503, "does not serve at the moment"),
@@ -37,29 +42,30 @@ const MEANINGS: [(u16, &str); 11] = [
     (530, "has a schema that could not be brought up to date"),
 ];
 
-/// The kubelet's words about a broker's pod, in words about its database where they are no more than a status. The pod itself says more, with the host
-/// and the role.
-pub fn explained(pod: &str, words: String) -> String {
-    match meaning(&words) {
-        Some(meaning) => {
-            format!("the database {meaning}. `kubectl exec {pod} -- /usr/bin/mim-broker probe` says more")
-        }
-        None => words,
+/// The kubelet's words about a broker's pod that runs, in words about its database where they are no more than a status. The pod itself says more, with
+/// the host and the role.
+pub fn explained(pod: &str, words: String) -> (Reason, String) {
+    let status = status(&words);
+    if status == Some(LEAVING) {
+        return (Reason::NotReady, "the broker is shutting down".to_owned());
     }
+    let meaning = MEANINGS.iter().find(|(of, _)| Some(*of) == status);
+    let words = meaning.map_or(words, |(_, meaning)| {
+        format!("the database {meaning}. `kubectl exec {pod} -- /usr/bin/mim-broker probe` says more")
+    });
+    (Reason::DatabaseNotReady, words)
 }
 
-fn meaning(words: &str) -> Option<&'static str> {
+fn status(words: &str) -> Option<u16> {
     let (_, status) = words.rsplit_once("HTTP probe failed with statuscode: ")?;
-    let status: u16 = status.trim().parse().ok()?;
-    let found = MEANINGS.iter().find(|(of, _)| *of == status);
-    found.map(|(_, meaning)| *meaning)
+    status.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(words: &str) -> String {
+    fn told(words: &str) -> (Reason, String) {
         explained("city-broker-1", words.to_owned())
     }
 
@@ -71,9 +77,20 @@ mod tests {
                 told(&format!(
                     "Readiness probe failed: HTTP probe failed with statuscode: {status}"
                 )),
-                format!("the database {meaning}. {more}")
+                (
+                    Reason::DatabaseNotReady,
+                    format!("the database {meaning}. {more}")
+                )
             );
         }
+    }
+
+    #[test]
+    fn a_broker_that_is_shutting_down_says_nothing_of_its_database() {
+        assert_eq!(
+            told("Readiness probe failed: HTTP probe failed with statuscode: 531"),
+            (Reason::NotReady, "the broker is shutting down".to_owned())
+        );
     }
 
     #[test]
@@ -91,7 +108,7 @@ mod tests {
             "Readiness probe failed: HTTP probe failed with statuscode: 404",
             "Readiness probe failed: connection refused",
         ] {
-            assert_eq!(told(words), words);
+            assert_eq!(told(words), (Reason::DatabaseNotReady, words.to_owned()));
         }
     }
 
@@ -104,5 +121,8 @@ mod tests {
                 "{status} {meaning}"
             );
         }
+        assert!(page.contains(&format!(
+            "\n{LEAVING} says that the broker itself is shutting down"
+        )));
     }
 }
