@@ -3,7 +3,7 @@
 use mim_crds::annotation;
 use serde_json::{Value, json};
 
-use crate::city::{City, broker};
+use crate::city::{City, broker, image};
 
 /// What an event of a restart begins with.
 const REASONS: [&str; 5] = [
@@ -76,4 +76,32 @@ async fn every_restart_of_an_operand_is_told_once_in_an_event_with_its_reason() 
     city.quiet().await;
     expected.sort();
     assert_eq!(restarts(&city).await, expected);
+}
+
+#[tokio::test]
+async fn a_database_that_never_ran_on_its_old_template_goes_without_a_preflight_and_one_event_says_so() {
+    let city = City::new("stuck").await;
+    city.kubelet
+        .troubles
+        .lock()
+        .unwrap()
+        .insert(image("postgis", 'b'), ("ImagePullBackOff", "not found"));
+    city.apply(&broker("vienna", &json!({"release": "0.1.0"}))).await;
+    let words = ["pod vienna-database-0", "not found"];
+    city.broker_complains("vienna", "ImagePullFailed", false, &words)
+        .await;
+    city.apply(&broker("vienna", &json!({"release": "0.2.0"}))).await;
+    city.broker_says("vienna", "True", "Ready").await;
+    city.database_runs(&image("postgis", 'd')).await;
+    city.quiet().await;
+    assert_eq!(
+        restarts(&city).await,
+        [
+            format!("ReleaseChanged: {BROKER}"),
+            format!("StuckOnOldTemplate: {DATABASE}")
+        ]
+    );
+    let events = city.events("ContextBroker", "vienna").await;
+    let preflights = events.iter().filter(|event| event.starts_with("Preflight"));
+    assert_eq!(preflights.count(), 0, "{events:?}");
 }
