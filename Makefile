@@ -177,9 +177,12 @@ etsi: deps-build ## ETSI's NGSI-LD test suite against the broker: SUITE=<checkou
 	@$(TARGET)/mim-etsi --suite $(SUITE) $(ARGS)
 
 .PHONY: proof
-proof: binaries ## What takes too long for each change: the tests at an API server with all waits as long as in use (ten idle minutes), images built twice
+proof: binaries ## What takes too long for each change: the tests at an API server with all waits as long as in use (ten idle minutes), images built twice, the demo on a cluster by its kubeconfig
 	MIM_PROOF=true $(CARGO) test --locked -p mim-tests --test api
 	$(LAB) images --check --out $(IMAGES)
+	@: The lab, as any cluster of somebody: known by its kubeconfig alone, with the archives in its node, reached by forwards.
+	$(LAB) up; trap '$(LAB) down' EXIT; $(LAB) load $(IMAGES)/*.tar; eval "$$($(LAB) env)"; \
+	$(MAKE) demo CONTEXT=mim-lab; $(MAKE) demo-down CONTEXT=mim-lab
 
 .PHONY: demo
 demo: $(if $(CONTEXT),deps-build,deps-lab) ## One city from sources to answers, in the lab or with CONTEXT=<kube-context> REGISTRY=<prefix>

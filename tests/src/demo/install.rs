@@ -12,6 +12,7 @@ use serde_json::json;
 use super::cluster::Cluster;
 use super::error::{Error, Result};
 use super::programs::{self, checkout};
+use super::rollout::rolled_out;
 use super::say::Say;
 use super::wait::until;
 
@@ -22,6 +23,8 @@ const MADE_BY: &str = "mim.city/made-by";
 const DEMO: &str = "demo";
 /// How long a namespace may take to go.
 const GONE: Duration = Duration::from_mins(3);
+/// How long the operator's pods may take to be ready, their image pulled.
+const READY: Duration = Duration::from_mins(3);
 /// Archives of images, as `mim-lab images` names them.
 const ARCHIVES: [&str; 4] = ["operator.tar", "broker.tar", "postgis.tar", "mosquitto.tar"];
 
@@ -131,13 +134,12 @@ pub async fn operator(cluster: &Cluster, images: &Images, namespaces: &[&str], s
         &registry,
         "--set",
         &watched,
-        "--wait",
-        "--timeout",
-        "3m",
     ];
     let arguments = [&install[..], &arguments].concat();
-    let wait = "helm waits until the operator's pods are ready";
-    say.during(wait, cluster.helm(&arguments)).await?;
+    say.during("helm installs the operator", cluster.helm(&arguments))
+        .await?;
+    // Not by helm's --wait, which does not say that an image cannot be pulled.
+    rolled_out(&cluster.client, SYSTEM, "mim-operator", READY, say).await?;
     say.line("mim-operator is installed and ready");
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod pods;
 pub mod programs;
 pub mod questions;
 pub mod ready;
+pub mod rollout;
 pub mod say;
 pub mod traffic;
 pub mod wait;

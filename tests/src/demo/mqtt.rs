@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::Api;
 use mim_crds::ContextSubscription;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
@@ -15,6 +14,7 @@ use super::cluster::Cluster;
 use super::door::Door;
 use super::error::{Error, Result};
 use super::install::{self, Images};
+use super::rollout::rolled_out;
 use super::say::Say;
 use super::wait::until;
 
@@ -36,25 +36,7 @@ pub async fn server(cluster: &Cluster, images: &Images, namespace: &str, say: Sa
     let image = image(images)?;
     let manifest = include_str!("mosquitto.yaml").replace("@IMAGE@", &image);
     install::apply_text(cluster, namespace, &manifest).await?;
-    let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), namespace);
-    until(
-        say,
-        &format!("Deployment {namespace}/{SERVER} to be ready"),
-        READY,
-        || async { Ok(rolled_out(&api.get(SERVER).await?)) },
-    )
-    .await
-}
-
-/// Whether the one pod is there, of the newest template and ready, and what is there. The pod of an earlier run may be ready as well, and about to go.
-fn rolled_out(server: &Deployment) -> (bool, String) {
-    let status = server.status.clone().unwrap_or_default();
-    let current = status.observed_generation == server.metadata.generation;
-    let [all, new, ready] =
-        [status.replicas, status.updated_replicas, status.ready_replicas].map(Option::unwrap_or_default);
-    let done = current && [all, new, ready] == [1, 1, 1];
-    let told = format!("{SERVER}: {ready} of {all} pods ready, {new} of the newest template");
-    (done, told)
+    rolled_out(&cluster.client, namespace, SERVER, READY, say).await
 }
 
 /// The image as the cluster finds it.
@@ -184,26 +166,6 @@ mod tests {
         );
         assert_eq!(entity_of(payload, "urn:c"), None);
         assert_eq!(entity_of(b"no JSON", "urn:b"), None);
-    }
-
-    #[test]
-    fn the_server_is_ready_when_its_only_pod_is_of_the_newest_template() {
-        for (observed, all, new, ready, expected) in [
-            (2, 1, 1, 1, true),
-            // The Deployment's controller has not seen the newest template; the pod of the older one is still there; the new one is not ready.
-            (1, 1, 1, 1, false),
-            (2, 2, 1, 2, false),
-            (2, 1, 0, 1, false),
-            (2, 1, 1, 0, false),
-        ] {
-            let server = serde_json::json!({
-                "metadata": {"generation": 2},
-                "status": {"observedGeneration": observed, "replicas": all, "updatedReplicas": new, "readyReplicas": ready},
-            });
-            let (done, told) = rolled_out(&serde_json::from_value(server).unwrap());
-            assert_eq!(done, expected, "{told}");
-        }
-        assert!(!rolled_out(&Deployment::default()).0);
     }
 
     #[test]
