@@ -151,7 +151,7 @@ fn items(page: &str, heading: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// Words of each row of the table of bad input and faults, and what the names of its tests begin with.
-const ROWS: [(&str, &[&str]); 13] = [
+const ROWS: [(&str, &[&str]); 14] = [
     ("refused at apply", &["row_refused_at_apply_"]),
     (
         "a Secret or ConfigMap named in the spec is missing",
@@ -186,6 +186,7 @@ const ROWS: [(&str, &[&str]); 13] = [
         "the database is killed under load",
         &["row_database_killed_under_load_"],
     ),
+    ("the database is read-only", &["row_database_read_only_"]),
     (
         "the Secret of credentials, or the claim, is deleted",
         &[

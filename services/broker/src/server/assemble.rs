@@ -13,14 +13,14 @@ use crate::server::run::Settings;
 use crate::store::Store;
 use crate::store::history::Keeping;
 use crate::store::keeper::Keeper;
-use crate::store::pool::{Pool, State};
+use crate::store::pool::{Doubts, Pool, State};
 use crate::store::tenants::{Tenants, Wanted};
 use crate::store::told::Place;
 use crate::store::trouble::Trouble;
 use mim_egress::{Allow, Client, Policy, api_server_of_this_pod};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 /// How many words of writes about notifications may wait to be heard.
@@ -221,8 +221,8 @@ fn store(
     let sizes = config.clone();
     let configured = part_of(config.clone(), tenants);
     let temporal = part_of(config, |config| config.temporal);
-    let doubt = Arc::new(Notify::new());
-    let pool = Arc::new(Pool::new(size, seen, Arc::clone(&doubt)));
+    let doubts = Arc::<Doubts>::default();
+    let pool = Arc::new(Pool::new(size, seen, Arc::clone(&doubts)));
     tokio::spawn(follow_connections(Arc::clone(&pool), settings.clone(), sizes));
     let tenants = Arc::new(Tenants::default());
     let (keeping_tx, keeping) = watch::channel(Keeping::default());
@@ -233,7 +233,7 @@ fn store(
         temporal,
         keeping: keeping_tx,
         state,
-        doubt,
+        doubts,
     };
     tokio::spawn(keeper.run());
     let (waiting_tx, waiting) = mpsc::channel(WAITING);

@@ -58,8 +58,13 @@ fn not_ready(status: u16, words: &str) -> (StatusCode, String) {
     (status, format!("{words}\n"))
 }
 
-/// The broker serves; what of the read-only contract is not as it is to be keeps it from nothing, and is told to the same.
+/// The broker serves. That it only reads is told to everybody: a kubelet that took it for not ready would end the reads too. What of the read-only contract
+/// is not as it is to be keeps it from nothing, and is told to who may know why something does not work.
 fn served(health: &Health, from_here: bool) -> String {
+    if health.app.store.pool().is_read_only() {
+        return "ok; the database is read-only: reads are answered, writes get 503 until it takes them\n"
+            .to_owned();
+    }
     let troubles = health.app.store.contract().troubles();
     if troubles.is_empty() || !from_here {
         return "ok\n".to_owned();

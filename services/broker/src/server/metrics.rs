@@ -82,6 +82,7 @@ pub struct Metrics {
     answered: Family<Answered, Counter>,
     duration: Family<Timed, Histogram>,
     database_up: Gauge,
+    database_read_only: Gauge,
     pool: Family<ConnectionState, Gauge>,
     clients: Gauge,
     notifications: Family<Outcome, Counter>,
@@ -118,6 +119,12 @@ impl Default for Metrics {
             "database_up",
             "1 while the database serves and the schema is current",
             database_up.clone(),
+        );
+        let database_read_only = Gauge::default();
+        registry.register(
+            "database_read_only",
+            "1 while the database is read and takes no writes",
+            database_read_only.clone(),
         );
         let pool = Family::default();
         registry.register(
@@ -173,6 +180,7 @@ impl Default for Metrics {
             answered,
             duration,
             database_up,
+            database_read_only,
             pool,
             clients,
             notifications,
@@ -268,6 +276,8 @@ impl Metrics {
         self.contract_troubles
             .set(i64::try_from(troubles).unwrap_or(i64::MAX));
         self.database_up.set(i64::from(store.pool().trouble().is_none()));
+        self.database_read_only
+            .set(i64::from(store.pool().is_read_only()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)

@@ -1,11 +1,12 @@
 //! Keeps the way to the database open: connects, brings the schema up to date, notices loss within a second, comes back
 //! by itself, follows the mounted files and the list of tenants, and sees to it that queries are planned by statistics.
+//! A database that takes no writes is read on.
 
 use crate::store::connect::{Session, Target, connect};
 use crate::store::history::Keeping;
 use crate::store::migrate::migrate;
 use crate::store::partitions::{self, Temporal};
-use crate::store::pool::State;
+use crate::store::pool::{Doubts, State};
 use crate::store::settings::{Places, Settings};
 use crate::store::statistics::Analyst;
 use crate::store::tenants::{Tenants, Wanted};
@@ -13,7 +14,8 @@ use crate::store::trouble::{Trouble, answered};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
+use tokio_postgres::SimpleQueryMessage;
 
 /// How often the database is asked whether it is still there, and the files are looked at.
 const WATCH: Duration = Duration::from_secs(1);
@@ -40,18 +42,43 @@ pub struct Keeper {
     pub keeping: watch::Sender<Keeping>,
     /// Where the state goes.
     pub state: watch::Sender<State>,
-    /// Woken when a request saw a connection fail.
-    pub doubt: Arc<Notify>,
+    /// Woken by what requests have met.
+    pub doubts: Arc<Doubts>,
+}
+
+/// The way to a database that serves.
+struct Way {
+    session: Session,
+    target: Arc<Target>,
+    /// Whether it takes writes.
+    writes: bool,
+    /// When it was found.
+    since: Instant,
+}
+
+impl Way {
+    /// Whether writes over this session are taken at this moment; asked of the session, so it tells of its loss too.
+    async fn takes_writes(&self) -> Result<bool, Trouble> {
+        takes_writes(&self.session, &self.target.settings).await
+    }
+}
+
+async fn takes_writes(session: &Session, settings: &Settings) -> Result<bool, Trouble> {
+    let asked = session.client.simple_query("show transaction_read_only");
+    let answer = answered(PATIENCE, settings, asked).await?;
+    let is_off = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("off"));
+    Ok(answer.iter().any(is_off))
 }
 
 impl Keeper {
     /// Runs for ever.
     pub async fn run(mut self) {
         loop {
-            match self.come_up().await {
-                Ok((session, target)) => {
-                    tracing::info!(database = ?target.settings, "the database serves");
-                    let trouble = self.stay_up(session, target).await;
+            match self.find_way().await {
+                Ok(way) => {
+                    tracing::info!(database = ?way.target.settings, "the database serves");
+                    self.tell(&way);
+                    let trouble = self.stay_up(way).await;
                     self.go_down(trouble);
                 }
                 Err(trouble) => self.go_down(trouble),
@@ -68,88 +95,177 @@ impl Keeper {
         }
     }
 
-    async fn come_up(&mut self) -> Result<(Session, Arc<Target>), Trouble> {
+    /// Tells requests of a way. Connections of another one are closed as they become idle.
+    fn tell(&self, way: &Way) {
+        let target = Arc::clone(&way.target);
+        let before = self.state.send_replace(if way.writes {
+            State::Up(target)
+        } else {
+            State::ReadOnly(target)
+        });
+        match (matches!(before, State::ReadOnly(_)), way.writes) {
+            (false, false) => {
+                tracing::warn!(
+                    "the database is read-only: reads go on, writes are refused until it takes them"
+                );
+            }
+            (true, true) => tracing::info!("the database takes writes again"),
+            _ => {}
+        }
+    }
+
+    async fn find_way(&mut self) -> Result<Way, Trouble> {
         let settings = Settings::read(&self.places).await?;
         let mut target = Target::new(settings)?;
         let session = connect(&target).await?;
+        let writes = takes_writes(&session, &target.settings).await?;
         target.search_path = migrate(&session.client, &target.settings).await?;
-        self.sync_tenants(&session, &target).await?;
-        self.look_after_history(&session, &target).await?;
+        let way = Way {
+            session,
+            target: Arc::new(target),
+            writes,
+            since: Instant::now(),
+        };
+        self.sync_tenants(&way).await?;
+        self.look_after_history(&way).await?;
         // Undo what was set for migrations.
-        let limits = session
+        let limits = way
+            .session
             .client
             .batch_execute("set statement_timeout = '10s'; set lock_timeout = '5s'");
-        answered(PATIENCE, &target.settings, limits).await?;
-        let target = Arc::new(target);
-        self.state.send_replace(State::Up(Arc::clone(&target)));
-        Ok((session, target))
+        answered(PATIENCE, &way.target.settings, limits).await?;
+        Ok(way)
     }
 
-    async fn sync_tenants(&mut self, session: &Session, target: &Target) -> Result<(), Trouble> {
+    async fn sync_tenants(&mut self, way: &Way) -> Result<(), Trouble> {
         let wanted = self.configured.borrow_and_update().clone();
-        let sync = self.tenants.sync(&session.client, &wanted);
-        answered(LONGER, &target.settings, sync).await
+        let client = &way.session.client;
+        let sync = async {
+            if way.writes {
+                wanted.keep(client).await?;
+            }
+            self.tenants.learn_all(client, &wanted).await
+        };
+        answered(LONGER, &way.target.settings, sync).await
     }
 
-    async fn look_after_history(&mut self, session: &Session, target: &Target) -> Result<(), Trouble> {
+    async fn look_after_history(&mut self, way: &Way) -> Result<(), Trouble> {
         let temporal = *self.temporal.borrow_and_update();
-        let look = partitions::look_after(&session.client, temporal, Timestamp::now());
-        let keeping = answered(LONGER, &target.settings, look).await?;
+        let client = &way.session.client;
+        let look = async {
+            if way.writes {
+                partitions::look_after(client, temporal, Timestamp::now()).await
+            } else {
+                partitions::look_at(client, temporal).await
+            }
+        };
+        let keeping = answered(LONGER, &way.target.settings, look).await?;
         self.keeping
             .send_if_modified(|current| std::mem::replace(current, keeping) != keeping);
         Ok(())
     }
 
     /// Returns when the database does not serve any more.
-    async fn stay_up(&mut self, mut session: Session, mut target: Arc<Target>) -> Trouble {
+    async fn stay_up(&mut self, mut way: Way) -> Trouble {
         let mut told = None;
         let mut analyst = Analyst::default();
         let mut looked_after = Instant::now();
         loop {
+            let mut refused = false;
             tokio::select! {
                 () = tokio::time::sleep(WATCH) => {}
-                () = self.doubt.notified() => {}
+                () = self.doubts.connections.notified() => {}
+                () = self.doubts.writes.notified(), if way.since.elapsed() > WATCH => refused = true,
                 // Who sends these has ended only where the process is at its end.
                 Ok(()) = self.configured.changed() => self.configured.mark_changed(),
                 Ok(()) = self.temporal.changed() => self.temporal.mark_changed(),
             }
-            if self.configured.has_changed().unwrap_or_default()
-                && let Err(trouble) = self.sync_tenants(&session, &target).await
-            {
+            if let Err(trouble) = self.look_for_writes(&mut way, refused).await {
                 return trouble;
             }
-            if self.temporal.has_changed().unwrap_or_default() || looked_after.elapsed() > PARTITIONS {
-                looked_after = Instant::now();
-                if let Err(trouble) = self.look_after_history(&session, &target).await {
-                    return trouble;
-                }
-            }
-            let still_there = session.client.simple_query("select 1");
-            if let Err(trouble) = answered(PATIENCE, &target.settings, still_there).await {
+            let followed = self.follow(&way, &mut looked_after, &mut analyst).await;
+            if let Err(trouble) = followed {
                 return trouble;
             }
+            self.follow_settings(&mut way, &mut told).await;
+        }
+    }
+
+    /// Follows what the configuration says, and looks after what time brings.
+    async fn follow(
+        &mut self,
+        way: &Way,
+        looked_after: &mut Instant,
+        analyst: &mut Analyst,
+    ) -> Result<(), Trouble> {
+        if self.configured.has_changed().unwrap_or_default() {
+            self.sync_tenants(way).await?;
+        }
+        if self.temporal.has_changed().unwrap_or_default() || looked_after.elapsed() > PARTITIONS {
+            *looked_after = Instant::now();
+            self.look_after_history(way).await?;
+        }
+        if way.writes {
             // Timed by itself, so that a table that takes long to analyze is not taken for a loss.
-            let looked = analyst.look(&session.client);
-            if let Err(trouble) = answered(PATIENCE, &target.settings, looked).await {
-                return trouble;
-            }
-            match Settings::read(&self.places).await {
-                Ok(settings) if settings != target.settings => match self.come_up().await {
-                    // New settings that work are used at once; others are tried again below.
-                    Ok(fresh) => (session, target) = fresh,
-                    Err(trouble) => {
-                        // Half-written files and a password that the database is yet to learn: what works goes on.
-                        if told.as_ref() != Some(&trouble) {
-                            tracing::warn!(%trouble, "the new settings of the database do not work yet; the ones from before are used on");
-                            told = Some(trouble);
-                        }
-                    }
-                },
-                Ok(_) => told = None,
-                Err(trouble) => {
-                    tracing::warn!(%trouble, "the settings of the database cannot be read; the ones from before are used on");
+            let looked = analyst.look(&way.session.client);
+            answered(PATIENCE, &way.target.settings, looked).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether the database still serves, and whether it takes writes. What sessions may do can be said of the
+    /// server, which all of them follow at once, and of the database or the role, which holds for those that begin after
+    /// that: so where writes are refused, a new session tells, and where they were, all are made anew.
+    async fn look_for_writes(&mut self, way: &mut Way, refused: bool) -> Result<(), Trouble> {
+        let writes = way.takes_writes().await?;
+        if way.writes && !writes {
+            way.writes = false;
+            self.tell(way);
+            return Ok(());
+        }
+        let changed = refused || writes != way.writes || (!writes && would_write(&way.target).await);
+        if changed {
+            way.since = Instant::now();
+            match self.find_way().await {
+                Ok(fresh) => {
+                    *way = fresh;
+                    self.tell(way);
                 }
+                // What works goes on, and is looked at again.
+                Err(trouble) => tracing::debug!(%trouble, "no new session can be had"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes over to new settings as soon as they work.
+    async fn follow_settings(&mut self, way: &mut Way, told: &mut Option<Trouble>) {
+        match Settings::read(&self.places).await {
+            Ok(settings) if settings != way.target.settings => match self.find_way().await {
+                Ok(fresh) => {
+                    *way = fresh;
+                    self.tell(way);
+                }
+                Err(trouble) => {
+                    // Half-written files and a password that the database is yet to learn: what works goes on.
+                    if told.as_ref() != Some(&trouble) {
+                        tracing::warn!(%trouble, "the new settings of the database do not work yet; the ones from before are used on");
+                        *told = Some(trouble);
+                    }
+                }
+            },
+            Ok(_) => *told = None,
+            Err(trouble) => {
+                tracing::warn!(%trouble, "the settings of the database cannot be read; the ones from before are used on");
             }
         }
     }
+}
+
+/// Whether a session that begins now is one that writes.
+async fn would_write(target: &Target) -> bool {
+    let Ok(session) = connect(target).await else {
+        return false;
+    };
+    takes_writes(&session, &target.settings).await.unwrap_or_default()
 }

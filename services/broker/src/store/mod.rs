@@ -115,6 +115,9 @@ impl StoreError {
         if *code == SqlState::QUERY_CANCELED {
             return Self::TooSlow;
         }
+        if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+            return Self::Unavailable("it takes no writes at the moment".to_owned());
+        }
         if *code == SqlState::UNDEFINED_OBJECT && db.routine() == Some("get_collation_oid") {
             return Self::Data("it does not have this collation".to_owned());
         }

@@ -127,8 +127,7 @@ fn is_over(name: &str, temporal: Temporal, now: Timestamp) -> bool {
 
 /// Makes the partitions that are to be there, drops those that are over, and tells what is then done about the past.
 pub async fn look_after(client: &Client, temporal: Temporal, now: Timestamp) -> Result<Keeping, Error> {
-    let rows = client.query(PARTITIONS, &[]).await?;
-    let mut there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let mut there = there(client).await?;
     let adds = temporal.mode == Mode::Enabled;
     if adds {
         for month in wanted(now).filter(|month| !there.contains(&month.name())) {
@@ -166,6 +165,19 @@ pub async fn look_after(client: &Client, temporal: Temporal, now: Timestamp) -> 
         adds,
         has_any: adds || !there.is_empty(),
     })
+}
+
+/// What is done about the past where nothing can be written.
+pub async fn look_at(client: &Client, temporal: Temporal) -> Result<Keeping, Error> {
+    Ok(Keeping {
+        adds: temporal.mode == Mode::Enabled,
+        has_any: !there(client).await?.is_empty(),
+    })
+}
+
+async fn there(client: &Client) -> Result<Vec<String>, Error> {
+    let rows = client.query(PARTITIONS, &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
@@ -34,8 +35,28 @@ pub const DOWN: &str = "it does not serve at the moment; the broker's log says w
 pub enum State {
     /// The database serves, and this is how to reach it.
     Up(Arc<Target>),
-    /// It does not.
+    /// It is read as ever, and takes no writes: it was set so, or follows another one.
+    ReadOnly(Arc<Target>),
+    /// It does not serve.
     Down(Trouble),
+}
+
+impl State {
+    fn target(&self) -> Option<&Arc<Target>> {
+        match self {
+            Self::Up(target) | Self::ReadOnly(target) => Some(target),
+            Self::Down(_) => None,
+        }
+    }
+}
+
+/// What requests have met, for the keeper to look into.
+#[derive(Default)]
+pub struct Doubts {
+    /// A connection was lost, or does not answer.
+    pub connections: Notify,
+    /// A write was refused, as the session it came over is one that only reads.
+    pub writes: Notify,
 }
 
 /// The pool. It connects only while the keeper says that the database serves.
@@ -45,7 +66,7 @@ pub struct Pool {
     idle: Mutex<Vec<Connection>>,
     open: Arc<AtomicUsize>,
     state: watch::Receiver<State>,
-    doubt: Arc<Notify>,
+    doubts: Arc<Doubts>,
 }
 
 /// How many places there are, and how many there are to be.
@@ -89,8 +110,8 @@ impl Drop for Counted {
 }
 
 impl Pool {
-    /// An empty pool of at most `size` connections. It wakes `doubt` when a connection fails.
-    pub fn new(size: usize, state: watch::Receiver<State>, doubt: Arc<Notify>) -> Self {
+    /// An empty pool of at most `size` connections.
+    pub fn new(size: usize, state: watch::Receiver<State>, doubts: Arc<Doubts>) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(size)),
             size: Mutex::new(Size {
@@ -100,7 +121,7 @@ impl Pool {
             idle: Mutex::new(Vec::with_capacity(size)),
             open: Arc::default(),
             state,
-            doubt,
+            doubts,
         }
     }
 
@@ -137,24 +158,30 @@ impl Pool {
     /// What the keeper last found, for `/readyz`.
     pub fn trouble(&self) -> Option<Trouble> {
         match &*self.state.borrow() {
-            State::Up(_) => None,
+            State::Up(_) | State::ReadOnly(_) => None,
             State::Down(trouble) => Some(trouble.clone()),
         }
     }
 
-    /// How to reach the database, while it serves: for what takes longer than a request, over a session of its own.
+    /// Whether the database is read and takes no writes.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(&*self.state.borrow(), State::ReadOnly(_))
+    }
+
+    /// How to reach the database, while it takes writes: for those that take longer than a request, over a session of its own.
     #[must_use]
     pub fn target(&self) -> Option<Arc<Target>> {
         match &*self.state.borrow() {
             State::Up(target) => Some(Arc::clone(target)),
-            State::Down(_) => None,
+            State::ReadOnly(_) | State::Down(_) => None,
         }
     }
 
     /// A connection, when one is free.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
         let deadline = Instant::now() + PATIENCE;
-        let State::Up(target) = self.state.borrow().clone() else {
+        let Some(target) = self.state.borrow().target().cloned() else {
             return Err(StoreError::Unavailable(DOWN.to_owned()));
         };
         let permit = tokio::time::timeout(WAIT, Arc::clone(&self.slots).acquire_owned()).await;
@@ -198,7 +225,7 @@ impl Pool {
                 })
             }
             Err(trouble) => {
-                self.doubt.notify_one();
+                self.doubts.connections.notify_one();
                 tracing::warn!(%trouble, "a connection to the database could not be made");
                 Err(StoreError::Unavailable(DOWN.to_owned()))
             }
@@ -227,9 +254,9 @@ impl Drop for Lease {
             return;
         };
         if connection.session.client.is_closed() {
-            self.pool.doubt.notify_one();
+            self.pool.doubts.connections.notify_one();
         } else if self.busy {
-            self.pool.doubt.notify_one();
+            self.pool.doubts.connections.notify_one();
             // Without a runtime the process is at its end, and its sockets close with it.
             if let Ok(runtime) = Handle::try_current() {
                 let slot = self.slot.take();
@@ -365,7 +392,7 @@ impl Lease {
         if rows.is_err() {
             self.rollback().await;
         }
-        rows.map_err(StoreError::from)
+        rows.map_err(|error| self.refused(&error))
     }
 
     /// Runs a last prepared statement and commits, in one round trip. `Ok` means that it is on disk. `Unavailable` may
@@ -411,7 +438,16 @@ impl Lease {
             Ok(_) => false,
             Err(error) => error.as_db_error().is_none(),
         };
-        result.map_err(StoreError::from)
+        result.map_err(|error| self.refused(&error))
+    }
+
+    /// Has the keeper look into what only it can find out: whether the database takes writes by now, or not any more.
+    fn refused(&self, error: &Error) -> StoreError {
+        let is_write = error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+        if is_write && !self.pool.is_read_only() {
+            self.pool.doubts.writes.notify_one();
+        }
+        StoreError::of(error)
     }
 
     async fn prepared(&mut self, sql: &'static str) -> Result<Statement, StoreError> {

@@ -24,6 +24,9 @@ const NAME: &str = "select coalesce(was, name) from mim.tenants where id = $1";
 /// Marks tenants as dropped, under names that no request can have.
 const DROP: &str = "update mim.tenants set was = name, name = '#' || id, dropped = clock_timestamp() \
   where name = any($1::text[]) and name <> '' and dropped is null returning was";
+const KEEP: &str = "insert into mim.tenants (name) select unnest($1::text[]) on conflict (name) do nothing";
+const THERE: &str =
+    "select name, id from mim.tenants where dropped is null and ($2 or name = any($1::text[]))";
 /// The default tenant is as old as the schema.
 const MADE: &str = "select created from mim.tenants where name = ''";
 
@@ -106,38 +109,17 @@ impl Tenants {
         }
     }
 
-    /// Makes rows for new names, marks those that are dropped, and forgets those that are not configured any more, unless
-    /// writes may make tenants: then all that are there are known. Data of what is not dropped always stays.
-    pub async fn sync(&self, client: &Client, wanted: &Wanted) -> Result<(), tokio_postgres::Error> {
-        let mut names: Vec<&str> = wanted.names.iter().map(String::as_str).collect();
-        let mut dropped: HashSet<String> = wanted.dropped.iter().cloned().collect();
-        dropped.retain(|name| !names.contains(&name.as_str()));
-        if !dropped.is_empty() {
-            let dropped: Vec<&String> = dropped.iter().collect();
-            for row in client.query(DROP, &[&dropped]).await? {
-                let tenant: String = row.get(0);
-                tracing::warn!(tenant, "a tenant is dropped: its data goes");
-            }
-        }
-        // Before any is made: one that is made under its limits needs no counting.
-        quota::set(client, &wanted.quotas).await?;
-        names.push("");
-        client
-            .execute(
-                "insert into mim.tenants (name) select unnest($1::text[]) on conflict (name) do nothing",
-                &[&names],
-            )
-            .await?;
+    /// Learns which of those that are wanted are there, and forgets those that are not configured any more, unless
+    /// writes may make tenants: then all that are there are known.
+    pub async fn learn_all(&self, client: &Client, wanted: &Wanted) -> Result<(), tokio_postgres::Error> {
         let rows = client
-            .query(
-                "select name, id from mim.tenants where dropped is null and ($2 or name = any($1::text[]))",
-                &[&names, &wanted.on_first_write],
-            )
+            .query(THERE, &[&wanted.all_names(), &wanted.on_first_write])
             .await?;
         let rows = rows
             .iter()
             .map(|row| (row.get::<_, String>(0), TenantId(row.get(1))));
         let rows: Vec<_> = rows.collect();
+        let dropped = wanted.dropped_names();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if !(known.on_first_write && wanted.on_first_write) {
             known.numbers.clear();
@@ -151,6 +133,34 @@ impl Tenants {
         known.on_first_write = wanted.on_first_write;
         known.dropped = dropped;
         Ok(())
+    }
+}
+
+impl Wanted {
+    /// Those of the configuration, and the default one.
+    fn all_names(&self) -> Vec<&str> {
+        let names = self.names.iter().map(String::as_str);
+        names.chain(std::iter::once("")).collect()
+    }
+
+    fn dropped_names(&self) -> HashSet<String> {
+        let dropped = self.dropped.iter().filter(|name| !self.names.contains(name));
+        dropped.cloned().collect()
+    }
+
+    /// Makes rows for new names, and marks those that are dropped. Data of what is not dropped always stays.
+    pub async fn keep(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        let dropped = self.dropped_names();
+        if !dropped.is_empty() {
+            let dropped: Vec<&String> = dropped.iter().collect();
+            for row in client.query(DROP, &[&dropped]).await? {
+                let tenant: String = row.get(0);
+                tracing::warn!(tenant, "a tenant is dropped: its data goes");
+            }
+        }
+        // Before any is made: one that is made under its limits needs no counting.
+        quota::set(client, &self.quotas).await?;
+        client.execute(KEEP, &[&self.all_names()]).await.map(drop)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Creates entities until told to stop; returns those that were accepted.
-async fn writer(
+pub async fn writer(
     broker: Arc<Broker>,
     writer: usize,
     stop: Arc<AtomicBool>,

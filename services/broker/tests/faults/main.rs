@@ -20,4 +20,5 @@ mod late;
 mod memory;
 mod notifications;
 mod process;
+mod read_only;
 mod words;

@@ -258,6 +258,12 @@ impl Postgres {
         }
     }
 
+    /// As [`Self::launch`], as one that follows another server: it only reads until it is promoted.
+    pub fn launch_as_standby(&self) {
+        run(as_postgres("touch").arg(self.folder.join("data/standby.signal")));
+        self.launch();
+    }
+
     /// Kills the server as a power cut would.
     pub fn kill(&self) {
         let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();

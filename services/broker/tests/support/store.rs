@@ -6,19 +6,19 @@ use mim_broker::store::Store;
 use mim_broker::store::history::Keeping;
 use mim_broker::store::keeper::Keeper;
 use mim_broker::store::partitions::Temporal;
-use mim_broker::store::pool::{Pool, State};
+use mim_broker::store::pool::{Doubts, Pool, State};
 use mim_broker::store::quota::Quotas;
 use mim_broker::store::settings::Places;
 use mim_broker::store::tenants::{Tenants, Wanted};
 use mim_broker::store::trouble::Trouble;
 use std::sync::Arc;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 /// A store over a database, ready, with tenants of these names. It keeps no past, and nobody hears of its notifications.
 pub async fn store_over(database: &Database, tenants_named: &[&str]) -> Store {
     let (state, seen) = watch::channel(State::Down(Trouble::Starting));
-    let doubt = Arc::new(Notify::new());
-    let pool = Arc::new(Pool::new(4, seen, Arc::clone(&doubt)));
+    let doubts = Arc::<Doubts>::default();
+    let pool = Arc::new(Pool::new(4, seen, Arc::clone(&doubts)));
     let tenants = Arc::new(Tenants::default());
     let (kept, keeping) = watch::channel(Keeping::default());
     let wanted = Wanted {
@@ -37,7 +37,7 @@ pub async fn store_over(database: &Database, tenants_named: &[&str]) -> Store {
         temporal: watch::channel(Temporal::default()).1,
         keeping: kept,
         state,
-        doubt,
+        doubts,
     };
     tokio::spawn(keeper.run());
     let rooms = Arc::new(Rooms::of(limit::of_this_process()));
