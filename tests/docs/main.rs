@@ -186,7 +186,10 @@ const ROWS: [(&str, &[&str]); 14] = [
         "the database is killed under load",
         &["row_database_killed_under_load_"],
     ),
-    ("the database is read-only", &["row_database_read_only_"]),
+    (
+        "the database is read-only or out of connections",
+        &["row_database_read_only_", "row_database_out_of_connections_"],
+    ),
     (
         "the Secret of credentials, or the claim, is deleted",
         &[

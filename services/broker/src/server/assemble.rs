@@ -224,6 +224,7 @@ fn store(
     let doubts = Arc::<Doubts>::default();
     let pool = Arc::new(Pool::new(size, seen, Arc::clone(&doubts)));
     tokio::spawn(follow_connections(Arc::clone(&pool), settings.clone(), sizes));
+    tokio::spawn(Arc::clone(&pool).let_go());
     let tenants = Arc::new(Tenants::default());
     let (keeping_tx, keeping) = watch::channel(Keeping::default());
     let keeper = Keeper {

@@ -4,13 +4,16 @@
 //! time) is closed, not reused: the server cancels the statement and rolls back. Its place is free again only when the
 //! server has let go of it, so the server never sees more connections than the pool has. Connections of older settings
 //! are closed when they come back.
+//!
+//! Where the server takes fewer connections than the pool may have, requests share those that there are: a place for which
+//! there is no connection is taken out, and one attempt a second tells when there is room again.
 
 use crate::store::StoreError;
 use crate::store::connect::{Session, Target, connect};
 use crate::store::trouble::Trouble;
 use futures::TryStreamExt as _;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -26,6 +29,9 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How long a request has with the database in all: the wait for a connection, its making, and every statement. A
 /// statement may take 10 s (the session's `statement_timeout`); beyond that the server is not answering at all.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long after the server has refused a connection the next one is tried.
+const REST: Duration = Duration::from_secs(1);
 
 /// What clients are told while the database does not serve. Why is in the log, and for who may look into the pod.
 pub const DOWN: &str = "it does not serve at the moment; the broker's log says why";
@@ -65,11 +71,14 @@ pub struct Pool {
     size: Mutex<Size>,
     idle: Mutex<Vec<Connection>>,
     open: Arc<AtomicUsize>,
+    opening: Arc<AtomicUsize>,
+    /// Whether somebody looks for room for the places that were taken out.
+    looking: AtomicBool,
     state: watch::Receiver<State>,
     doubts: Arc<Doubts>,
 }
 
-/// How many places there are, and how many there are to be.
+/// How many places there are, and how many there are to be. There are fewer while the server takes no more connections.
 struct Size {
     there: usize,
     wanted: usize,
@@ -100,8 +109,15 @@ struct Connection {
     counted: Counted,
 }
 
-/// Counts open connections.
+/// Counts connections.
 struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn one(of: &Arc<AtomicUsize>) -> Self {
+        of.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(of))
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -120,6 +136,8 @@ impl Pool {
             }),
             idle: Mutex::new(Vec::with_capacity(size)),
             open: Arc::default(),
+            opening: Arc::default(),
+            looking: AtomicBool::default(),
             state,
             doubts,
         }
@@ -155,6 +173,18 @@ impl Pool {
         self.size.lock().unwrap_or_else(PoisonError::into_inner).wanted
     }
 
+    /// Closes what nobody uses whenever the database is found not to serve, for ever: none of it is used again, and where
+    /// the server takes only so many connections it may be what keeps the keeper out.
+    pub async fn let_go(self: Arc<Self>) {
+        let mut state = self.state.clone();
+        while state.changed().await.is_ok() {
+            if self.trouble().is_some() {
+                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                idle.clear();
+            }
+        }
+    }
+
     /// What the keeper last found, for `/readyz`.
     pub fn trouble(&self) -> Option<Trouble> {
         match &*self.state.borrow() {
@@ -180,56 +210,122 @@ impl Pool {
 
     /// A connection, when one is free.
     pub async fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
-        let deadline = Instant::now() + PATIENCE;
-        let Some(target) = self.state.borrow().target().cloned() else {
-            return Err(StoreError::Unavailable(DOWN.to_owned()));
-        };
-        let permit = tokio::time::timeout(WAIT, Arc::clone(&self.slots).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else {
-            return Err(StoreError::Unavailable("all connections are busy".to_owned()));
-        };
-        let slot = Slot {
-            pool: Arc::clone(self),
-            permit: Some(permit),
-        };
-        let idle = loop {
-            match self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-                Some(connection)
-                    if connection.session.client.is_closed() || !Arc::ptr_eq(&connection.target, &target) => {
-                }
-                other => break other,
+        let now = Instant::now();
+        self.way()?;
+        loop {
+            let permit = timeout_at(now + WAIT, Arc::clone(&self.slots).acquire_owned()).await;
+            let Ok(Ok(permit)) = permit else {
+                return Err(StoreError::Unavailable("all connections are busy".to_owned()));
+            };
+            let slot = Slot {
+                pool: Arc::clone(self),
+                permit: Some(permit),
+            };
+            // Another one than before the wait, perhaps.
+            let target = self.way()?;
+            let connection = match self.idle(&target) {
+                Some(connection) => connection,
+                None => match self.open(&target).await {
+                    Ok(connection) => connection,
+                    Err(Trouble::TooManyConnections(why)) if self.take_out(slot) => {
+                        tracing::debug!(why, "a request waits for a connection that there is");
+                        continue;
+                    }
+                    Err(trouble) => {
+                        self.doubts.connections.notify_one();
+                        tracing::warn!(%trouble, "a connection to the database could not be made");
+                        return Err(StoreError::Unavailable(DOWN.to_owned()));
+                    }
+                },
+            };
+            return Ok(Lease {
+                connection: Some(connection),
+                slot: Some(slot),
+                pool: Arc::clone(self),
+                deadline: now + PATIENCE,
+                busy: false,
+            });
+        }
+    }
+
+    fn way(&self) -> Result<Arc<Target>, StoreError> {
+        let target = self.state.borrow().target().cloned();
+        target.ok_or_else(|| StoreError::Unavailable(DOWN.to_owned()))
+    }
+
+    /// A connection that nobody uses; those that are of no use any more go.
+    fn idle(&self, target: &Arc<Target>) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let connection = idle.pop()?;
+            if !connection.session.client.is_closed() && Arc::ptr_eq(&connection.target, target) {
+                return Some(connection);
             }
-        };
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.open(target).await?,
-        };
-        Ok(Lease {
-            connection: Some(connection),
-            slot: Some(slot),
-            pool: Arc::clone(self),
-            deadline,
-            busy: false,
+        }
+    }
+
+    /// Keeps a connection for the next request. While the database does not serve there is none: then it is closed.
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.trouble().is_none() {
+            idle.push(connection);
+        }
+    }
+
+    async fn open(&self, target: &Arc<Target>) -> Result<Connection, Trouble> {
+        let _opening = Counted::one(&self.opening);
+        let session = connect(target).await?;
+        Ok(Connection {
+            session,
+            statements: HashMap::new(),
+            target: Arc::clone(target),
+            counted: Counted::one(&self.open),
         })
     }
 
-    async fn open(&self, target: Arc<Target>) -> Result<Connection, StoreError> {
-        match connect(&target).await {
-            Ok(session) => {
-                self.open.fetch_add(1, Ordering::Relaxed);
-                Ok(Connection {
-                    session,
-                    statements: HashMap::new(),
-                    target,
-                    counted: Counted(Arc::clone(&self.open)),
-                })
-            }
-            Err(trouble) => {
-                self.doubts.connections.notify_one();
-                tracing::warn!(%trouble, "a connection to the database could not be made");
-                Err(StoreError::Unavailable(DOWN.to_owned()))
-            }
+    /// Takes out a place for which the server has no connection, as long as there are others that come back; false where
+    /// there are none, nor attempts that may yet succeed.
+    fn take_out(self: &Arc<Self>, mut slot: Slot) -> bool {
+        let others = self.open.load(Ordering::Relaxed) + self.opening.load(Ordering::Relaxed);
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes = others > 0 && size.there > 1;
+        if goes && let Some(permit) = slot.permit.take() {
+            permit.forget();
+            size.there -= 1;
         }
+        drop(size);
+        if goes && !self.looking.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                open = self.open.load(Ordering::Relaxed),
+                "the database takes no more connections; requests share those that there are"
+            );
+            tokio::spawn(Arc::clone(self).look_for_room());
+        }
+        goes
+    }
+
+    /// Tries until the server takes another connection, then puts back all places that were taken out. Anything else that
+    /// comes in between is for requests to meet.
+    async fn look_for_room(self: Arc<Self>) {
+        let found = loop {
+            tokio::time::sleep(REST).await;
+            let Ok(target) = self.way() else {
+                break None;
+            };
+            match self.open(&target).await {
+                Err(Trouble::TooManyConnections(_)) => {}
+                other => break other.ok(),
+            }
+        };
+        self.looking.store(false, Ordering::Relaxed);
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let back = size.wanted.saturating_sub(size.there);
+        size.there += back;
+        if let Some(connection) = found.filter(|_| back > 0) {
+            tracing::info!("the database takes more connections again");
+            self.keep(connection);
+        }
+        self.slots.add_permits(back);
     }
 }
 
@@ -267,8 +363,7 @@ impl Drop for Lease {
                 });
             }
         } else if self.pool.open.load(Ordering::Relaxed) <= self.pool.wanted() {
-            let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.push(connection);
+            self.pool.keep(connection);
         }
     }
 }

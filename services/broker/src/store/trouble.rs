@@ -67,7 +67,12 @@ pub enum Trouble {
         /// What the server said.
         why: String,
     },
-    /// Too many connections, starting up, shutting down, or anything else that may pass.
+    /// There are as many connections as there may be, of the server, the database or the role.
+    #[error(
+        "the database takes no more connections: {0}; raise max_connections, or the limit of the database or the role, or let the brokers have fewer"
+    )]
+    TooManyConnections(String),
+    /// Starting up, shutting down, or anything else that may pass.
     #[error("the database does not serve at the moment: {0}")]
     NotServing(String),
     /// A migration failed.
@@ -85,7 +90,7 @@ impl Trouble {
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Starting | Self::NotServing(_) => 503,
+            Self::Starting | Self::TooManyConnections(_) | Self::NotServing(_) => 503,
             Self::Unreachable { .. } => 521,
             Self::NotTrusted { .. } => 522,
             Self::NoTls(_) => 523,
@@ -115,6 +120,7 @@ impl Trouble {
                     Self::Login { role, why }
                 }
                 code if *code == SqlState::INVALID_CATALOG_NAME => Self::NoDatabase(settings.dbname.clone()),
+                code if *code == SqlState::TOO_MANY_CONNECTIONS => Self::TooManyConnections(why),
                 code if *code == SqlState::INSUFFICIENT_PRIVILEGE => Self::NoPermission { role, why },
                 _ => Self::NotServing(why),
             };
@@ -201,5 +207,6 @@ mod tests {
             assert!(page.contains(&format!("| {status} | ")), "{status}");
         }
         assert_eq!(Trouble::Starting.status(), 503);
+        assert_eq!(Trouble::TooManyConnections(why()).status(), 503);
     }
 }

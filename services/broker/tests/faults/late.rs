@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 /// Ten connections of the pool and the keeper's one.
 const MOST: usize = 11;
 
-fn sessions(broker: &Broker) -> usize {
+pub fn sessions(broker: &Broker) -> usize {
     let count = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'mim-broker'";
     broker.database.psql(count).parse().unwrap()
 }

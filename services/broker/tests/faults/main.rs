@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connections;
 mod database;
 mod late;
 mod memory;

@@ -146,7 +146,7 @@ async fn a_server_without_tls_is_told_and_healed() {
     let postgres = Postgres::own();
     let database = postgres.database();
     postgres.kill();
-    postgres.launch_with("off");
+    postgres.launch_with(&["ssl=off"]);
     let broker = Broker::start(Arc::new(database));
     says(&broker, 523, "offers no TLS; the broker connects with TLS only").await;
     postgres.kill();

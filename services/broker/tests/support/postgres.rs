@@ -195,11 +195,11 @@ impl Postgres {
 
     /// Starts the server process and waits until it answers.
     pub fn launch(&self) {
-        self.launch_with("on");
+        self.launch_with(&[]);
     }
 
-    /// As [`Self::launch`], with TLS on or off.
-    pub fn launch_with(&self, ssl: &str) {
+    /// As [`Self::launch`], with settings that are others than those of all tests.
+    pub fn launch_with(&self, settings: &[&str]) {
         let f = self.folder.display();
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
         as_postgres(binary("postgres"))
@@ -215,7 +215,7 @@ impl Postgres {
             ])
             .args([
                 "-c",
-                &format!("ssl={ssl}"),
+                "ssl=on",
                 "-c",
                 &format!("ssl_cert_file={f}/tls.crt"),
                 "-c",
@@ -242,6 +242,8 @@ impl Postgres {
                 "-c",
                 "shared_preload_libraries=postgis-3",
             ])
+            // The last one holds.
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
