@@ -151,7 +151,7 @@ fn items(page: &str, heading: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// Words of each row of the table of bad input and faults, and what the names of its tests begin with.
-const ROWS: [(&str, &[&str]); 14] = [
+const ROWS: [(&str, &[&str]); 15] = [
     ("refused at apply", &["row_refused_at_apply_"]),
     (
         "a Secret or ConfigMap named in the spec is missing",
@@ -190,6 +190,7 @@ const ROWS: [(&str, &[&str]); 14] = [
         "the database is read-only or out of connections",
         &["row_database_read_only_", "row_database_out_of_connections_"],
     ),
+    ("a new broker beside an old one", &["row_migration_"]),
     (
         "the Secret of credentials, or the claim, is deleted",
         &[

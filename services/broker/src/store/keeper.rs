@@ -27,6 +27,10 @@ const LONGER: Duration = Duration::from_secs(15);
 const PARTITIONS: Duration = Duration::from_mins(1);
 /// How long to wait between attempts to come back.
 const RETRY: Duration = Duration::from_millis(500);
+/// The same while a migration waits for somebody else's transaction: as long as it waited, and longer each time, so that who waits behind it has most of the
+/// time.
+const HELD_RETRY: Duration = Duration::from_secs(2);
+const HELD_RETRY_MOST: Duration = Duration::from_secs(10);
 
 /// The one task that decides whether the database serves.
 pub struct Keeper {
@@ -73,17 +77,22 @@ async fn takes_writes(session: &Session, settings: &Settings) -> Result<bool, Tr
 impl Keeper {
     /// Runs for ever.
     pub async fn run(mut self) {
+        let mut rest = RETRY;
         loop {
-            match self.find_way().await {
+            let trouble = match self.find_way().await {
                 Ok(way) => {
                     tracing::info!(database = ?way.target.settings, "the database serves");
                     self.tell(&way);
-                    let trouble = self.stay_up(way).await;
-                    self.go_down(trouble);
+                    self.stay_up(way).await
                 }
-                Err(trouble) => self.go_down(trouble),
-            }
-            tokio::time::sleep(RETRY).await;
+                Err(trouble) => trouble,
+            };
+            rest = match trouble {
+                Trouble::Held { .. } => (rest * 2).clamp(HELD_RETRY, HELD_RETRY_MOST),
+                _ => RETRY,
+            };
+            self.go_down(trouble);
+            tokio::time::sleep(rest).await;
         }
     }
 

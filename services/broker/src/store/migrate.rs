@@ -4,6 +4,9 @@
 //! at a time; the others then find nothing to do. Each version is one transaction with its own row in
 //! `mim.migrations`, so a crash leaves a whole version or none. A schema newer than this broker is left alone: versions
 //! only ever add (expand, migrate, contract), so the broker before still serves.
+//!
+//! A migration waits for a table only for a moment, as everybody who comes after it waits behind it: where others hold what
+//! it changes in a transaction that is open for long, it gives up, and comes again after a rest that grows.
 
 use crate::store::settings::Settings;
 use crate::store::trouble::{Trouble, answered};
@@ -16,6 +19,9 @@ use tokio_postgres::types::ToSql;
 const OLDEST_SERVER: i32 = 150_000;
 /// The key of the lock: "mim" in ASCII.
 const LOCK: i64 = 0x006d_696d;
+
+/// How long a migration waits for each lock: longer than transactions of brokers take, shorter than requests wait.
+const HELD: &str = "2s";
 
 /// What the server is: its version as a number and as a text, and whether it keeps what it has acknowledged.
 const SERVER: &str = "select current_setting('server_version_num')::int, current_setting('server_version'), \
@@ -106,7 +112,7 @@ async fn apply(
     sql: &str,
 ) -> Result<(), Trouble> {
     let whole = format!(
-        "begin; {sql}; insert into mim.migrations (version, name) values ({version}, '{name}'); commit"
+        "begin; set local lock_timeout = '{HELD}'; {sql}; insert into mim.migrations (version, name) values ({version}, '{name}'); commit"
     );
     let applied = tokio::time::timeout(MIGRATED, client.batch_execute(&whole)).await;
     let applied = applied.map_err(|_| Trouble::Migration {
@@ -116,6 +122,7 @@ async fn apply(
     if let Err(error) = applied {
         let _ = answered(QUICK, settings, client.batch_execute("rollback")).await;
         return Err(match error.as_db_error() {
+            Some(db) if *db.code() == SqlState::LOCK_NOT_AVAILABLE => Trouble::Held { version },
             Some(db) if *db.code() != SqlState::INSUFFICIENT_PRIVILEGE => Trouble::Migration {
                 version,
                 why: db.message().to_owned(),

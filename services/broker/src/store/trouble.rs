@@ -83,6 +83,14 @@ pub enum Trouble {
         /// What the server said.
         why: String,
     },
+    /// A migration waits for somebody.
+    #[error(
+        "the schema is not at version {version} yet: a transaction that is open for long holds what is to be changed; it is tried again by itself, end that transaction if it does not end"
+    )]
+    Held {
+        /// The version that was tried.
+        version: i32,
+    },
 }
 
 impl Trouble {
@@ -100,7 +108,7 @@ impl Trouble {
             Self::NoPostgis { .. } => 527,
             Self::NoPermission { .. } => 528,
             Self::Settings(_) => 529,
-            Self::Migration { .. } => 530,
+            Self::Migration { .. } | Self::Held { .. } => 530,
         }
     }
 
@@ -206,6 +214,7 @@ mod tests {
         for status in statuses {
             assert!(page.contains(&format!("| {status} | ")), "{status}");
         }
+        assert_eq!(Trouble::Held { version: 1 }.status(), 530);
         assert_eq!(Trouble::Starting.status(), 503);
         assert_eq!(Trouble::TooManyConnections(why()).status(), 503);
     }

@@ -19,6 +19,7 @@ mod connections;
 mod database;
 mod late;
 mod memory;
+mod migrations;
 mod notifications;
 mod process;
 mod read_only;
