@@ -187,8 +187,12 @@ const ROWS: [(&str, &[&str]); 15] = [
         &["row_database_killed_under_load_"],
     ),
     (
-        "the database is read-only or out of connections",
-        &["row_database_read_only_", "row_database_out_of_connections_"],
+        "the database is read-only, full or out of connections",
+        &[
+            "row_database_read_only_",
+            "row_database_full_",
+            "row_database_out_of_connections_",
+        ],
     ),
     ("a new broker beside an old one", &["row_migration_"]),
     (

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long after the server has refused a connection the next one is tried.
 const REST: Duration = Duration::from_secs(1);
+
+/// How often it is told what the server lacks: each refused write would be a line.
+const TELL: Duration = Duration::from_secs(10);
 
 /// What clients are told while the database does not serve. Why is in the log, and for who may look into the pod.
 pub const DOWN: &str = "it does not serve at the moment; the broker's log says why";
@@ -74,6 +77,8 @@ pub struct Pool {
     opening: Arc<AtomicUsize>,
     /// Whether somebody looks for room for the places that were taken out.
     looking: AtomicBool,
+    /// When it was last told what the server lacks.
+    told: Mutex<Option<Instant>>,
     state: watch::Receiver<State>,
     doubts: Arc<Doubts>,
 }
@@ -138,6 +143,7 @@ impl Pool {
             open: Arc::default(),
             opening: Arc::default(),
             looking: AtomicBool::default(),
+            told: Mutex::default(),
             state,
             doubts,
         }
@@ -302,6 +308,18 @@ impl Pool {
             tokio::spawn(Arc::clone(self).look_for_room());
         }
         goes
+    }
+
+    /// Tells of what the server has too little of: a full disk mostly.
+    fn tell_lack(&self, error: &DbError) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() > TELL) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                why = error.message(),
+                "the database lacks what a statement needs; it refuses that until there is more"
+            );
+        }
     }
 
     /// Tries until the server takes another connection, then puts back all places that were taken out. Anything else that
@@ -541,6 +559,12 @@ impl Lease {
         let is_write = error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
         if is_write && !self.pool.is_read_only() {
             self.pool.doubts.writes.notify_one();
+        }
+        if let Some(db) = error
+            .as_db_error()
+            .filter(|db| db.code().code().starts_with("53"))
+        {
+            self.pool.tell_lack(db);
         }
         StoreError::of(error)
     }

@@ -17,6 +17,7 @@ mod support;
 
 mod connections;
 mod database;
+mod full;
 mod late;
 mod memory;
 mod migrations;

@@ -98,7 +98,7 @@ async fn broker_on(postgres: &'static Postgres) -> Broker {
 }
 
 /// Reads one entity after the other until told to stop; each read is answered. How many were.
-async fn reader(broker: Arc<Broker>, stop: Arc<AtomicBool>) -> usize {
+pub async fn reader(broker: Arc<Broker>, stop: Arc<AtomicBool>) -> usize {
     let mut read = 0;
     while !stop.load(Ordering::Relaxed) {
         for path in ["/entities/urn:x:1", "/entities?type=T&limit=3"] {

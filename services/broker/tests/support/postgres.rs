@@ -16,6 +16,7 @@ pub struct Postgres {
     folder: PathBuf,
     port: u16,
     guard: Child,
+    disk: OnceLock<SmallDisk>,
 }
 
 /// A database of one test, and the folder of files that a Secret would mount.
@@ -52,10 +53,14 @@ fn base() -> PathBuf {
     }
 }
 
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+}
+
 /// PostgreSQL refuses to run as root.
 fn as_postgres(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    if root {
+    if is_root() {
         let mut command = Command::new("runuser");
         command.args(["-u", "postgres", "--"]).arg(program);
         command
@@ -136,7 +141,7 @@ impl Postgres {
         )
         .unwrap();
         run(Command::new("chmod").arg("600").arg(folder.join("tls.key")));
-        if std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0) {
+        if is_root() {
             run(Command::new("chown").args(["-R", "postgres"]).arg(&folder));
         }
         run(as_postgres(binary("initdb"))
@@ -155,7 +160,13 @@ impl Postgres {
             .arg(folder.join("data"))
             .stdin(pipe("superuser\n")));
         let guard = Self::guard(&folder);
-        let server = Self { folder, port, guard };
+        let disk = OnceLock::new();
+        let server = Self {
+            folder,
+            port,
+            guard,
+            disk,
+        };
         server.launch();
         server.psql("postgres", "create database postgis_template is_template true");
         server.psql("postgis_template", "create extension postgis");
@@ -202,7 +213,7 @@ impl Postgres {
     pub fn launch_with(&self, settings: &[&str]) {
         let f = self.folder.display();
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
-        as_postgres(binary("postgres"))
+        self.in_sight_of_disk(binary("postgres"))
             .args([
                 "-D",
                 &format!("{f}/data"),
@@ -264,6 +275,31 @@ impl Postgres {
     pub fn launch_as_standby(&self) {
         run(as_postgres("touch").arg(self.folder.join("data/standby.signal")));
         self.launch();
+    }
+
+    /// A program that sees the small disk, where there is one.
+    fn in_sight_of_disk(&self, program: PathBuf) -> Command {
+        let Some(disk) = self.disk.get() else {
+            return as_postgres(program);
+        };
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", disk.holder.id()));
+        command.args(["runuser", "-u", "postgres", "--"]).arg(program);
+        command
+    }
+
+    /// Gives a server of its own a disk of so many MiB, as the tablespace `small`. As root only.
+    pub fn with_small_disk(&self, mebibytes: u32) -> &SmallDisk {
+        let at = self.folder.join("small");
+        run(as_postgres("mkdir").arg(&at));
+        self.kill();
+        let disk = self.disk.get_or_init(|| SmallDisk::mounted(&at, mebibytes));
+        self.launch();
+        self.psql(
+            "postgres",
+            &format!("create tablespace small location '{}'", at.display()),
+        );
+        disk
     }
 
     /// Kills the server as a power cut would.
@@ -345,6 +381,11 @@ impl Postgres {
         self.database_from("postgis_template")
     }
 
+    /// The same on the small disk.
+    pub fn database_on_small_disk(&'static self) -> Database {
+        self.database_from("postgis_template tablespace small")
+    }
+
     /// A new database made from a template.
     pub fn database_from(&'static self, template: &str) -> Database {
         let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -417,6 +458,49 @@ impl Database {
             is_ours
         });
         lines.collect()
+    }
+}
+
+/// A file system in memory, mounted where only the server sees it, so it goes with the server, however that ends.
+pub struct SmallDisk {
+    /// Keeps the sight of it until its standard input closes.
+    holder: Child,
+    filler: PathBuf,
+}
+
+impl SmallDisk {
+    fn mounted(at: &Path, mebibytes: u32) -> Self {
+        let script = format!(
+            "mount -t tmpfs -o size={mebibytes}m tmpfs {0} && chown postgres {0} && echo mounted && read _",
+            at.display()
+        );
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        std::io::BufRead::read_line(
+            &mut std::io::BufReader::new(holder.stdout.as_mut().unwrap()),
+            &mut said,
+        )
+        .unwrap();
+        assert_eq!(said, "mounted\n", "root may mount a file system");
+        let root = format!("/proc/{}/root{}", holder.id(), at.display());
+        let filler = Path::new(&root).join("filler");
+        Self { holder, filler }
+    }
+
+    /// Leaves no room on it.
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(&self.filler).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    /// Makes room again.
+    pub fn make_room(&self) {
+        std::fs::remove_file(&self.filler).unwrap();
     }
 }
 

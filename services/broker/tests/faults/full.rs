@@ -1,0 +1,81 @@
+//! The disk of the database is full.
+
+use crate::database::writer;
+use crate::read_only::reader;
+use crate::support::postgres::is_root;
+use crate::support::{Broker, Postgres, eventually};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_database_full_fails_no_read_loses_no_write_and_goes_on_when_there_is_room() {
+    if !is_root() {
+        println!("left out: only root may mount the disk that is filled");
+        return;
+    }
+    let postgres = Postgres::own();
+    let disk = tokio::task::block_in_place(|| postgres.with_small_disk(96));
+    let broker = Arc::new(Broker::start(Arc::new(postgres.database_on_small_disk())));
+    broker.until_ready().await;
+    broker.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
+    let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let readers: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(reader(Arc::clone(&broker), Arc::clone(&stop))))
+        .collect();
+    let writers: Vec<_> = (0..8)
+        .map(|n| {
+            let (broker, stop, refused) = (Arc::clone(&broker), Arc::clone(&stop), Arc::clone(&refused));
+            tokio::spawn(writer(broker, n, stop, refused))
+        })
+        .collect();
+    tokio::task::block_in_place(|| disk.fill());
+    eventually(60, "writes are refused", async || {
+        refused.load(Ordering::Relaxed) > 50
+    })
+    .await;
+    assert_eq!(broker.readyz().await.0, 200);
+    eventually(5, "the log says why", async || {
+        broker.log.lock().unwrap().contains("No space left on device")
+    })
+    .await;
+    // A replica that starts now reads as well.
+    let second = Broker::start_with(Arc::clone(&broker.database), Arc::clone(&broker.config));
+    second.until_ready().await;
+    assert_eq!(second.get("/entities/urn:x:1").await.status, 200);
+    tokio::task::block_in_place(|| disk.make_room());
+    eventually(20, "no write is refused any more", async || {
+        let before = refused.load(Ordering::Relaxed);
+        for n in 0..50 {
+            let body = format!(r#"[{{"id":"urn:after:{n}","type":"T"}}]"#);
+            let answer = broker.post("/entityOperations/upsert", &body).await;
+            if !matches!(answer.status, 201 | 204) {
+                return false;
+            }
+        }
+        refused.load(Ordering::Relaxed) == before
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
+    let kept: std::collections::HashSet<String> = broker
+        .database
+        .psql("select id from mim.entities")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    let mut accepted = 0;
+    for writer in writers {
+        for id in writer.await.unwrap() {
+            assert!(kept.contains(&id), "{id} was accepted and is lost");
+            accepted += 1;
+        }
+    }
+    println!("{accepted} accepted, {} refused", refused.load(Ordering::Relaxed));
+    assert!(accepted > 50, "{accepted}");
+    // What was refused is not there by halves.
+    let halves = "select count(*) from mim.entities e where not exists \
+        (select from mim.entity_types t where t.tenant = e.tenant and t.id = e.id)";
+    assert_eq!(broker.database.psql(halves), "0");
+}
