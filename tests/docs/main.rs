@@ -194,7 +194,10 @@ const ROWS: [(&str, &[&str]); 15] = [
             "row_database_out_of_connections_",
         ],
     ),
-    ("a new broker beside an old one", &["row_migration_"]),
+    (
+        "a new broker beside an old one",
+        &["row_migration_", "row_old_broker_serves_"],
+    ),
     (
         "the Secret of credentials, or the claim, is deleted",
         &[

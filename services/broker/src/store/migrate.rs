@@ -160,6 +160,63 @@ async fn postgis_schema(client: &Client, settings: &Settings) -> Result<String, 
 mod tests {
     use super::*;
 
+    /// What a statement of a migration may begin with, so that statements of the broker before still run.
+    const EXPANDS: [&str; 7] = [
+        "create table ",
+        "create index ",
+        "create unique index ",
+        "create view ",
+        "create function ",
+        "create trigger ",
+        "insert into ",
+    ];
+
+    /// Whether a statement, by its first line, does more than add.
+    fn shrinks(statement: &str) -> bool {
+        if let Some(changes) = statement.strip_prefix("alter table ") {
+            let Some((_, changes)) = changes.split_once(' ') else {
+                return true;
+            };
+            // A row of the broker before has no value for it.
+            let adds = |change: &str| {
+                change.starts_with("add column ")
+                    && (!change.contains("not null") || change.contains("default "))
+            };
+            return !changes.ends_with(';') || !changes.split(", ").all(adds);
+        }
+        !EXPANDS.iter().any(|start| statement.starts_with(start))
+    }
+
+    /// Statements begin at the margin; what goes on, ends or explains one does not begin with a letter there.
+    fn statements(sql: &str) -> impl Iterator<Item = &str> {
+        sql.lines()
+            .filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic()))
+    }
+
+    #[test]
+    fn migrations_only_add_so_that_the_broker_before_still_serves() {
+        for (name, sql) in MIGRATIONS {
+            assert!(statements(sql).count() > 0, "{name}");
+            for statement in statements(sql) {
+                assert!(!shrinks(statement), "{name}: {statement}");
+            }
+        }
+        for bad in [
+            "drop table mim.entities;",
+            "alter table mim.entities drop column scope;",
+            "alter table mim.entities add column x text, drop column scope;",
+            "alter table mim.entities rename column scope to scopes;",
+            "alter table mim.entities alter column scope type text;",
+            "alter table mim.entities add column x integer not null;",
+            "alter table mim.entities add column x integer,",
+            "alter table mim.entities add constraint c check (id <> '');",
+            "create or replace function mim.use(integer, text, bigint) returns void",
+            "delete from mim.entities;",
+        ] {
+            assert!(shrinks(bad), "{bad}");
+        }
+    }
+
     #[test]
     fn a_server_before_15_is_told_by_its_version() {
         assert_eq!(new_enough(150_000, "15.0".to_owned()), Ok(()));

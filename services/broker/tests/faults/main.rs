@@ -24,4 +24,5 @@ mod migrations;
 mod notifications;
 mod process;
 mod read_only;
+mod rolling;
 mod words;

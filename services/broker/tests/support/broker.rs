@@ -4,7 +4,7 @@ use super::client::{Answer, Client};
 use super::postgres::{Database, Postgres};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -85,9 +85,23 @@ impl Broker {
     pub fn start_trusting(
         database: Arc<Database>,
         config: Arc<tempfile::TempDir>,
-        trusted: Option<&std::path::Path>,
+        trusted: Option<&Path>,
     ) -> Self {
-        let mut process = Command::new(program())
+        Self::start_program(&program(), database, config, trusted)
+    }
+
+    /// As [`Self::start_with`], of another version.
+    pub fn start_other(program: &Path, database: Arc<Database>, config: Arc<tempfile::TempDir>) -> Self {
+        Self::start_program(program, database, config, None)
+    }
+
+    fn start_program(
+        program: &Path,
+        database: Arc<Database>,
+        config: Arc<tempfile::TempDir>,
+        trusted: Option<&Path>,
+    ) -> Self {
+        let mut process = Command::new(program)
             .args([
                 "run",
                 "--listen",
@@ -104,14 +118,13 @@ impl Broker {
             .arg(config.path())
             .arg("--gateway-tls")
             .arg(config.path().join("gateway-tls"))
-            .arg("--admin-tls")
-            .arg(config.path().join("admin-tls"))
-            .arg("--contract")
-            .arg(config.path().join("contract"))
             .arg("--database")
             .arg(database.secret.path())
             .arg("--database-ca")
             .arg(database.secret.path().join("ca.crt"))
+            // What an older broker does not know it does not read there.
+            .env("MIM_ADMIN_TLS", config.path().join("admin-tls"))
+            .env("MIM_CONTRACT", config.path().join("contract"))
             .env("NO_COLOR", "1")
             .envs(trusted.map(|file| ("SSL_CERT_FILE", file)))
             .stderr(Stdio::piped())
