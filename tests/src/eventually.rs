@@ -8,19 +8,21 @@
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
+use mim_operator::reconcile::remote;
+
 use crate::pace;
 
 /// How long a condition may take on a busy machine of two cores.
 pub const PATIENCE: Duration = Duration::from_mins(1);
-/// How much longer where it takes a wait that is counted in minutes: two looks at an external broker.
-const LOOKS: Duration = Duration::from_mins(2);
+/// Of the waits that are counted in minutes none is longer than three looks at what an object has in a broker; one more for what a busy machine takes.
+const LOOKS: u32 = 4;
 
-/// Asks until the answer is `Ok`, and gives it; after a minute (`make proof`: three) the last `Err` is the failure.
+/// Asks until the answer is `Ok`, and gives it; after a minute (`make proof`: 21) the last `Err` is the failure.
 pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
     ask: impl FnMut() -> F,
 ) -> T {
-    within(what, PATIENCE + pace::wait(LOOKS), ask).await
+    within(what, PATIENCE + pace::wait(LOOKS * remote::PERIOD), ask).await
 }
 
 /// As [`eventually`], for what may take `patience`.
