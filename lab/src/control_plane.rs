@@ -96,10 +96,7 @@ impl ControlPlane {
         };
         control_plane.start_api_server().await?;
         if options.controller_manager {
-            let program = control_plane.site.controller_manager(&control_plane.binaries)?;
-            control_plane.controller_manager =
-                Some(Tied::start(&program, control_plane.site.log(program.name))?);
-            control_plane.await_service_accounts().await?;
+            control_plane.start_controller_manager().await?;
         }
         Ok(control_plane)
     }
@@ -196,6 +193,18 @@ impl ControlPlane {
             get(&client, "/readyz").await.map(|_| ())
         })
         .await
+    }
+
+    /// Starts kube-controller-manager, and waits until it works. Does nothing where it runs.
+    ///
+    /// It looks for kinds when it starts and then every 30 s, and collects no garbage of owners of a kind that it does not know. Whoever installs definitions
+    /// starts it after that, and not by [`Options::controller_manager`].
+    pub async fn start_controller_manager(&mut self) -> Result<(), Error> {
+        if self.controller_manager.is_none() {
+            let program = self.site.controller_manager(&self.binaries)?;
+            self.controller_manager = Some(Tied::start(&program, self.site.log(program.name))?);
+        }
+        self.await_service_accounts().await
     }
 
     /// Ends the processes and removes the folder. Dropping the value does the same; this reports what failed.

@@ -38,13 +38,23 @@ pub async fn cluster() -> &'static Cluster {
 }
 
 /// A cluster of one's own, for tests that stop or slow it.
-pub async fn start(options: Options) -> Cluster {
+pub async fn start(mut options: Options) -> Cluster {
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let with_controllers = std::mem::take(&mut options.controller_manager);
     let plane = ControlPlane::start(options)
         .await
         .expect("a control plane of the lab");
-    let cluster = Cluster { plane };
+    let mut cluster = Cluster { plane };
     cluster.install_definitions().await;
+    // Only now: garbage collection that does not know a kind looks for it every 30 s, and comes back to what it could not collect when as much time as before has
+    // passed again. A test of the first minute would wait for that.
+    if with_controllers {
+        cluster
+            .plane
+            .start_controller_manager()
+            .await
+            .expect("controllers of the lab");
+    }
     cluster
 }
 
@@ -62,10 +72,11 @@ impl Cluster {
             .expect("an administrator's configuration")
     }
 
-    /// Installs our definitions, and waits until they are served.
+    /// Installs our definitions, and waits until they are served and listed among the kinds.
     pub async fn install_definitions(&self) {
         let client = self.admin().await;
         for crd in mim_crds::all() {
+            let plural = crd.spec.names.plural.clone();
             let api: Api<
                 k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
             > = Api::all(client.clone());
@@ -86,6 +97,15 @@ impl Cluster {
                     Ok(())
                 } else {
                     Err("not established".to_owned())
+                }
+            })
+            .await;
+            eventually("the kind is listed", || async {
+                let listed = kinds(&client).await.map_err(|error| error.to_string())?;
+                if listed.contains(&format!("\"resource\":\"{plural}\"")) {
+                    Ok(())
+                } else {
+                    Err(format!("{plural} is not listed"))
                 }
             })
             .await;
@@ -111,6 +131,18 @@ impl Cluster {
         .await;
         name
     }
+}
+
+/// The list of all kinds, in the one document that the controllers of Kubernetes read.
+async fn kinds(client: &Client) -> kube::Result<String> {
+    let request = http::Request::get("/apis")
+        .header(
+            http::header::ACCEPT,
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        )
+        .body(Vec::new())
+        .map_err(kube::Error::HttpError)?;
+    client.request_text(request).await
 }
 
 /// An API for any object, by its manifest's type.
