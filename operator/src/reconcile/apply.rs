@@ -125,9 +125,11 @@ impl<'a> Applier<'a> {
         if !memory.bucket.may(self.started) {
             return Err(Trouble::Contest(contest(child.kind, &child.name, seen)));
         }
-        let (object, was_there) = self.send(owner, child, uid).await?;
+        let Answer { was_there, is_there } = self.send(owner, child, uid).await?;
         memory.bucket.take(self.started);
-        self.index.apply(child.kind, object);
+        if !is_there {
+            return Err(gone_again(child.kind, &child.name));
+        }
         memory.applied.set(child.kind, &child.name, &child.digest);
         let how = if was_there {
             format!("was changed: put back{}", last_writer(seen))
@@ -141,13 +143,8 @@ impl<'a> Applier<'a> {
         })
     }
 
-    /// Applies with the uid where it is known, else only if the name is free. Answers with the object, and whether it was there before.
-    async fn send(
-        &self,
-        owner: &Owner,
-        child: &Child,
-        uid: Option<String>,
-    ) -> Result<(LiveObject, bool), Trouble> {
+    /// Applies with the uid where it is known, else only if the name is free.
+    async fn send(&self, owner: &Owner, child: &Child, uid: Option<String>) -> Result<Answer, Trouble> {
         let mut body = child.body.clone();
         let metadata = body.get_mut("metadata").and_then(Value::as_object_mut);
         let metadata = metadata.ok_or_else(|| Trouble::Bug(format!("{} has no metadata", child.name)))?;
@@ -161,12 +158,16 @@ impl<'a> Applier<'a> {
             name: &child.name,
             namespace: &owner.namespace,
         };
+        let sent = self.index.send(child.kind, &owner.namespace, &child.name);
         match self
             .requests
             .apply(&resource, &owner.namespace, &child.name, &body, Purpose::Apply)
             .await
         {
-            Ok(object) => Ok((object, uid.is_some())),
+            Ok(object) => Ok(Answer {
+                was_there: uid.is_some(),
+                is_there: sent.answered(object),
+            }),
             Err(kube::Error::Api(status)) if status.code == 409 && uid.is_none() => {
                 let found = self.find(owner, child.kind, &child.name, child.bond).await?;
                 // Boxed: this calls itself at most once, now with the uid.
@@ -260,13 +261,15 @@ impl<'a> Applier<'a> {
                     name,
                     namespace: &owner.namespace,
                 };
+                let sent = self.index.send(*kind, &owner.namespace, name);
                 match self
                     .requests
                     .create(&kind.api_resource(), &owner.namespace, body, Purpose::Step)
                     .await
                 {
                     Ok(object) => {
-                        self.index.apply(*kind, object);
+                        // What is gone again is missed by the next pass, which the news of it has asked for.
+                        let _there = sent.answered(object);
                         Ok(true)
                     }
                     // Made by an earlier pass whose answer was lost, and its watch event follows; or somebody else's.
@@ -303,6 +306,14 @@ impl<'a> Applier<'a> {
             Err(error) => Err(Trouble::of(error, asked)),
         }
     }
+}
+
+/// What came of a body that was applied.
+struct Answer {
+    /// Whether the object was there before.
+    was_there: bool,
+    /// Whether it still is: somebody may have deleted it while the answer was under way.
+    is_there: bool,
 }
 
 enum Outcome {
@@ -363,6 +374,17 @@ fn going(kind: ChildKind, name: &str) -> Trouble {
         reason: Reason::Progressing,
         message: format!(
             "an earlier {} {name} is being deleted; it is made anew when that is gone",
+            kind.name()
+        ),
+    })
+}
+
+/// Somebody has deleted it while the answer was under way: garbage collection, where the owner is gone.
+fn gone_again(kind: ChildKind, name: &str) -> Trouble {
+    Trouble::Missing(Missing {
+        reason: Reason::Progressing,
+        message: format!(
+            "{} {name} was deleted as soon as it was written; it is made anew",
             kind.name()
         ),
     })
@@ -459,3 +481,7 @@ pub fn belongs_to(object: &LiveObject) -> String {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

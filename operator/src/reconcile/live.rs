@@ -6,13 +6,14 @@
 //! from it is a pure function.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::api::ApiResource;
 use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 
+use super::answers::Awaited;
 use super::child::{ChildKind, OWNER_KIND_LABEL, OWNER_NAME_LABEL};
 use super::kind::Kind;
 use super::seen::Slimmer;
@@ -190,23 +191,77 @@ pub type Entries = BTreeMap<(ChildKind, String), Arc<Seen>>;
 /// All children of all owners.
 #[derive(Debug, Default)]
 pub struct Index {
-    owners: RwLock<HashMap<OwnerKey, Entries>>,
+    held: RwLock<Held>,
     slimmer: Slimmer,
 }
 
+/// What is known, and what is still to be answered: under one lock, so that the news of an end meets either the entry or the answer.
+#[derive(Debug, Default)]
+struct Held {
+    owners: HashMap<OwnerKey, Entries>,
+    awaited: Awaited,
+}
+
+/// A write of ours that is about to be sent, or under way.
+#[derive(Debug)]
+pub struct Sent<'a> {
+    index: &'a Index,
+    number: u64,
+    kind: ChildKind,
+}
+
+impl Sent<'_> {
+    /// Takes in the object that the answer shows, and says whether that is still there: a watch may have shown meanwhile that it is gone again.
+    #[must_use]
+    pub fn answered(self, object: LiveObject) -> bool {
+        let version = version_of(&object.metadata);
+        self.index.take_in(self.kind, object, Some(self.number));
+        let is_gone = self.index.read().awaited.is_gone(self.number, version);
+        !is_gone
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        self.index.write().awaited.end(self.number);
+    }
+}
+
 impl Index {
+    fn read(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Held> {
+        self.held.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A view of one owner's children.
     #[must_use]
     pub fn of(&self, owner: &OwnerKey) -> Live {
-        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
         Live {
-            entries: owners.get(owner).cloned().unwrap_or_default(),
+            entries: self.read().owners.get(owner).cloned().unwrap_or_default(),
         }
     }
 
-    /// Takes in an object that a watch or an answer has shown, and says whose it is, where it shows anything new. What is as old as what is held, or
+    /// Call it before a write is sent; its answer is taken in with [`Sent::answered`].
+    #[must_use]
+    pub fn send(&self, kind: ChildKind, namespace: &str, name: &str) -> Sent<'_> {
+        Sent {
+            index: self,
+            number: self.write().awaited.begin(kind, namespace, name),
+            kind,
+        }
+    }
+
+    /// Takes in an object that a watch has shown, and says whose it is, where it shows anything new. What is as old as what is held, or
     /// older, does not: a watch trails our own writes and shows each of them again, and of a thousand new brokers these echoes are most of the events.
     pub fn apply(&self, kind: ChildKind, object: LiveObject) -> Option<OwnerKey> {
+        self.take_in(kind, object, None)
+    }
+
+    /// `answer`: the number of the write whose answer has shown it.
+    fn take_in(&self, kind: ChildKind, object: LiveObject, answer: Option<u64>) -> Option<OwnerKey> {
         let owner = owner_of(&object.metadata).or_else(|| self.known(kind, &object.metadata))?;
         let key = (kind, object.metadata.name.clone()?);
         let version = version_of(&object.metadata);
@@ -215,36 +270,38 @@ impl Index {
             let held = entries.get(&key);
             version > 0 && held.is_some_and(|held| held.resource_version >= version)
         };
-        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        if owners.get(&owner).is_some_and(is_old) {
+        if self.read().owners.get(&owner).is_some_and(is_old) {
             return None;
         }
-        drop(owners);
         let seen = self.slimmer.slim(kind, object, &owner);
-        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
-        let entries = owners.entry(owner.clone()).or_default();
+        let mut held = self.write();
         // Another may have been taken in since.
-        if is_old(entries) {
+        let is_late = answer.is_some_and(|number| held.awaited.is_gone(number, version));
+        if is_late || held.owners.get(&owner).is_some_and(is_old) {
             return None;
         }
+        let entries = held.owners.entry(owner.clone()).or_default();
         entries.insert(key, Arc::new(seen));
         Some(owner)
     }
 
     /// Forgets an object that a watch has shown to be gone, and says whose it was.
     pub fn delete(&self, kind: ChildKind, object: &LiveObject) -> Option<OwnerKey> {
-        let owner = owner_of(&object.metadata)?;
-        let key = (kind, object.metadata.name.clone()?);
-        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
-        let entries = owners.get_mut(&owner)?;
+        let metadata = &object.metadata;
+        let key = (kind, metadata.name.clone()?);
+        let mut held = self.write();
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        held.awaited.gone(kind, namespace, &key.1, version_of(metadata));
+        let owner = owner_of(metadata)?;
+        let entries = held.owners.get_mut(&owner)?;
         let same = entries
             .get(&key)
-            .is_some_and(|held| object.metadata.uid.as_ref() == Some(&held.uid));
+            .is_some_and(|seen| metadata.uid.as_ref() == Some(&seen.uid));
         if same {
             entries.remove(&key);
         }
         if entries.is_empty() {
-            owners.remove(&owner);
+            held.owners.remove(&owner);
         }
         same.then_some(owner)
     }
@@ -252,8 +309,9 @@ impl Index {
     /// The newest version of any object of this kind: whatever is written from now on is newer.
     #[must_use]
     pub fn newest(&self, kind: ChildKind) -> u64 {
-        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        let versions = owners
+        let held = self.read();
+        let versions = held
+            .owners
             .values()
             .flatten()
             .filter(|((of, _), _)| *of == kind)
@@ -272,7 +330,8 @@ impl Index {
         newest: u64,
     ) -> Vec<OwnerKey> {
         let mut touched = Vec::new();
-        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.write();
+        let Held { owners, awaited } = &mut *held;
         for (owner, entries) in owners.iter_mut() {
             if namespace.is_some_and(|namespace| namespace != owner.namespace) {
                 continue;
@@ -286,6 +345,11 @@ impl Index {
             }
         }
         owners.retain(|_, entries| !entries.is_empty());
+        awaited.listed(kind, namespace, |namespace, name| {
+            let key = (kind, name.to_owned());
+            let mut of_namespace = owners.iter().filter(|(owner, _)| owner.namespace == namespace);
+            of_namespace.any(|(_, entries)| entries.contains_key(&key))
+        });
         touched
     }
 
@@ -293,8 +357,8 @@ impl Index {
     fn known(&self, kind: ChildKind, metadata: &ObjectMeta) -> Option<OwnerKey> {
         let (namespace, uid) = (metadata.namespace.as_ref()?, metadata.uid.as_ref()?);
         let key = (kind, metadata.name.clone()?);
-        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        let found = owners.iter().find(|(owner, entries)| {
+        let held = self.read();
+        let found = held.owners.iter().find(|(owner, entries)| {
             owner.namespace == *namespace && entries.get(&key).is_some_and(|seen| seen.uid == *uid)
         });
         found.map(|(owner, _)| owner.clone())
@@ -454,6 +518,82 @@ mod tests {
         assert_eq!(index.delete(ChildKind::Pod, &pod("a", "1", 8)), None);
         assert_eq!(index.delete(ChildKind::Pod, &pod("a", "2", 9)), Some(vienna()));
         assert!(index.of(&vienna()).get(ChildKind::Pod, "a").is_none());
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_news_that_its_object_is_gone_does_not_bring_it_back() {
+        let index = Index::default();
+        let has = |name| index.of(&vienna()).get(ChildKind::Pod, name).is_some();
+        let sent = index.send(ChildKind::Pod, "city", "a");
+        index.apply(ChildKind::Pod, pod("a", "1", 5));
+        assert_eq!(index.delete(ChildKind::Pod, &pod("a", "1", 6)), Some(vienna()));
+        assert!(!sent.answered(pod("a", "1", 5)) && !has("a"));
+        // Also where the watch had shown nothing but the end, or the end of what nobody knew to be ours.
+        for labelled in [true, false] {
+            let sent = index.send(ChildKind::Pod, "city", "a");
+            let mut gone = pod("a", "1", 6);
+            gone.metadata.labels = gone.metadata.labels.filter(|_| labelled);
+            assert_eq!(index.delete(ChildKind::Pod, &gone), None);
+            assert!(!sent.answered(pod("a", "1", 5)) && !has("a"), "{labelled}");
+        }
+        // What has gone before a write is sent says nothing of what that writes.
+        let sent = index.send(ChildKind::Pod, "city", "a");
+        assert!(sent.answered(pod("a", "2", 7)) && has("a"));
+        assert!(
+            index.read().awaited.is_empty(),
+            "nothing is kept of what is answered"
+        );
+    }
+
+    #[test]
+    fn an_answer_is_taken_in_whatever_else_goes_meanwhile() {
+        let end = |kind, object: LiveObject| {
+            let index = Index::default();
+            let sent = index.send(ChildKind::Pod, "city", "a");
+            index.delete(kind, &object);
+            let there = sent.answered(pod("a", "2", 8));
+            assert_eq!(there, index.of(&vienna()).get(ChildKind::Pod, "a").is_some());
+            there
+        };
+        assert!(end(ChildKind::Pod, pod("a", "1", 7)), "its predecessor");
+        assert!(!end(ChildKind::Pod, pod("a", "2", 9)), "the object itself");
+        assert!(end(ChildKind::Pod, pod("b", "1", 9)), "another name");
+        assert!(end(ChildKind::Service, pod("a", "1", 9)), "another kind");
+        let mut elsewhere = pod("a", "1", 9);
+        elsewhere.metadata.namespace = Some("other".into());
+        assert!(end(ChildKind::Pod, elsewhere), "another namespace");
+    }
+
+    #[test]
+    fn an_answer_that_a_list_has_overtaken_is_left_to_the_watch_that_follows_the_list() {
+        let index = Index::default();
+        let list = |kind, namespace, listed: &[&str]| {
+            let listed: HashSet<_> = listed.iter().map(|uid| (*uid).to_owned()).collect();
+            index.retain(kind, namespace, &listed, u64::MAX);
+        };
+        let answer = |relist: &dyn Fn()| {
+            let sent = index.send(ChildKind::Pod, "city", "a");
+            relist();
+            sent.answered(pod("a", "1", 5))
+        };
+        assert!(!answer(&|| list(ChildKind::Pod, None, &[])));
+        assert!(!answer(&|| list(ChildKind::Pod, Some("city"), &[])));
+        assert!(index.of(&vienna()).get(ChildKind::Pod, "a").is_none());
+        assert!(answer(&|| list(ChildKind::Pod, Some("other"), &[])));
+        assert!(answer(&|| list(ChildKind::Deployment, None, &[])));
+        // What the list has is known, and an answer newer than the list is not lost.
+        let sent = index.send(ChildKind::Pod, "city", "a");
+        list(ChildKind::Pod, None, &["1"]);
+        assert!(sent.answered(pod("a", "1", 6)));
+        let seen = index.of(&vienna());
+        assert_eq!(seen.get(ChildKind::Pod, "a").unwrap().resource_version, 6);
+    }
+
+    #[test]
+    fn a_write_that_is_given_up_is_not_kept() {
+        let index = Index::default();
+        drop(index.send(ChildKind::Pod, "city", "a"));
+        assert!(index.read().awaited.is_empty());
     }
 
     #[test]

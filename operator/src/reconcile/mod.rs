@@ -4,6 +4,7 @@
 //! the four functions of [`kind::Kind`]; everything that talks to the API server is here and is written once. What a kind keeps outside
 //! Kubernetes is a second trait, [`remote::Remote`].
 
+mod answers;
 pub mod apply;
 pub mod certificate;
 pub mod child;
