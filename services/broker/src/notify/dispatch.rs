@@ -15,8 +15,9 @@ use tokio::sync::{Semaphore, mpsc};
 const AT_ONCE: usize = 512;
 /// How many of receivers that did not take something lately: however many of them hang, they do not keep others waiting.
 const DOUBTFUL_AT_ONCE: usize = 128;
-/// How often to look for lanes that nobody empties, and to hold those longer that this process empties.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often to look for lanes that nobody empties and for what waits beyond the limit, and to hold those longer that this
+/// process empties.
+pub(super) const LOOK: Duration = Duration::from_secs(5);
 /// How long to wait for calls that are under way when this process ends.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -49,19 +50,23 @@ impl Dispatch {
         loop {
             tokio::select! {
                 Some(place) = waiting.recv() => self.wake(place),
-                _ = look.tick() => {
-                    let held = self.emptied();
-                    if !held.is_empty() {
-                        let _ = self.post.store.hold_lanes(&held, self.post.holder, HOLD).await;
-                    }
-                    // While the database is away there is nothing to see.
-                    for place in self.post.store.forgotten_lanes().await.unwrap_or_default() {
-                        self.wake(place);
-                    }
-                    let _ = self.post.store.sweep_changes().await;
-                }
+                _ = look.tick() => self.look().await,
             }
         }
+    }
+
+    /// While the database is away there is nothing to see.
+    async fn look(self: &Arc<Self>) {
+        let store = &self.post.store;
+        let held = self.emptied();
+        if !held.is_empty() {
+            let _ = store.hold_lanes(&held, self.post.holder, HOLD).await;
+        }
+        for place in store.forgotten_lanes().await.unwrap_or_default() {
+            self.wake(place);
+        }
+        self.post.bound_resting().await;
+        let _ = store.sweep_changes().await;
     }
 
     fn emptied(&self) -> Vec<Place> {

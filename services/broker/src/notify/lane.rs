@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::context::cache::Contexts;
 use crate::model::entity::Entity;
+use crate::notify::dispatch::LOOK;
 use crate::notify::matcher::LANES;
 use crate::notify::message::{Message, Telling};
 use crate::notify::record;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// How long a lane is held, in milliseconds, unless the hold is made longer meanwhile: so long nobody empties the lanes
@@ -74,7 +76,8 @@ impl Post {
         while !waiting.is_empty() {
             let started = Instant::now();
             let mut answered = None;
-            let done = self.send_all(place, &waiting, &mut answered).await;
+            let sending = Box::pin(self.send_all(place, &waiting, &mut answered));
+            let done = self.bounding(place.0, sending).await;
             let Some(next) = self.go_on(hold, &done).await else {
                 return Some(PAUSE);
             };
@@ -106,6 +109,25 @@ impl Post {
                 Err(_) if in_time && !self.leaving.load(Ordering::Relaxed) => tokio::time::sleep(PAUSE).await,
                 Err(_) => return None,
             }
+        }
+    }
+
+    /// Waits for a receiver; of what comes meanwhile no more than may waits with it.
+    async fn bounding<T>(&self, subscription: i64, mut sending: impl Future<Output = T> + Unpin) -> T {
+        loop {
+            match timeout(LOOK, &mut sending).await {
+                Ok(sent) => return sent,
+                Err(_) => self.bound(subscription).await,
+            }
+        }
+    }
+
+    /// Gives up what waits beyond the limit for receivers that did not take something lately: also while their lanes rest
+    /// and nobody takes them.
+    pub(super) async fn bound_resting(&self) {
+        let outbox = *self.outbox.borrow();
+        for subscription in self.store.overfull_outboxes(outbox).await.unwrap_or_default() {
+            self.bound(subscription).await;
         }
     }
 

@@ -140,8 +140,13 @@ const LEAVE: &str = "update mim.lanes l set held_until = '-infinity' \
     join mim.lanes h on h.subscription = p.s and h.lane = p.n \
     where h.holder = $3 for update of h skip locked)";
 const COUNT: &str = "select count(*) from (select from mim.deliveries where subscription = $1 limit $2) d";
+/// Subscriptions with a lane that rests after a failure, or is tried again, and as many changes as this, or more.
+const OVERFULL: &str = "select f.subscription \
+  from (select distinct l.subscription from mim.lanes l where l.failures > 0) f \
+  where (select count(*) from (select from mim.deliveries d where d.subscription = f.subscription limit $1) w) = $1";
 /// Gives up a surplus and tells how many these were. What a lane takes away at this moment goes without it; so lanes of one
-/// receiver may give up at once, none counts what another one has, and nobody is waited for.
+/// receiver may give up at once, none counts what another one has, and nobody is waited for. A change that concerns nobody
+/// else goes with it: it is the larger part of what waits.
 macro_rules! give_up {
     ($surplus:expr) => {
         concat!(
@@ -152,7 +157,11 @@ macro_rules! give_up {
                 where d.subscription = $1 for update of d skip locked), \
               gone as ( \
                 delete from mim.deliveries d using mine \
-                where d.subscription = $1 and d.lane = mine.lane and d.change = mine.change returning 1) \
+                where d.subscription = $1 and d.lane = mine.lane and d.change = mine.change returning d.change), \
+              spent as ( \
+                delete from mim.changes c using gone \
+                where c.number = gone.change and not exists ( \
+                  select from mim.deliveries o where o.change = c.number and o.subscription <> $1)) \
               select count(*) from gone"
         )
     };
@@ -325,6 +334,13 @@ impl Store {
     pub(super) async fn sweep_lanes(&self) -> Result<(), StoreError> {
         self.pool.lease().await?.query(LEFT_BEHIND, &[]).await?;
         Ok(())
+    }
+
+    /// Subscriptions of receivers that did not take something lately, for which more waits than may.
+    pub async fn overfull_outboxes(&self, outbox: Outbox) -> Result<Vec<i64>, StoreError> {
+        let slightly = i64::from(outbox.limit.get()) + 1;
+        let rows = self.pool.lease().await?.query(OVERFULL, &[&slightly]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Gives up what waits beyond the limit; how many notifications were given up.

@@ -349,19 +349,64 @@ const EACH: usize = 20;
 async fn overflow(broker: &Broker, receiver: &Receiver, settled: impl Fn(usize, usize) -> bool) {
     receiver.answers(500);
     subscribe(broker, "urn:s:1", json!({"uri": receiver.url()})).await;
-    for n in 0..EACH {
+    write_numbers(broker, 0..EACH).await;
+    until_settled(broker, settled).await;
+}
+
+/// Writes these numbers, one after the other, to each of three entities.
+async fn write_numbers(broker: &Broker, numbers: std::ops::Range<usize>) {
+    for n in numbers {
         for entity in 0..3 {
             let body = json!([{"id": format!("urn:x:{entity}"), "type": "T", "n": n}]);
             let answer = broker.post("/entityOperations/upsert", &body.to_string()).await;
             assert!((200..300).contains(&answer.status), "{}", answer.text());
         }
     }
+}
+
+async fn until_settled(broker: &Broker, settled: impl Fn(usize, usize) -> bool) {
     eventually(30, "what does not wait is counted", async || {
-        let waiting = broker.database.psql("select count(*) from mim.deliveries");
-        let waiting: usize = waiting.parse().unwrap();
-        settled(waiting, dropped(broker).await)
+        settled(count(broker, "mim.deliveries"), dropped(broker).await)
     })
     .await;
+    // What was given up takes no room: no record of a change is left but of those that wait.
+    eventually(30, "records of changes went with it", async || {
+        count(broker, "mim.changes") == count(broker, "mim.deliveries")
+    })
+    .await;
+}
+
+fn count(broker: &Broker, what: &str) -> usize {
+    let rows = broker.database.psql(&format!("select count(*) from {what}"));
+    rows.parse().unwrap()
+}
+
+/// Subscribes, and writes to each of three entities what is not taken; then their lanes rest for an hour, as after a long
+/// time of failures.
+async fn resting(broker: &Broker, receiver: &Receiver) {
+    receiver.answers(500);
+    subscribe(broker, "urn:s:1", json!({"uri": receiver.url()})).await;
+    write_numbers(broker, 0..1).await;
+    eventually(30, "all three lanes rest", async || {
+        broker.database.psql(
+            "update mim.lanes set retry_at = clock_timestamp() + interval '1 hour' \
+             where failures > 0 and held_until <= clock_timestamp()",
+        );
+        let rests = "mim.lanes where retry_at > clock_timestamp() + interval '30 minutes'";
+        count(broker, rests) == 3
+    })
+    .await;
+}
+
+/// Writes while all lanes rest until as many wait and as many were given up as is said; then they rest no more.
+async fn overflow_at_rest(broker: &Broker, receiver: &Receiver, settled: impl Fn(usize, usize) -> bool) {
+    resting(broker, receiver).await;
+    let tried = receiver.all().len();
+    write_numbers(broker, 1..EACH).await;
+    until_settled(broker, settled).await;
+    assert_eq!(receiver.all().len(), tried, "a lane was taken though it rests");
+    receiver.answers(204);
+    broker.database.psql("update mim.lanes set retry_at = null");
 }
 
 async fn dropped(broker: &Broker) -> usize {
@@ -396,6 +441,65 @@ async fn row_broker_an_outbox_that_overflows_keeps_the_latest_of_each_entity() {
         told.values().all(|of| of.last() == Some(&19) && of.is_sorted()),
         "{told:?}"
     );
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_while_its_lanes_rest_keeps_the_latest_of_each_entity() {
+    let broker = with_outbox("{limit: 10, overflow: CoalesceLatest}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow_at_rest(&broker, &receiver, settled).await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.values().all(|of| of.last() == Some(&19) && of.is_sorted()),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_while_its_lanes_rest_drops_the_oldest() {
+    let broker = with_outbox("{limit: 10, overflow: DropOldest}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow_at_rest(&broker, &receiver, settled).await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert!(told.values().all(|of| of.ends_with(&[17, 18, 19])), "{told:?}");
+    let taken: usize = told.values().map(Vec::len).sum();
+    assert_eq!(taken, 10, "{told:?}");
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_while_its_lanes_rest_pauses_the_subscription() {
+    let broker = with_outbox("{limit: 10, overflow: Pause}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting == 0 && dropped > 10;
+    overflow_at_rest(&broker, &receiver, settled).await;
+    eventually(10, "it is paused", async || {
+        shown(&broker, "urn:s:1").await["status"] == "paused"
+    })
+    .await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_does_not_overflow_unseen_while_a_receiver_takes_its_time() {
+    let broker = with_outbox("{limit: 10, overflow: DropOldest}").await;
+    let receiver = Receiver::start().await;
+    receiver.answers(0);
+    subscribe(
+        &broker,
+        "urn:s:1",
+        json!({"uri": receiver.url(), "timeout": 60_000}),
+    )
+    .await;
+    write_numbers(&broker, 0..EACH).await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    until_settled(&broker, settled).await;
+    // That was while the first calls were under way: none of them has failed yet.
+    let failed = "select coalesce(sum(times_failed), 0) from mim.subscriptions";
+    assert_eq!(broker.database.psql(failed), "0");
 }
 
 #[tokio::test]
