@@ -65,6 +65,7 @@ impl Dispatch {
         for place in store.forgotten_lanes().await.unwrap_or_default() {
             self.wake(place);
         }
+        self.post.forget_rested(&held);
         self.post.bound_resting().await;
         let _ = store.sweep_changes().await;
     }

@@ -38,8 +38,6 @@ const TENANT: &str = "NGSILD-Tenant";
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest rest after failures.
 const LONGEST_REST: Duration = Duration::from_mins(5);
-/// How often a notification is tried that the receiver refuses: it will hardly take it the next time.
-const TRIES: u32 = 3;
 
 /// What it takes to empty lanes.
 pub struct Post {
@@ -55,10 +53,19 @@ pub struct Post {
     pub metrics: Arc<Metrics>,
     /// This process.
     pub holder: Uuid,
-    /// Lanes whose first change was not taken, and how often it was tried.
-    pub failing: Mutex<HashMap<Place, (i64, u32)>>,
+    /// Lanes whose receiver did not take what was sent last.
+    pub failing: Mutex<HashMap<Place, Failing>>,
     /// Whether this process is about to end.
     pub leaving: AtomicBool,
+}
+
+/// A lane whose receiver did not take what was sent last.
+#[derive(Clone, Copy, Debug)]
+pub struct Failing {
+    /// How often it was tried, one failure after the other.
+    tries: u32,
+    /// How long it rests.
+    until: Instant,
 }
 
 impl Post {
@@ -175,6 +182,7 @@ impl Post {
         };
         // Deleted, paused or expired since.
         let Some(subscription) = subscription else {
+            self.forget(place);
             return Next::Go;
         };
         match self.may_send(place.0, &subscription).await {
@@ -215,41 +223,24 @@ impl Post {
                 done.failed += 1;
                 done.failure = Some(now);
                 tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
-                self.after_failure(place, change.change, &subscription, &failed)
-                    .await
+                self.after_failure(place, &subscription).await
             }
         }
     }
 
-    async fn after_failure(
-        &self,
-        place: Place,
-        change: i64,
-        subscription: &Subscription,
-        failed: &Failed,
-    ) -> Next {
+    async fn after_failure(&self, place: Place, subscription: &Subscription) -> Next {
         if let Some(cooldown) = subscription.notification.endpoint.cooldown {
             let seconds = Duration::from_millis(cooldown).as_secs_f64();
             let _ = self.store.claim_quiet(place.0, seconds).await;
             return Next::Go;
         }
-        let tries = {
-            let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-            let entry = failing.entry(place).or_insert((change, 0));
-            if entry.0 != change {
-                *entry = (change, 0);
-            }
-            entry.1 += 1;
-            let tries = entry.1;
-            self.metrics.lanes_failing(failing.len());
-            tries
-        };
-        if failed.is_refusal() && tries >= TRIES {
-            self.forget(place);
-            self.metrics.notifications_dropped("refused", 1);
-            return Next::Go;
-        }
-        Next::Rest(rest(tries))
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let tries = failing.get(&place).map_or(0, |failing| failing.tries) + 1;
+        let rest = rest(tries);
+        let until = Instant::now() + rest;
+        failing.insert(place, Failing { tries, until });
+        self.metrics.lanes_failing(failing.len());
+        Next::Rest(rest)
     }
 
     fn forget(&self, place: Place) {
@@ -257,6 +248,16 @@ impl Post {
         if failing.remove(&place).is_some() {
             self.metrics.lanes_failing(failing.len());
         }
+    }
+
+    /// Lanes that have rested and are not being emptied do not fail here any more: somebody else has emptied them, or what
+    /// waited was given up.
+    pub(super) fn forget_rested(&self, emptied: &[Place]) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two looks: clocks differ, and a lane that still waits is taken at the next one.
+        let rested = |of: &Failing| of.until.elapsed() > LOOK * 2;
+        failing.retain(|place, of| emptied.contains(place) || !rested(of));
+        self.metrics.lanes_failing(failing.len());
     }
 
     /// Whether the receiver of this lane did not take something lately, in any of its lanes.

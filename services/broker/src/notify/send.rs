@@ -43,12 +43,6 @@ impl Failed {
             Self::Status(_) => "status",
         }
     }
-
-    /// Whether the receiver will hardly take the same the next time.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Status(status @ 400..500) if !matches!(status, 408 | 425 | 429))
-    }
 }
 
 impl Sender {

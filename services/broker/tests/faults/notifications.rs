@@ -1,7 +1,7 @@
 //! Replicas and databases that are killed while they tell subscribers, and receivers that take nothing.
 
 use crate::support::client::Client;
-use crate::support::{Broker, Postgres, Receiver, eventually};
+use crate::support::{Broker, Postgres, Receiver, eventually, proof};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -305,6 +305,103 @@ async fn row_broker_receivers_that_are_down_fail_hang_or_redirect_are_seen_and_s
             "{name}"
         );
     }
+}
+
+/// What is shown of what came of a subscription.
+async fn outcome(broker: &Broker, id: &str) -> Value {
+    shown(broker, id).await["notification"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_what_a_receiver_refuses_is_tried_as_what_it_fails_at_and_told_when_it_takes_it() {
+    let broker = Broker::ready().await;
+    let mut receivers = Vec::new();
+    // 0 is no answer at all, and 302 leads to the receiver itself, at another path.
+    for status in [500, 400, 401, 404, 413, 302, 0] {
+        let receiver = Receiver::start().await;
+        receiver.answers(status);
+        let id = format!("urn:s:{status}");
+        subscribe(&broker, &id, json!({"uri": receiver.url(), "timeout": 500})).await;
+        receivers.push((id, receiver));
+    }
+    for n in 0..3 {
+        let body = json!([{"id": "urn:x:1", "type": "T", "n": n}]).to_string();
+        assert!(broker.post("/entityOperations/upsert", &body).await.status < 300);
+    }
+    for (id, receiver) in &receivers {
+        eventually(60, &format!("{id} was tried four times"), async || {
+            receiver.all().len() >= 4
+        })
+        .await;
+        eventually(10, &format!("{id} is shown as failed"), async || {
+            let shown = outcome(&broker, id).await;
+            shown["status"] == "failed" && shown["timesFailed"].as_u64() >= Some(3)
+        })
+        .await;
+        // The first of them, time and again: the others wait behind it.
+        let all = receiver.all();
+        let first = |request: &crate::support::receiver::Received| {
+            request.path == "/notify" && request.body["data"][0]["n"] == 0
+        };
+        assert!(all.iter().all(first), "{id}: {all:?}");
+        assert!(shown(&broker, id).await["notification"]["lastSuccess"].is_null());
+    }
+    assert!(broker.metric("mim_broker_notification_lanes_failing").await >= 7);
+    for (_, receiver) in &receivers {
+        receiver.answers(204);
+    }
+    for (id, receiver) in &receivers {
+        let told: Vec<_> = receiver.until(3).await.iter().map(|e| e["n"].clone()).collect();
+        assert_eq!(told, [0, 1, 2], "{id}");
+        eventually(10, &format!("{id} is shown as well"), async || {
+            outcome(&broker, id).await["status"] == "ok"
+        })
+        .await;
+    }
+    assert_eq!(broker.metric("mim_broker_notification_lanes_failing").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_a_receiver_that_is_down_for_ten_minutes_is_tried_at_a_bounded_pace_and_loses_nothing() {
+    const WRITES: u32 = 20;
+    let down = proof(Duration::from_mins(10));
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    let nobody = receiver.address;
+    drop(receiver);
+    subscribe(
+        &broker,
+        "urn:s:1",
+        json!({"uri": format!("http://{nobody}/notify")}),
+    )
+    .await;
+    let (began, mut accepted) = (Instant::now(), BTreeMap::<String, Vec<i64>>::new());
+    for n in 0..WRITES {
+        let id = format!("urn:x:{}", n % 3);
+        let body = json!([{"id": id, "type": "T", "n": n}]).to_string();
+        assert!(broker.post("/entityOperations/upsert", &body).await.status < 300);
+        accepted.entry(id).or_default().push(n.into());
+        // Writes go on for as long as nobody hears of them.
+        tokio::time::sleep((down * (n + 1) / WRITES).saturating_sub(began.elapsed())).await;
+    }
+    let failed = outcome(&broker, "urn:s:1").await;
+    assert_eq!(failed["status"], "failed");
+    assert!(
+        failed["lastFailure"].is_string() && failed["lastSuccess"].is_null(),
+        "{failed}"
+    );
+    // Three lanes, each of which rests twice as long each time.
+    let tries = failed["timesFailed"].as_u64().unwrap();
+    assert!((3..=36).contains(&tries), "{failed}");
+    assert_eq!(broker.metric("mim_broker_notification_lanes_failing").await, 3);
+    let back = Receiver::start_at(nobody).await;
+    eventually(60 + down.as_secs(), "nothing waits", async || {
+        count(&broker, "mim.deliveries") == 0
+    })
+    .await;
+    all_is_told(&broker, &back, &accepted).await;
+    assert_eq!(outcome(&broker, "urn:s:1").await["status"], "ok");
+    assert_eq!(broker.metric("mim_broker_notification_lanes_failing").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

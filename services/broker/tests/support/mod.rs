@@ -30,3 +30,12 @@ pub async fn eventually<F: Future<Output = bool>>(seconds: u64, what: &str, mut 
         tokio::time::sleep(pause).await;
     }
 }
+
+/// How long to wait where `make proof` waits `of`: a 60th of it in other tests.
+pub fn proof(of: std::time::Duration) -> std::time::Duration {
+    if std::env::var("MIM_PROOF").is_ok_and(|proof| proof == "true") {
+        of
+    } else {
+        of / 60
+    }
+}
