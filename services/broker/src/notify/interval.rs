@@ -45,6 +45,10 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
     if subscription.status(Timestamp::now()) != "active" {
         return Ok(());
     }
+    if post.is_cooling(due.number, subscription).await? {
+        post.metrics.notifications_dropped("cooldown", 1);
+        return Ok(());
+    }
     let criteria = subscription
         .criteria()
         .map_err(|why: Refusal| StoreError::Internal(why.0))?;
@@ -66,6 +70,7 @@ async fn send(post: &Post, due: &Due) -> Result<(), StoreError> {
         .notified(sent.as_ref().map_or_else(Failed::kind, |()| "ok"));
     if let Err(failed) = &sent {
         tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
+        post.cool_down(due.number, subscription).await;
     }
     post.store.note(due.number, sent.is_ok(), Timestamp::now()).await
 }

@@ -185,14 +185,6 @@ impl Post {
             self.forget(place);
             return Next::Go;
         };
-        match self.may_send(place.0, &subscription).await {
-            Ok(true) => {}
-            Ok(false) => {
-                self.metrics.notifications_dropped("throttling", 1);
-                return Next::Go;
-            }
-            Err(rest) => return Next::Rest(rest),
-        }
         let Ok(tenant) = self.store.tenant_name(change.tenant).await else {
             return Next::Rest(PAUSE);
         };
@@ -202,6 +194,14 @@ impl Post {
             Ok(Ok(None)) => return Next::Go,
             Ok(Err(why)) => {
                 tracing::error!(subscription = subscription.id, why, "a change cannot be told");
+                return Next::Go;
+            }
+            Err(_) => return Next::Rest(PAUSE),
+        };
+        let claim = match self.may_send(place.0, &subscription).await {
+            Ok(May::Send(claim)) => claim,
+            Ok(May::Not(cause)) => {
+                self.metrics.notifications_dropped(cause, 1);
                 return Next::Go;
             }
             Err(_) => return Next::Rest(PAUSE),
@@ -223,16 +223,23 @@ impl Post {
                 done.failed += 1;
                 done.failure = Some(now);
                 tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
-                self.after_failure(place, &subscription).await
+                self.after_failure(place, &subscription, claim).await
             }
         }
     }
 
-    async fn after_failure(&self, place: Place, subscription: &Subscription) -> Next {
-        if let Some(cooldown) = subscription.notification.endpoint.cooldown {
-            let seconds = Duration::from_millis(cooldown).as_secs_f64();
-            let _ = self.store.claim_quiet(place.0, seconds).await;
+    async fn after_failure(
+        &self,
+        place: Place,
+        subscription: &Subscription,
+        claim: Option<Timestamp>,
+    ) -> Next {
+        if self.cool_down(place.0, subscription).await {
             return Next::Go;
+        }
+        if let Some(claim) = claim {
+            // It does not throttle its own next try.
+            let _ = self.store.unclaim_quiet(place.0, claim).await;
         }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let tries = failing.get(&place).map_or(0, |failing| failing.tries) + 1;
@@ -281,24 +288,36 @@ impl Post {
         Ok(ready.filter(|subscription| subscription.status(Timestamp::now()) == "active"))
     }
 
-    /// Whether neither throttling nor a cooldown holds; of several that ask at once one may.
-    async fn may_send(&self, number: i64, subscription: &Subscription) -> Result<bool, Duration> {
+    /// Keeps a receiver that has failed in peace, where its subscription asks for that.
+    pub(super) async fn cool_down(&self, number: i64, subscription: &Subscription) -> bool {
+        let Some(cooldown) = subscription.notification.endpoint.cooldown else {
+            return false;
+        };
+        let seconds = Duration::from_millis(cooldown).as_secs_f64();
+        let _ = self.store.keep_quiet(number, seconds).await;
+        true
+    }
+
+    /// Whether neither throttling nor a cooldown holds; of several that ask at once of one that is throttled one may.
+    async fn may_send(&self, number: i64, subscription: &Subscription) -> Result<May, StoreError> {
         if let Some(throttling) = &subscription.throttling {
-            return self
-                .store
-                .claim_quiet(number, throttling.get())
-                .await
-                .map_err(|_| PAUSE);
+            let claim = self.store.claim_quiet(number, throttling.get()).await?;
+            return Ok(claim.map_or(May::Not("throttling"), |claim| May::Send(Some(claim))));
         }
-        if subscription.notification.endpoint.cooldown.is_some() {
-            return self
-                .store
-                .is_quiet(number)
-                .await
-                .map(|quiet| !quiet)
-                .map_err(|_| PAUSE);
+        if self.is_cooling(number, subscription).await? {
+            return Ok(May::Not("cooldown"));
         }
-        Ok(true)
+        Ok(May::Send(None))
+    }
+
+    /// Whether a receiver that has failed is left in peace.
+    pub(super) async fn is_cooling(
+        &self,
+        number: i64,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        let cools = subscription.notification.endpoint.cooldown.is_some();
+        Ok(cools && self.store.is_quiet(number).await?)
     }
 
     async fn message(
@@ -371,6 +390,14 @@ pub fn finished(telling: Telling<'_>, tenant: String) -> Message {
         message.headers.push((TENANT.to_owned(), tenant));
     }
     message
+}
+
+/// Whether a notification may be sent now.
+enum May {
+    /// It may; the next one may not before then.
+    Send(Option<Timestamp>),
+    /// It is dropped, for this cause.
+    Not(&'static str),
 }
 
 /// What to do after a change.

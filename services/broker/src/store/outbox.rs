@@ -104,7 +104,12 @@ const TAKE: &str = "select * from mim.take_lane($1, $2, $3, $4, $5, $6)";
 const GO_ON: &str = "select * from mim.go_on_with_lane($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 /// Claims the next notification of a subscription that is throttled: whoever is first.
 const CLAIM: &str = "update mim.subscriptions set quiet_until = clock_timestamp() + $2 * interval '1 second' \
-    where number = $1 and (quiet_until is null or quiet_until <= clock_timestamp()) returning 1";
+    where number = $1 and (quiet_until is null or quiet_until <= clock_timestamp()) returning quiet_until";
+/// Takes back a claim, unless there is another one by now.
+const UNCLAIM: &str =
+    "update mim.subscriptions set quiet_until = null where number = $1 and quiet_until = $2";
+const KEEP_QUIET: &str = "update mim.subscriptions \
+    set quiet_until = greatest(quiet_until, clock_timestamp() + $2 * interval '1 second') where number = $1";
 const IS_QUIET: &str =
     "select 1 from mim.subscriptions where number = $1 and quiet_until > clock_timestamp()";
 /// Lanes that nobody empties: read off the key, lane by lane, however many changes wait in each.
@@ -283,15 +288,34 @@ impl Store {
         Ok(rows.iter().map(Waiting::of).collect())
     }
 
-    /// Whether this is the one notification of a throttled subscription that may be sent now.
-    pub async fn claim_quiet(&self, subscription: i64, seconds: f64) -> Result<bool, StoreError> {
+    /// Claims the one notification of a throttled subscription that may be sent now, so many seconds before the next; until
+    /// when it is claimed, or `None`: somebody else has it.
+    pub async fn claim_quiet(
+        &self,
+        subscription: i64,
+        seconds: f64,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let rows = self
             .pool
             .lease()
             .await?
             .query(CLAIM, &[&subscription, &seconds])
             .await?;
-        Ok(!rows.is_empty())
+        Ok(rows.first().map(|row| row.get(0)))
+    }
+
+    /// Takes back what was claimed until then: it was not taken, and is to be sent again.
+    pub async fn unclaim_quiet(&self, subscription: i64, claimed: Timestamp) -> Result<(), StoreError> {
+        let mut lease = self.pool.lease().await?;
+        lease.query(UNCLAIM, &[&subscription, &claimed]).await?;
+        Ok(())
+    }
+
+    /// Keeps a subscription quiet for so many seconds at least.
+    pub async fn keep_quiet(&self, subscription: i64, seconds: f64) -> Result<(), StoreError> {
+        let mut lease = self.pool.lease().await?;
+        lease.query(KEEP_QUIET, &[&subscription, &seconds]).await?;
+        Ok(())
     }
 
     /// Whether a subscription is quiet after a failure.

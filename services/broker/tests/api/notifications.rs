@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Subscribes; `more` is merged into the subscription, one level deep.
-async fn subscribe(broker: &Broker, receiver: &Receiver, id: &str, more: Value) {
+pub async fn subscribe(broker: &Broker, receiver: &Receiver, id: &str, more: Value) {
     let mut body = json!({
         "id": id, "type": "Subscription", "entities": [{"type": "T"}],
         "notification": {"endpoint": {"uri": receiver.url()}}
@@ -20,7 +20,7 @@ async fn subscribe(broker: &Broker, receiver: &Receiver, id: &str, more: Value) 
     assert_eq!(answer.status, 201, "{}", answer.text());
 }
 
-async fn send(broker: &Broker, method: &str, path: &str, body: Option<&str>) {
+pub async fn send(broker: &Broker, method: &str, path: &str, body: Option<&str>) {
     let answer = broker.send(method, path, &[], body).await;
     assert!(
         (200..300).contains(&answer.status),
@@ -427,6 +427,92 @@ async fn throttling_and_cooldown_drop_what_comes_too_soon() {
     })
     .await;
     assert_eq!((throttled.taken().len(), cooling.all().len()), (1, 1));
+}
+
+/// Waits until nothing waits to be told.
+pub async fn all_is_done(broker: &Broker) {
+    eventually(30, "nothing waits", async || {
+        broker.database.psql("select count(*) from mim.deliveries") == "0"
+    })
+    .await;
+}
+
+async fn dropped(broker: &Broker, cause: &str) -> u64 {
+    let name = format!("mim_broker_notifications_dropped_total{{cause=\"{cause}\"}}");
+    broker.metric(&name).await
+}
+
+#[tokio::test]
+async fn of_what_two_replicas_write_while_throttling_holds_one_of_them_tells_one() {
+    const EACH: u32 = 20;
+    let first = Broker::ready().await;
+    let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
+    second.until_ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(&first, &receiver, "urn:s:1", json!({"throttling": 600})).await;
+    for interval in 0..3_u32 {
+        for n in 0..EACH {
+            let (here, there) = (1000 * interval + n, 1000 * interval + 500 + n);
+            let (here, there) = (entity(here, 0), entity(there, 0));
+            futures::join!(first.create(&here), second.create(&there));
+        }
+        all_is_done(&first).await;
+        let sent = interval + 1;
+        assert_eq!(receiver.all().len(), sent as usize, "in interval {interval}");
+        let dropped = dropped(&first, "throttling").await + dropped(&second, "throttling").await;
+        assert_eq!(dropped, u64::from(sent * (2 * EACH - 1)));
+        // Ten minutes later, and not a second earlier.
+        let held = "select quiet_until > clock_timestamp() + interval '9 minutes' from mim.subscriptions";
+        assert_eq!(first.database.psql(held), "t");
+        let later = "update mim.subscriptions set quiet_until = quiet_until - interval '10 minutes'";
+        first.database.psql(later);
+    }
+}
+
+#[tokio::test]
+async fn a_notification_that_was_not_taken_does_not_throttle_its_own_next_try() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(&broker, &receiver, "urn:s:1", json!({"throttling": 600})).await;
+    receiver.answers(500);
+    broker.create(&entity(1, 0)).await;
+    eventually(10, "it is tried again", async || receiver.all().len() >= 2).await;
+    receiver.answers(204);
+    assert_eq!(receiver.until(1).await[0]["id"], "urn:x:1");
+    // Now it does throttle.
+    broker.create(&entity(2, 0)).await;
+    all_is_done(&broker).await;
+    assert_eq!(receiver.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cooldown_holds_though_throttling_is_shorter_and_of_notifications_of_an_interval_too() {
+    let broker = Broker::ready().await;
+    let (throttled, interval) = (Receiver::start().await, Receiver::start().await);
+    for (receiver, id, more) in [
+        (&throttled, "urn:s:1", json!({"throttling": 0.05})),
+        (&interval, "urn:s:2", json!({"timeInterval": 2})),
+    ] {
+        receiver.answers(500);
+        let mut more = more;
+        more["notification"] = json!({"endpoint": {"uri": receiver.url(), "cooldown": 600_000}});
+        subscribe(&broker, receiver, id, more).await;
+    }
+    broker.create(&entity(1, 0)).await;
+    let quiet =
+        "select count(*) from mim.subscriptions where quiet_until > clock_timestamp() + interval '9 minutes'";
+    eventually(10, "both are left in peace", async || {
+        broker.database.psql(quiet) == "2"
+    })
+    .await;
+    broker.create(&entity(2, 0)).await;
+    all_is_done(&broker).await;
+    eventually(10, "intervals go by", async || {
+        dropped(&broker, "cooldown").await >= 3
+    })
+    .await;
+    assert_eq!((throttled.all().len(), interval.all().len()), (1, 1));
+    assert_eq!(dropped(&broker, "throttling").await, 1);
 }
 
 #[tokio::test]
