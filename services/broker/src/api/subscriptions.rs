@@ -148,10 +148,9 @@ pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Resp
     let most = i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1;
     let skipped = i64::try_from(offset).unwrap_or(i64::MAX);
     let owned = call.who.owns_only();
-    let found = call
-        .app
-        .store
-        .subscriptions(call.tenant, owned, most, skipped)
+    let store = &call.app.store;
+    let (found, count) = store
+        .subscriptions(call.tenant, owned, (most, skipped), counted)
         .await?;
     let page = found
         .iter()
@@ -160,8 +159,7 @@ pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Resp
     let body = Json::Array(page.collect()).to_text();
     let body = reply::roomed(body, &call.app.rooms.answers).await?;
     let mut response = reply::read(media, body, &context, media == Media::Json);
-    if counted {
-        let count = call.app.store.count_subscriptions(call.tenant, owned).await?;
+    if let Some(count) = count {
         let name = HeaderName::from_static("ngsild-results-count");
         reply::append(response.headers_mut(), name, count.to_string());
     }

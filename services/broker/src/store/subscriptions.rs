@@ -84,12 +84,18 @@ const ONE: &str = concat!(
     " from mim.subscriptions s where s.tenant = $1 and s.id = $2 and ",
     owned!("$3")
 );
+/// A page, and in every row how many there are where that is asked; where the page is empty, one row that says only that.
 const PAGE: &str = concat!(
     "select ",
     columns!(),
-    " from mim.subscriptions s where s.tenant = $1 and ",
+    ", n.count from ( \
+       select case when $5 then (select count(*) from mim.subscriptions s where s.tenant = $1 and ",
     owned!("$2"),
-    " order by s.id limit $3 offset $4"
+    ") end as count) n \
+     left join lateral ( \
+       select * from mim.subscriptions s where s.tenant = $1 and ",
+    owned!("$2"),
+    " order by s.id limit $3 offset $4) s on true order by s.id"
 );
 const COUNT: &str = concat!(
     "select count(*) from mim.subscriptions s where s.tenant = $1 and ",
@@ -205,31 +211,21 @@ impl Store {
         rows.first().map(kept).transpose()
     }
 
-    /// A page of them, by id; of those of this owner where one is named.
+    /// A page of them, by id, of those of this owner where one is named; with how many there are where it is `counted`.
     pub async fn subscriptions(
         &self,
         tenant: TenantId,
         owner: Option<&str>,
-        limit: i64,
-        offset: i64,
-    ) -> Result<Vec<Kept>, StoreError> {
-        let rows = self
-            .pool
-            .lease()
-            .await?
-            .query(PAGE, &[&tenant.0, &owner, &limit, &offset])
-            .await?;
-        rows.iter().map(kept).collect()
-    }
-
-    /// How many there are, of this owner where one is named.
-    pub async fn count_subscriptions(
-        &self,
-        tenant: TenantId,
-        owner: Option<&str>,
-    ) -> Result<i64, StoreError> {
+        (limit, offset): (i64, i64),
+        counted: bool,
+    ) -> Result<(Vec<Kept>, Option<i64>), StoreError> {
         let mut lease = self.pool.lease().await?;
-        Ok(count(&lease.query(COUNT, &[&tenant.0, &owner]).await?))
+        let rows = lease
+            .query(PAGE, &[&tenant.0, &owner, &limit, &offset, &counted])
+            .await?;
+        let count = rows.first().and_then(|row| row.get(9));
+        let there = rows.iter().filter(|row| row.get::<_, Option<i64>>(0).is_some());
+        Ok((there.map(kept).collect::<Result<_, _>>()?, count))
     }
 
     /// Changes one, as `change` says when it sees it; `None`: there is none, or none of this owner. A refusal keeps it as it is.

@@ -55,6 +55,7 @@ mod queried_contexts;
 mod query;
 mod quotas;
 mod refusals;
+mod round_trips;
 mod selected_types;
 mod shapes;
 mod subscribed_contexts;

@@ -8,6 +8,7 @@ pub mod mosquitto;
 pub mod postgres;
 pub mod receiver;
 pub mod store;
+pub mod wire;
 
 pub use broker::Broker;
 pub use client::Answer;
@@ -15,6 +16,7 @@ pub use mosquitto::Mosquitto;
 pub use postgres::{Database, Postgres};
 pub use receiver::Receiver;
 pub use store::store_over;
+pub use wire::Wire;
 
 /// Waits until a condition holds, at most so many seconds.
 pub async fn eventually<F: Future<Output = bool>>(seconds: u64, what: &str, mut holds: impl FnMut() -> F) {
