@@ -29,6 +29,7 @@ mod contract_readers;
 mod contract_tenants;
 mod contract_views;
 mod discovery;
+mod endpoints;
 mod entities;
 mod geometries;
 mod history;

@@ -19,6 +19,15 @@ pub struct Broker {
     pub client: Client,
 }
 
+/// What not every broker is started with.
+#[derive(Default)]
+struct Start<'a> {
+    /// Whether it reaches receivers and contexts on this machine.
+    loopback: bool,
+    /// Certificates in place of those that the system trusts.
+    trusted: Option<&'a Path>,
+}
+
 /// The program: cargo names it to tests of its own crate, and puts it beside those of others.
 fn program() -> PathBuf {
     if let Some(path) = option_env!("CARGO_BIN_EXE_mim-broker") {
@@ -87,19 +96,33 @@ impl Broker {
         config: Arc<tempfile::TempDir>,
         trusted: Option<&Path>,
     ) -> Self {
-        Self::start_program(&program(), database, config, trusted)
+        let more = Start {
+            loopback: true,
+            trusted,
+        };
+        Self::start_program(&program(), database, config, &more)
     }
 
     /// As [`Self::start_with`], of another version.
     pub fn start_other(program: &Path, database: Arc<Database>, config: Arc<tempfile::TempDir>) -> Self {
-        Self::start_program(program, database, config, None)
+        let more = Start {
+            loopback: true,
+            trusted: None,
+        };
+        Self::start_program(program, database, config, &more)
+    }
+
+    /// As [`Self::start`], guarded as in a city: this machine is out of its reach, but for the database.
+    pub fn start_guarded(database: Arc<Database>) -> Self {
+        let config = folder_of("tenants: [one, two]\negress: {allowedPrivateCidrs: []}\n");
+        Self::start_program(&program(), database, config, &Start::default())
     }
 
     fn start_program(
         program: &Path,
         database: Arc<Database>,
         config: Arc<tempfile::TempDir>,
-        trusted: Option<&Path>,
+        more: &Start<'_>,
     ) -> Self {
         let mut process = Command::new(program)
             .args([
@@ -110,8 +133,8 @@ impl Broker {
                 "127.0.0.1:0",
                 "--drain-delay",
                 "1",
-                "--loopback-for-tests",
             ])
+            .args(more.loopback.then_some("--loopback-for-tests"))
             .arg("--config")
             .arg(config.path().join("broker.yaml"))
             .arg("--contexts")
@@ -126,7 +149,7 @@ impl Broker {
             .env("MIM_ADMIN_TLS", config.path().join("admin-tls"))
             .env("MIM_CONTRACT", config.path().join("contract"))
             .env("NO_COLOR", "1")
-            .envs(trusted.map(|file| ("SSL_CERT_FILE", file)))
+            .envs(more.trusted.map(|file| ("SSL_CERT_FILE", file)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -9,12 +9,12 @@ use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// The name that the broker's configuration expects.
 pub const NAME: &str = "gateway.city.svc";
@@ -53,6 +53,25 @@ impl Authority {
         std::fs::write(folder.join("tls.crt"), certificate).unwrap();
         std::fs::write(folder.join("tls.key"), key).unwrap();
         std::fs::write(folder.join("ca.crt"), &self.pem).unwrap();
+    }
+
+    /// What whoever trusts this authority has in a file.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A server with a certificate for a name.
+    pub fn server(&self, name: &str) -> TlsAcceptor {
+        let (certificate, key) = self.sign(name, ExtendedKeyUsagePurpose::ServerAuth);
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// A client with a certificate for a name; without one where there is none.

@@ -6,10 +6,11 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// Answers every POST with one status; 0 is no answer at all.
 pub struct Receiver {
@@ -17,6 +18,8 @@ pub struct Receiver {
     status: Arc<AtomicU16>,
     millis: Arc<AtomicU64>,
     received: Arc<Mutex<Vec<Received>>>,
+    connected: Arc<AtomicUsize>,
+    is_tls: bool,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -36,12 +39,22 @@ impl Receiver {
 
     /// At an address where somebody is expected.
     pub async fn start_at(address: impl tokio::net::ToSocketAddrs) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        Self::serve(TcpListener::bind(address).await.unwrap(), None)
+    }
+
+    /// By TLS.
+    pub async fn start_tls(tls: TlsAcceptor) -> Self {
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), Some(tls))
+    }
+
+    fn serve(listener: TcpListener, tls: Option<TlsAcceptor>) -> Self {
         let address = listener.local_addr().unwrap();
         let (status, received) = (Arc::new(AtomicU16::new(204)), Arc::new(Mutex::new(Vec::new())));
         let (answer, log) = (Arc::clone(&status), Arc::clone(&received));
         let millis = Arc::<AtomicU64>::default();
         let takes = Arc::clone(&millis);
+        let (connected, is_tls) = (Arc::<AtomicUsize>::default(), tls.is_some());
+        let connections = Arc::clone(&connected);
         let elsewhere: Arc<str> = format!("http://{address}/elsewhere").into();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -78,10 +91,17 @@ impl Receiver {
                         Ok::<_, Infallible>(response)
                     }
                 });
+                let (tls, connected) = (tls.clone(), Arc::clone(&connections));
                 tokio::spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    connected.fetch_add(1, Ordering::SeqCst);
+                    let http = hyper::server::conn::http1::Builder::new();
+                    if let Some(tls) = tls {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                        }
+                    } else {
+                        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                    }
                 });
             }
         });
@@ -90,12 +110,20 @@ impl Receiver {
             status,
             millis,
             received,
+            connected,
+            is_tls,
             task,
         }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}/notify", self.address)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}/notify", self.address)
+    }
+
+    /// How many connections were made to it so far.
+    pub fn connections(&self) -> usize {
+        self.connected.load(Ordering::SeqCst)
     }
 
     /// What is answered from now on.
