@@ -37,6 +37,8 @@ mod joins;
 mod kept;
 mod merge;
 mod mqtt;
+mod notification_criteria;
+mod notification_forms;
 mod notifications;
 mod notifications_shown;
 mod openapi;
