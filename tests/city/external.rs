@@ -2,10 +2,11 @@
 
 use mim_tests::cluster::apply;
 use mim_tests::demo::CITY;
+use mim_tests::foreign::any_authority;
 use serde_json::{Value, json};
 
 use crate::city::{City, EXAMPLES};
-use crate::foreign_broker::{ForeignBroker, any_authority};
+use crate::foreign_broker::ForeignBroker;
 
 const SERVICE: &str = "harbour";
 

@@ -2,16 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
-use mim_operator::reconcile::certificate::{Authority, Decision, Leaf, Party, authority, leaf};
 use mim_tests::cluster::apply;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use mim_tests::foreign::{acceptor, any_authority};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -22,7 +17,6 @@ use crate::city::{City, EXAMPLES};
 
 /// A policy sees the port behind the Service: one of those that the operator's own lets through (networkPolicy.probePorts).
 const PORT: u16 = 1026;
-const LIFETIME: Duration = Duration::from_hours(24);
 const TYPES: &str = r#"{"id": "urn:ngsi-ld:EntityTypeList:1", "type": "EntityTypeList", "typeList": ["WaterQualityObserved"]}"#;
 
 /// The broker. It ends with the value.
@@ -40,38 +34,22 @@ impl Drop for ForeignBroker {
     }
 }
 
-/// The certificate of an authority of its own.
-pub fn any_authority() -> Authority {
-    let made = authority(None, "somebody", LIFETIME, Timestamp::now(), &mut rand::rng()).unwrap();
-    let Decision::Issue { made, .. } = made else {
-        panic!("an authority where there is none")
-    };
-    made
-}
-
 impl ForeignBroker {
     /// Serves as `https://<service>.<namespace of the examples>.svc` to who brings this token.
     pub async fn start(city: &City, service: &str, token: &str) -> Self {
         let host = format!("{service}.{EXAMPLES}.svc");
         let authority = any_authority();
         let names = [host.clone(), format!("{host}.cluster.local")];
-        let made = leaf(
-            None,
-            &authority,
-            (Party::Server, &names),
-            LIFETIME,
-            Timestamp::now(),
-            &mut rand::rng(),
-        )
-        .unwrap();
-        let Decision::Issue { made, .. } = made else {
-            panic!("a certificate where there is none")
-        };
         let address = node_address(city).await;
         let listener = TcpListener::bind((address.as_str(), PORT)).await.unwrap();
         publish(city, service, listener.local_addr().unwrap()).await;
         let requests = Arc::<Mutex<Vec<String>>>::default();
-        let served = serve(listener, acceptor(&made), token.to_owned(), Arc::clone(&requests));
+        let served = serve(
+            listener,
+            acceptor(&authority, &names),
+            token.to_owned(),
+            Arc::clone(&requests),
+        );
         Self {
             ca: authority.bundle,
             requests,
@@ -109,16 +87,6 @@ async fn publish(city: &City, service: &str, at: SocketAddr) {
     for object in objects {
         apply(&city.cluster.client, EXAMPLES, &object).await.unwrap();
     }
-}
-
-fn acceptor(of: &Leaf) -> TlsAcceptor {
-    let chain = CertificateDer::pem_slice_iter(of.certificate.as_bytes());
-    let chain: Vec<_> = chain.map(|certificate| certificate.unwrap()).collect();
-    let key = PrivateKeyDer::from_pem_slice(of.key.as_bytes()).unwrap();
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key);
-    TlsAcceptor::from(Arc::new(config.unwrap()))
 }
 
 async fn serve(listener: TcpListener, tls: TlsAcceptor, token: String, requests: Arc<Mutex<Vec<String>>>) {

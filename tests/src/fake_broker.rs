@@ -9,18 +9,23 @@
 )]
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::serve::Listener;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::foreign::{acceptor, any_authority};
 
 /// Where names lead that no DNS knows.
 #[derive(Clone, Default)]
@@ -97,6 +102,7 @@ pub enum Fault {
 
 #[derive(Default)]
 struct Inside {
+    token: Option<String>,
     subscriptions: BTreeMap<(String, String), Map<String, Value>>,
     calls: Vec<Call>,
     fault: Option<Fault>,
@@ -130,15 +136,28 @@ pub const PORT: u16 = 1026;
 impl FakeBroker {
     /// Starts one, without subscriptions.
     pub async fn start() -> Self {
-        let inside = Arc::<Mutex<Inside>>::default();
-        let heard = watch::Sender::new(0);
-        let (address, listener) = loop {
-            let [a, b, c, _] = rand::random::<u32>().to_be_bytes();
-            let address = IpAddr::from([127, a.clamp(1, 254), b.clamp(1, 254), c.clamp(1, 254)]);
-            if let Ok(listener) = TcpListener::bind((address, PORT)).await {
-                break (address, listener);
-            }
+        let (address, listener) = free_address().await;
+        Self::over(address, listener, None)
+    }
+
+    /// Starts one that speaks TLS under these names, and answers only who brings this token; with the certificate of its authority.
+    pub async fn start_secured(names: &[String], token: &str) -> (Self, String) {
+        let (address, listener) = free_address().await;
+        let authority = any_authority();
+        let listener = Secured {
+            listener,
+            tls: acceptor(&authority, names),
         };
+        let broker = Self::over(address, listener, Some(token.to_owned()));
+        (broker, authority.bundle)
+    }
+
+    fn over(address: IpAddr, listener: impl Listener<Addr = SocketAddr>, token: Option<String>) -> Self {
+        let inside = Arc::new(Mutex::new(Inside {
+            token,
+            ..Inside::default()
+        }));
+        let heard = watch::Sender::new(0);
         let shared: Shared = (Arc::clone(&inside), heard.clone());
         let router = Router::new().fallback(answer).with_state(shared);
         let task = tokio::spawn(async move {
@@ -239,6 +258,41 @@ impl FakeBroker {
     }
 }
 
+async fn free_address() -> (IpAddr, TcpListener) {
+    loop {
+        let [a, b, c, _] = rand::random::<u32>().to_be_bytes();
+        let address = IpAddr::from([127, a.clamp(1, 254), b.clamp(1, 254), c.clamp(1, 254)]);
+        if let Ok(listener) = TcpListener::bind((address, PORT)).await {
+            return (address, listener);
+        }
+    }
+}
+
+/// A listener whose connections are over TLS.
+struct Secured {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener for Secured {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = Listener::accept(&mut self.listener).await;
+            // Who does not trust the certificate breaks off.
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
 async fn answer(State((inside, heard)): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
@@ -247,7 +301,8 @@ async fn answer(State((inside, heard)): State<Shared>, request: Request) -> Resp
         .path_and_query()
         .map(ToString::to_string)
         .unwrap_or_default();
-    if path.starts_with("/ngsi-ld/v1/types") {
+    let lets_in = inside.lock().unwrap().lets_in(&parts.headers);
+    if path.starts_with("/ngsi-ld/v1/types") && lets_in {
         return json_answer(
             200,
             json!({"id": "urn:x", "type": "EntityTypeList", "typeList": []}),
@@ -271,7 +326,16 @@ async fn answer(State((inside, heard)): State<Shared>, request: Request) -> Resp
 }
 
 impl Inside {
+    fn lets_in(&self, headers: &HeaderMap) -> bool {
+        let brought = headers.get("authorization").and_then(|of| of.to_str().ok());
+        let wanted = self.token.as_ref().map(|token| format!("Bearer {token}"));
+        wanted.is_none_or(|wanted| brought == Some(wanted.as_str()))
+    }
+
     fn answer(&mut self, call: &Call) -> Option<Response> {
+        if !self.lets_in(&call.headers) {
+            return Some(problem(401, "Unauthorised"));
+        }
         if call.changes() {
             self.changes += 1;
         }

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod demo;
 pub mod eventually;
 pub mod fake_broker;
+pub mod foreign;
 pub mod kubelet;
 pub mod operator;
 pub mod pace;

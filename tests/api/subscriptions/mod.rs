@@ -6,6 +6,7 @@ mod faults;
 mod keeping;
 mod leaving;
 mod peers;
+mod secured;
 
 use mim_operator::reconcile::request::Journal;
 use mim_tests::eventually::eventually;
