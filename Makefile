@@ -177,7 +177,8 @@ etsi: deps-build ## ETSI's NGSI-LD test suite against the broker: SUITE=<checkou
 	@$(TARGET)/mim-etsi --suite $(SUITE) $(ARGS)
 
 .PHONY: proof
-proof: binaries ## What takes too long for each change: the tests at an API server with all waits as long as in use (ten idle minutes), a receiver that is down for ten, the broker before beside this one, images built twice, the demo on a cluster by its kubeconfig
+proof: deps binaries ## What takes too long for each change: the tests at an API server with all waits as long as in use (ten idle minutes), a receiver that is down for ten, the broker before beside this one, images built twice, the demo on a cluster by its kubeconfig
+	$(CARGO) build --locked -p mim-broker
 	MIM_PROOF=true $(CARGO) test --locked -p mim-tests --test api
 	MIM_PROOF=true $(CARGO) test --locked -p mim-broker --test faults -- rolling:: ten_minutes
 	$(LAB) images --check --out $(IMAGES)

@@ -19,6 +19,7 @@ mod lease;
 mod logs;
 mod meddler;
 mod metrics;
+mod native;
 mod own;
 mod pass;
 mod prune;

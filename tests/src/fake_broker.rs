@@ -47,7 +47,12 @@ impl Doors {
 
     /// Leads a name to a broker.
     pub fn lead(&self, host: &str, to: &FakeBroker) {
-        self.0.lock().unwrap().insert(host.to_owned(), to.address);
+        self.lead_to(host, to.address);
+    }
+
+    /// Leads a name to an address.
+    pub fn lead_to(&self, host: &str, address: IpAddr) {
+        self.0.lock().unwrap().insert(host.to_owned(), address);
     }
 
     /// The name is unknown from now on.

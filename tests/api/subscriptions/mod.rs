@@ -5,6 +5,7 @@ mod example;
 mod faults;
 mod keeping;
 mod leaving;
+mod native;
 mod peers;
 mod secured;
 
