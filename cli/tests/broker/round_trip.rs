@@ -178,10 +178,10 @@ async fn what_is_too_large_for_a_page_comes_by_fewer_at_once() {
     let broker = Broker::ready().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("large.ndjson");
-    // More than the 32 MiB that one page may have.
+    // More than the 64 MiB that are taken of one answer.
     let large =
         |n| json!({"id": id(n), "type": "T", "t": {"type": "Property", "value": "x".repeat(300_000)}});
-    let entities: Vec<Value> = (0..120).map(large).collect();
+    let entities: Vec<Value> = (0..226).map(large).collect();
     for some in entities.chunks(20) {
         fill(&broker, "one", some).await;
     }
@@ -189,7 +189,7 @@ async fn what_is_too_large_for_a_page_comes_by_fewer_at_once() {
     mimctl(&["export", "--url", &broker_url, "--tenant", "one", name])
         .await
         .with(0);
-    let expected: Vec<String> = (0..120).map(id).collect();
+    let expected: Vec<String> = (0..226).map(id).collect();
     assert_eq!(ids(&file), expected);
     mimctl(&["import", "--url", &broker_url, "--tenant", "two", name])
         .await

@@ -18,6 +18,7 @@ pub mod openapi;
 pub mod operations;
 pub mod page;
 pub mod params;
+pub mod parts;
 pub mod problem;
 pub mod purge;
 pub mod query;

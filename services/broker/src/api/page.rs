@@ -4,7 +4,7 @@ use crate::api::accept::Media;
 use crate::api::entities::Showing;
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply::{Roomed, UNCOUNTED};
-use crate::memory::room::{Held, Room};
+use crate::memory::room::{Crowded, Held, Room};
 use crate::model::entity::Entity;
 use crate::model::json::write_string;
 use crate::model::linked::{Linked, Links, MAX_LINKED, Unlinked};
@@ -12,8 +12,10 @@ use crate::model::render::View;
 use crate::model::view::join::Form;
 use crate::model::view::projection::Shown;
 
-/// The largest answer, in bytes.
+/// The largest answer that is in memory as a whole, in bytes.
 pub const MAX_PAGE: usize = 32 * 1024 * 1024;
+/// The largest page that is made at once. A larger one is sent in parts (see [`crate::api::parts`]), if that can be done.
+pub const AT_ONCE: usize = 4 * 1024 * 1024;
 /// The largest answer with linked entities inside of others, and what it may be put together from. Both are in memory
 /// at once.
 const MAX_FILLED: usize = 22 * 1024 * 1024;
@@ -43,6 +45,8 @@ pub struct PageWriter<'a> {
     entities: usize,
     room: Held,
     crowded: bool,
+    /// How many bytes of text it may have.
+    most: usize,
     linked: Option<Linked<'a>>,
 }
 
@@ -55,7 +59,20 @@ impl<'a> PageWriter<'a> {
         } else {
             Frame::Array
         };
-        Self::framed(view, showing, answers, frame)
+        let mut page = Self::framed(view, showing, answers, frame);
+        // With linked entities it cannot be sent before all of them are known.
+        if page.linked.is_none() {
+            page.most = AT_ONCE;
+        }
+        page
+    }
+
+    /// Starts a page whose text is taken part by part.
+    #[must_use]
+    pub fn in_parts(view: View<'a>, showing: &'a Showing, answers: &'a Room) -> Self {
+        let mut page = Self::new(view, showing, answers);
+        page.most = MAX_PAGE;
+        page
     }
 
     /// Starts the answer to a request for one entity. Features that follow each other are a collection.
@@ -93,6 +110,7 @@ impl<'a> PageWriter<'a> {
             entities: 0,
             room: Held::default(),
             crowded: false,
+            most: MAX_PAGE,
             linked: showing.shape.join.as_ref().map(Linked::new),
         }
     }
@@ -169,7 +187,7 @@ impl<'a> PageWriter<'a> {
     fn size(&self) -> (usize, usize) {
         match &self.linked {
             Some(linked) if linked.form() == Form::Inline => (self.text.len() + linked.size(), MAX_PARTS),
-            _ => (self.text.len(), MAX_PAGE),
+            _ => (self.text.len(), self.most),
         }
     }
 
@@ -206,6 +224,28 @@ impl<'a> PageWriter<'a> {
         });
         self.text = filled;
         true
+    }
+
+    /// Whether this page, with so many bytes of entities that were left out, is to be sent in parts.
+    #[must_use]
+    pub fn is_for_parts(&self, left_out: usize) -> bool {
+        self.linked.is_none() && !self.crowded && self.text.len() + left_out > AT_ONCE
+    }
+
+    /// Takes room for a part of which so much is known, and waits for it.
+    pub async fn reserve(&mut self, size: usize) -> Result<(), Crowded> {
+        if size > UNCOUNTED {
+            self.room = self.answers.take(size.next_multiple_of(ROOM_STEP)).await?;
+        }
+        Ok(())
+    }
+
+    /// What was written since this was asked last, with its room.
+    pub fn part(&mut self) -> Roomed {
+        Roomed {
+            text: std::mem::take(&mut self.text),
+            room: std::mem::take(&mut self.room),
+        }
     }
 
     /// Ends the answer. `whole` is what the store says of it.

@@ -7,6 +7,7 @@ use crate::api::linked::add_linked;
 use crate::api::named::told_in;
 use crate::api::page::PageWriter;
 use crate::api::params::{Known, Limited, Params};
+use crate::api::parts::{self, Head};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply;
 use crate::context::Context;
@@ -19,13 +20,13 @@ use crate::query::order::{self, Ordering, Texts};
 use crate::query::sought::{Selector, Sought};
 use crate::query::sql::{self, Window};
 use crate::store::rows::Sizes;
-use crate::store::search::Page;
 use crate::store::{StoreError, weight};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::Request;
 use http::header::{HeaderName, LINK};
+use std::sync::Arc;
 
 pub(in crate::api) const QUERY: Known = Known {
     names: &[
@@ -103,11 +104,23 @@ pub(in crate::api) const MEMBERS: [&str; 18] = [
 const LATER_MEMBERS: [&str; 4] = ["csf", "entityMap", "entityMapLifetime", "splitEntities"];
 
 /// What a query is, wherever its parts came from.
-struct Query {
-    context: std::sync::Arc<Context>,
-    showing: Showing,
-    selection: Selection,
-    ordering: Option<Ordering>,
+pub struct Query {
+    /// What names mean.
+    pub context: Arc<Context>,
+    /// How entities are shown.
+    pub showing: Showing,
+    /// Which they are.
+    pub selection: Selection,
+    /// In which order.
+    pub ordering: Option<Ordering>,
+}
+
+/// A query with the request that it came with.
+pub struct Question {
+    /// The request.
+    pub call: Call,
+    /// The query.
+    pub query: Query,
 }
 
 /// Query by URL.
@@ -254,29 +267,38 @@ async fn answer(call: Call, query: Query) -> Result<Response, Problem> {
     let counted = call.params.flag("count")?;
     let (limit, offset) = (call.params.limit(counted)?, call.params.offset()?);
     let window = Window { limit, offset };
-    let (body, page) = read(&call, &query, window, counted).await?;
+    let read = read(&call, &query, window, counted).await?;
+    let question = Arc::new(Question { call, query });
+    let (head, body) = match read {
+        Read::Whole(body, head) => (head, body.into()),
+        Read::Large => parts::send(&question, window, counted).await?,
+    };
+    let (call, query) = (&question.call, &question.query);
     let Showing { media, link, .. } = query.showing;
     let mut response = reply::read(media, body, &query.context, link);
     let headers = response.headers_mut();
-    if let Some(count) = page.count {
+    if let Some(count) = head.count {
         reply::append(
             headers,
             HeaderName::from_static("ngsild-results-count"),
             count.to_string(),
         );
     }
-    for link in call.neighbours(limit, offset, page.more, media) {
+    for link in call.neighbours(limit, offset, head.more, media) {
         reply::append(headers, LINK, link);
     }
     Ok(response)
 }
 
-async fn read(
-    call: &Call,
-    query: &Query,
-    window: Window,
-    counted: bool,
-) -> Result<(reply::Roomed, Page), Problem> {
+/// What came of reading a page at once.
+enum Read {
+    /// The answer, and what is known of the page.
+    Whole(reply::Roomed, Head),
+    /// It is too large for that, and can be sent in parts.
+    Large,
+}
+
+async fn read(call: &Call, query: &Query, window: Window, counted: bool) -> Result<Read, Problem> {
     let Window { limit, .. } = window;
     let (store, answers, reach) = (&call.app.store, &call.app.rooms.answers, call.reach());
     let view = query.showing.view(&query.context);
@@ -284,19 +306,20 @@ async fn read(
     let mut writer = PageWriter::new(view, &query.showing, answers);
     if let (Some(count), 0) = (&count, limit) {
         let count = store.count(count).await.map_err(too_slow)?;
-        let page = Page {
+        let head = Head {
             more: false,
             count: Some(count),
-            whole: true,
-            large: 0,
         };
-        return Ok((writer.finish(true)?, page));
+        return Ok(Read::Whole(writer.finish(true)?, head));
     }
     let statement = |sizes| sql::page(reach, &query.selection, query.ordering.as_ref(), window, sizes);
     let take = |entity: &Entity| writer.add(entity);
     let small = statement(Sizes::Small);
     let found = store.search(reach, &small, limit, count.as_ref(), take);
     let mut found = found.await.map_err(too_slow)?;
+    if writer.is_for_parts(found.left_out) {
+        return Ok(Read::Large);
+    }
     if found.large > 0 {
         // Again, with room for the largest: they come one by one.
         writer = PageWriter::new(view, &query.showing, answers);
@@ -306,9 +329,16 @@ async fn read(
         let again = store.search(reach, &any, limit, count.as_ref(), take);
         found = again.await.map_err(too_slow)?;
         drop(room);
+        if writer.is_for_parts(0) {
+            return Ok(Read::Large);
+        }
     }
     let whole = found.whole && add_linked(store, reach, &mut writer).await?;
-    Ok((writer.finish(whole)?, found))
+    let head = Head {
+        more: found.more,
+        count: found.count,
+    };
+    Ok(Read::Whole(writer.finish(whole)?, head))
 }
 
 /// A query that took longer than it may is too complex; a write that did is not.

@@ -19,7 +19,7 @@ use crate::query::scope::{ScopePattern, ScopeQuery};
 use crate::query::types::TypeSelection;
 use crate::query::{EntitySelector, Selection};
 use crate::store::TenantId;
-use crate::store::rows::{Sizes, columns_of};
+use crate::store::rows::{SIZE, Sizes, columns_of};
 use jiff::Timestamp;
 use permitted::Permitted;
 use uuid::Uuid;
@@ -75,6 +75,27 @@ pub fn page(
     window: Window,
     sizes: Sizes,
 ) -> Statement {
+    paged(reach, selection, ordering, window, columns_of(sizes))
+}
+
+/// The same page, with the sizes of its entities in their place.
+#[must_use]
+pub fn page_of_sizes(
+    reach: Reach<'_>,
+    selection: &Selection,
+    ordering: Option<&Ordering>,
+    window: Window,
+) -> Statement {
+    paged(reach, selection, ordering, window, SIZE)
+}
+
+fn paged(
+    reach: Reach<'_>,
+    selection: &Selection,
+    ordering: Option<&Ordering>,
+    window: Window,
+    columns: &str,
+) -> Statement {
     let mut builder = Builder::new(reach);
     let From { tables, conditions } = builder.from(selection);
     let (sources, mut keys) = builder.ordered_by(ordering);
@@ -86,7 +107,7 @@ pub fn page(
     let limit = i64::try_from(window.limit).unwrap_or(i64::MAX - 1) + 1;
     let limit = builder.bind(Param::Integer(limit));
     let offset = builder.bind(Param::Integer(i64::try_from(window.offset).unwrap_or(i64::MAX)));
-    let (columns, order) = (columns_of(sizes), keys.join(", "));
+    let order = keys.join(", ");
     builder.done(format!(
         "select {columns} from {tables}{sources} where {conditions} order by {order} limit {limit} offset {offset}"
     ))

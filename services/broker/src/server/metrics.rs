@@ -76,14 +76,43 @@ impl QuotaMetrics {
     }
 }
 
+/// Of the database and the way to it.
+#[derive(Default)]
+struct DatabaseMetrics {
+    up: Gauge,
+    read_only: Gauge,
+    connections: Family<ConnectionState, Gauge>,
+}
+
+impl DatabaseMetrics {
+    fn registered(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register(
+            "database_up",
+            "1 while the database serves and the schema is current",
+            own.up.clone(),
+        );
+        registry.register(
+            "database_read_only",
+            "1 while the database is read and takes no writes",
+            own.read_only.clone(),
+        );
+        registry.register(
+            "database_connections",
+            "Connections to the database: open, in use, allowed",
+            own.connections.clone(),
+        );
+        own
+    }
+}
+
 /// The metrics of this process.
 pub struct Metrics {
     registry: Registry,
     answered: Family<Answered, Counter>,
     duration: Family<Timed, Histogram>,
-    database_up: Gauge,
-    database_read_only: Gauge,
-    pool: Family<ConnectionState, Gauge>,
+    answers_cut: Family<Cause, Counter>,
+    database: DatabaseMetrics,
     clients: Gauge,
     notifications: Family<Outcome, Counter>,
     dropped: Family<Cause, Counter>,
@@ -114,24 +143,13 @@ impl Default for Metrics {
             Unit::Seconds,
             duration.clone(),
         );
-        let database_up = Gauge::default();
+        let answers_cut = Family::default();
         registry.register(
-            "database_up",
-            "1 while the database serves and the schema is current",
-            database_up.clone(),
+            "answers_cut",
+            "Answers that were sent in parts and ended before their end, by cause",
+            answers_cut.clone(),
         );
-        let database_read_only = Gauge::default();
-        registry.register(
-            "database_read_only",
-            "1 while the database is read and takes no writes",
-            database_read_only.clone(),
-        );
-        let pool = Family::default();
-        registry.register(
-            "database_connections",
-            "Connections to the database: open, in use, allowed",
-            pool.clone(),
-        );
+        let database = DatabaseMetrics::registered(&mut registry);
         let clients = Gauge::default();
         registry.register(
             "client_connections",
@@ -179,9 +197,8 @@ impl Default for Metrics {
             registry,
             answered,
             duration,
-            database_up,
-            database_read_only,
-            pool,
+            answers_cut,
+            database,
             clients,
             notifications,
             dropped,
@@ -237,6 +254,11 @@ impl Metrics {
         self.refused_administrators.get_or_create(&Cause { cause }).inc();
     }
 
+    /// Counts an answer that ends before its end.
+    pub fn answer_cut(&self, cause: &'static str) {
+        self.answers_cut.get_or_create(&Cause { cause }).inc();
+    }
+
     /// Counts an answer. The route is a template.
     pub fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
         // Methods that nobody serves would be labels a client can choose.
@@ -268,15 +290,17 @@ impl Metrics {
     pub fn text(&self, store: &Store) -> Result<String, fmt::Error> {
         let (open, used, allowed) = store.pool().numbers();
         for (state, number) in [("open", open), ("used", used), ("allowed", allowed)] {
-            self.pool
+            self.database
+                .connections
                 .get_or_create(&ConnectionState { state })
                 .set(i64::try_from(number).unwrap_or(i64::MAX));
         }
         let troubles = store.contract().troubles().len();
         self.contract_troubles
             .set(i64::try_from(troubles).unwrap_or(i64::MAX));
-        self.database_up.set(i64::from(store.pool().trouble().is_none()));
-        self.database_read_only
+        self.database.up.set(i64::from(store.pool().trouble().is_none()));
+        self.database
+            .read_only
             .set(i64::from(store.pool().is_read_only()));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;

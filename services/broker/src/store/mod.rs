@@ -12,7 +12,7 @@
 //!   [`past`]: how it is read, [`temporal`]: what is written to it alone;
 //! * [`contract`]: what others than the broker may read, and their roles;
 //! * [`told`]: what each write tells subscribers, [`outbox`]: how that waits;
-//! * [`entities`], [`batch`] with what it [`decide`]s, [`search`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
+//! * [`entities`], [`batch`] with what it [`decide`]s, [`search`] and large pages in [`parts`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
 
 pub mod batch;
@@ -28,6 +28,7 @@ pub mod migrate;
 pub mod names;
 pub mod outbox;
 pub mod partitions;
+pub mod parts;
 pub mod past;
 pub mod pool;
 pub mod quota;

@@ -12,6 +12,7 @@ use crate::store::StoreError;
 use crate::store::connect::{Session, Target, connect};
 use crate::store::trouble::Trouble;
 use futures::TryStreamExt as _;
+use futures::future::join_all;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,11 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How long a request has with the database in all: the wait for a connection, its making, and every statement. A
 /// statement may take 10 s (the session's `statement_timeout`); beyond that the server is not answering at all.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// One of so many connections may be with a read that lasts as long as its client likes.
+const LONG: usize = 4;
+/// Begins a read of several statements that all see the same moment. It may rest while a client takes what was read.
+const READING: &str =
+    "begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = '2min'";
 
 /// How long after the server has refused a connection the next one is tried.
 const REST: Duration = Duration::from_secs(1);
@@ -81,6 +87,9 @@ pub struct Pool {
     told: Mutex<Option<Instant>>,
     state: watch::Receiver<State>,
     doubts: Arc<Doubts>,
+    /// How many reads last as long as their clients like, and who waits for one of them to end.
+    long: AtomicUsize,
+    turns: Notify,
 }
 
 /// How many places there are, and how many there are to be. There are fewer while the server takes no more connections.
@@ -146,6 +155,8 @@ impl Pool {
             told: Mutex::default(),
             state,
             doubts,
+            long: AtomicUsize::new(0),
+            turns: Notify::new(),
         }
     }
 
@@ -177,6 +188,10 @@ impl Pool {
 
     fn wanted(&self) -> usize {
         self.size.lock().unwrap_or_else(PoisonError::into_inner).wanted
+    }
+
+    fn there(&self) -> usize {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner).there
     }
 
     /// Closes what nobody uses whenever the database is found not to serve, for ever: none of it is used again, and where
@@ -289,6 +304,28 @@ impl Pool {
         })
     }
 
+    /// A turn for a read that lasts as long as its client likes: a quarter of the connections may be so in use, so that slow
+    /// clients of large answers leave the others theirs.
+    pub async fn turn(self: &Arc<Self>) -> Result<Turn, StoreError> {
+        let turn = async {
+            loop {
+                let ended = self.turns.notified();
+                let most = (self.there() / LONG).max(1);
+                let more = |long| (long < most).then_some(long + 1);
+                if self
+                    .long
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+                    .is_ok()
+                {
+                    return Turn(Arc::clone(self));
+                }
+                ended.await;
+            }
+        };
+        let turn = tokio::time::timeout(WAIT, turn).await;
+        turn.map_err(|_| StoreError::Crowded)
+    }
+
     /// Takes out a place for which the server has no connection, as long as there are others that come back; false where
     /// there are none, nor attempts that may yet succeed.
     fn take_out(self: &Arc<Self>, mut slot: Slot) -> bool {
@@ -344,6 +381,16 @@ impl Pool {
             self.keep(connection);
         }
         self.slots.add_permits(back);
+    }
+}
+
+/// See [`Pool::turn`]. Given back when dropped.
+pub struct Turn(Arc<Pool>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.long.fetch_sub(1, Ordering::Relaxed);
+        self.0.turns.notify_one();
     }
 }
 
@@ -478,6 +525,38 @@ impl Lease {
         let both = timeout_at(self.deadline, both).await;
         let (begun, rows) = both.map_err(|_| unanswered())?;
         begun?;
+        self.or_rolled_back(rows).await
+    }
+
+    /// Starts a transaction that reads what is there at this moment, with its first statements, in one round trip. As
+    /// [`Self::begin`] in all else.
+    pub async fn begin_reading(
+        &mut self,
+        statements: &[(&str, Vec<TypedParam<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        self.busy = true;
+        let client = self.client()?;
+        let both = async {
+            let each = statements
+                .iter()
+                .map(|(sql, params)| client.query_typed(sql, params));
+            futures::join!(client.batch_execute(READING), join_all(each))
+        };
+        let both = timeout_at(self.deadline, both).await;
+        let (begun, rows) = both.map_err(|_| unanswered())?;
+        begun?;
+        let rows: Result<Vec<_>, Error> = rows.into_iter().collect();
+        if rows.is_err() {
+            self.rollback().await;
+        }
+        rows.map_err(StoreError::from)
+    }
+
+    /// Runs one more statement in such a transaction, which has time of its own.
+    pub async fn read_on(&mut self, sql: &str, params: &[TypedParam<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.deadline = Instant::now() + PATIENCE;
+        let query = timeout_at(self.deadline, self.client()?.query_typed(sql, params)).await;
+        let rows = query.map_err(|_| unanswered())?;
         self.or_rolled_back(rows).await
     }
 

@@ -35,6 +35,13 @@ macro_rules! columns_of_any {
     };
 }
 
+/// The id of an entity, and how many bytes its attributes have as text. The sub-select keeps the text from being made of
+/// entities that are not on the page.
+pub const SIZE: &str = "e.id, (select octet_length(t.x)::int8 from (select e.attrs::text as x offset 0) t)";
+
+/// What each connection may receive uncounted.
+pub const UNCOUNTED: usize = 64 * 1024;
+
 /// Which entities come whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizes {

@@ -21,6 +21,8 @@ pub struct Page {
     pub whole: bool,
     /// How many bytes the largest entity has that was left out because it is large; 0 where none was.
     pub large: usize,
+    /// How many bytes those have together.
+    pub left_out: usize,
 }
 
 /// An entity as it was: what was done to it later can be told by this.
@@ -51,6 +53,12 @@ pub(super) fn typed(params: &[Param]) -> Vec<TypedParam<'_>> {
         .collect()
 }
 
+/// What a statement that counts has found.
+pub(super) fn counted(rows: &[Row]) -> u64 {
+    let total: i64 = rows.first().map_or(0, |row| row.get(0));
+    u64::try_from(total).unwrap_or_default()
+}
+
 impl Store {
     /// Reads a page, and the count where `count` is given, in one round trip. Entities are given to `take` one by one,
     /// so that no page is ever in memory as a whole; it says false when it has had enough. After one that is left out
@@ -66,7 +74,7 @@ impl Store {
     ) -> Result<Page, StoreError> {
         let mut lease = self.pool.lease().await?;
         let mut seen = 0;
-        let (mut more, mut whole, mut large) = (false, true, 0);
+        let (mut more, mut whole, mut large, mut left_out) = (false, true, 0, 0);
         let each = |row: &Row| {
             seen += 1;
             if seen > limit {
@@ -74,7 +82,10 @@ impl Store {
                 return Ok(true);
             }
             match rows::found(row)? {
-                Found::Large(size) => large = large.max(size),
+                Found::Large(size) => {
+                    large = large.max(size);
+                    left_out += size;
+                }
                 Found::Entity(entity) if large == 0 => {
                     whole = reach.seen(entity).is_none_or(|entity| take(&entity));
                 }
@@ -85,15 +96,12 @@ impl Store {
         let params = typed(&page.params);
         let counting = count.map(|count| (count.sql.as_str(), typed(&count.params)));
         let counted = lease.stream_typed(&page.sql, &params, each, counting).await?;
-        let count = counted.map(|rows| {
-            let total: i64 = rows.first().map_or(0, |row| row.get(0));
-            u64::try_from(total).unwrap_or_default()
-        });
         Ok(Page {
             more,
-            count,
+            count: counted.map(|rows| self::counted(&rows)),
             whole,
             large,
+            left_out,
         })
     }
 
@@ -144,8 +152,6 @@ impl Store {
 
     /// Counts alone.
     pub async fn count(&self, count: &Statement) -> Result<u64, StoreError> {
-        let rows = self.read(count).await?;
-        let total: i64 = rows.first().map_or(0, |row| row.get(0));
-        Ok(u64::try_from(total).unwrap_or_default())
+        Ok(counted(&self.read(count).await?))
     }
 }

@@ -230,7 +230,7 @@ async fn a_new_measurement_touches_no_index() {
 async fn a_page_that_would_be_too_large_is_refused_in_bounded_memory() {
     let broker = Broker::ready().await;
     let text = "x".repeat(1_000_000);
-    for batch in 0..14 {
+    for batch in 0..20 {
         let items: Vec<_> = (0..7)
             .map(|n| json!({"id": format!("urn:x:{batch}:{n}"), "type": "Big", "p": text}))
             .collect();

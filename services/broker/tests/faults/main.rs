@@ -22,6 +22,7 @@ mod late;
 mod memory;
 mod migrations;
 mod notifications;
+mod pages;
 mod process;
 mod read_only;
 mod rolling;
