@@ -6,6 +6,7 @@ use crate::api::body::{self, Received};
 use crate::api::params::{Known, Limited, Params};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::reply::{Roomed, UNCOUNTED};
+use crate::context::cache::check;
 use crate::context::{Context, RELATION};
 use crate::memory::room::Held;
 use crate::model::expansion::{MAX_EXPANDED, expanded_size};
@@ -127,6 +128,7 @@ impl Arrival {
         let params = Params::read(head.uri.query(), known)?;
         // All there is is local, but it must be one of the two.
         params.flag("local")?;
+        checked_link(&head.headers)?;
         let room = (Held::default(), Held::default());
         Ok((
             Self {
@@ -405,6 +407,15 @@ pub fn context_link(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         }
     }
     Ok(found)
+}
+
+/// Checks that the Link header, if there is one, can be read and names a URL: also where no name is read or shown, so that no
+/// client learns at one operation what it may not do at the next.
+fn checked_link(headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(url) = context_link(headers)? {
+        check(&Json::string(&url))?;
+    }
+    Ok(())
 }
 
 /// The links of a header, with their relations.

@@ -76,3 +76,5 @@ mod tenant_creation;
 mod tenants;
 mod tenants_dropped;
 mod types;
+mod world;
+mod wrong_requests;
