@@ -74,6 +74,7 @@ mod temporal_reads;
 mod temporal_replicas;
 mod tenant_creation;
 mod tenants;
+mod tenants_apart;
 mod tenants_dropped;
 mod types;
 mod world;
