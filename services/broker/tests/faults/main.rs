@@ -18,6 +18,7 @@ mod support;
 mod connections;
 mod database;
 mod full;
+mod hostile;
 mod late;
 mod memory;
 mod migrations;
