@@ -52,6 +52,7 @@ mod permissions_subscriptions;
 mod permissions_world;
 mod permissions_writes;
 mod plans;
+mod plans_large;
 mod posted;
 mod purge;
 mod queried_contexts;

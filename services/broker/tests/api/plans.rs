@@ -78,7 +78,7 @@ async fn queries_use_the_indexes_made_for_them() {
 }
 
 /// The plans, as they went, of the statements that a query made in the tables of entities.
-async fn plans_of(broker: &Broker, query: &str) -> Vec<Value> {
+pub async fn plans_of(broker: &Broker, query: &str) -> Vec<Value> {
     let before = broker.database.log().len();
     assert!(!broker.ids(query).await.is_empty(), "{query}");
     let log = broker.database.log();
