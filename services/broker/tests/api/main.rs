@@ -28,6 +28,7 @@ mod contract_indexes;
 mod contract_readers;
 mod contract_tenants;
 mod contract_views;
+mod data_models;
 mod discovery;
 mod endpoints;
 mod entities;
