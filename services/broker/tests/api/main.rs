@@ -79,5 +79,6 @@ mod tenants;
 mod tenants_apart;
 mod tenants_dropped;
 mod types;
+mod walls;
 mod world;
 mod wrong_requests;
