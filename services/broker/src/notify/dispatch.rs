@@ -66,7 +66,7 @@ impl Dispatch {
             self.wake(place);
         }
         self.post.forget_rested(&held);
-        self.post.bound_resting().await;
+        self.post.bound_all().await;
         let _ = store.sweep_changes().await;
     }
 

@@ -17,7 +17,7 @@ use crate::store::told::Place;
 use crate::store::{Store, StoreError, TenantId};
 use crate::subscription::Subscription;
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,6 +55,8 @@ pub struct Post {
     pub holder: Uuid,
     /// Lanes whose receiver did not take what was sent last.
     pub failing: Mutex<HashMap<Place, Failing>>,
+    /// Subscriptions whose receivers took their time since the last look.
+    pub slow: Mutex<BTreeSet<i64>>,
     /// Whether this process is about to end.
     pub leaving: AtomicBool,
 }
@@ -84,13 +86,13 @@ impl Post {
             let started = Instant::now();
             let mut answered = None;
             let sending = Box::pin(self.send_all(place, &waiting, &mut answered));
-            let done = self.bounding(place.0, sending).await;
+            let done = self.waiting(place.0, sending).await;
             let Some(next) = self.go_on(hold, &done).await else {
                 return Some(PAUSE);
             };
             drop(answered);
             if done.again.is_some() || started.elapsed() > SLOW {
-                self.bound(place.0).await;
+                self.note_slow(place.0);
             }
             if let Some(again) = done.again {
                 return Duration::try_from(again.duration_since(Timestamp::now())).ok();
@@ -119,21 +121,29 @@ impl Post {
         }
     }
 
-    /// Waits for a receiver; of what comes meanwhile no more than may waits with it.
-    async fn bounding<T>(&self, subscription: i64, mut sending: impl Future<Output = T> + Unpin) -> T {
+    /// Waits for a receiver, and says so where that takes long.
+    async fn waiting<T>(&self, subscription: i64, mut sending: impl Future<Output = T> + Unpin) -> T {
         loop {
             match timeout(LOOK, &mut sending).await {
                 Ok(sent) => return sent,
-                Err(_) => self.bound(subscription).await,
+                Err(_) => self.note_slow(subscription),
             }
         }
     }
 
-    /// Gives up what waits beyond the limit for receivers that did not take something lately: also while their lanes rest
-    /// and nobody takes them.
-    pub(super) async fn bound_resting(&self) {
+    fn note_slow(&self, subscription: i64) {
+        let mut slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        slow.insert(subscription);
+    }
+
+    /// Gives up what waits beyond the limit for receivers that take their time or did not take something lately: also while
+    /// their lanes rest and nobody takes them. One look for all of them, as hundreds may fail at once.
+    pub(super) async fn bound_all(&self) {
         let outbox = *self.outbox.borrow();
-        for subscription in self.store.overfull_outboxes(outbox).await.unwrap_or_default() {
+        let slow = std::mem::take(&mut *self.slow.lock().unwrap_or_else(PoisonError::into_inner));
+        let slow: Vec<i64> = slow.into_iter().collect();
+        let overfull = self.store.overfull_outboxes(&slow, outbox).await;
+        for subscription in overfull.unwrap_or_default() {
             self.bound(subscription).await;
         }
     }

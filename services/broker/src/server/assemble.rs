@@ -63,6 +63,7 @@ fn post(app: &App, config: &watch::Receiver<Config>, loopback: bool) -> Post {
         metrics: Arc::clone(&app.metrics),
         holder: Uuid::from_u128(rand::random()),
         failing: Mutex::default(),
+        slow: Mutex::default(),
         leaving: AtomicBool::default(),
     }
 }

@@ -145,9 +145,10 @@ const LEAVE: &str = "update mim.lanes l set held_until = '-infinity' \
     join mim.lanes h on h.subscription = p.s and h.lane = p.n \
     where h.holder = $3 for update of h skip locked)";
 const COUNT: &str = "select count(*) from (select from mim.deliveries where subscription = $1 limit $2) d";
-/// Subscriptions with a lane that rests after a failure, or is tried again, and as many changes as this, or more.
+/// Subscriptions with a lane that rests after a failure, or is tried again, or that are named, and as many changes as this, or
+/// more.
 const OVERFULL: &str = "select f.subscription \
-  from (select distinct l.subscription from mim.lanes l where l.failures > 0) f \
+  from (select l.subscription from mim.lanes l where l.failures > 0 union select unnest($2::bigint[])) f \
   where (select count(*) from (select from mim.deliveries d where d.subscription = f.subscription limit $1) w) = $1";
 /// Gives up a surplus and tells how many these were. What a lane takes away at this moment goes without it; so lanes of one
 /// receiver may give up at once, none counts what another one has, and nobody is waited for. A change that concerns nobody
@@ -360,10 +361,11 @@ impl Store {
         Ok(())
     }
 
-    /// Subscriptions of receivers that did not take something lately, for which more waits than may.
-    pub async fn overfull_outboxes(&self, outbox: Outbox) -> Result<Vec<i64>, StoreError> {
+    /// Subscriptions for which more waits than may: of receivers that did not take something lately, and of these.
+    pub async fn overfull_outboxes(&self, slow: &[i64], outbox: Outbox) -> Result<Vec<i64>, StoreError> {
         let slightly = i64::from(outbox.limit.get()) + 1;
-        let rows = self.pool.lease().await?.query(OVERFULL, &[&slightly]).await?;
+        let mut lease = self.pool.lease().await?;
+        let rows = lease.query(OVERFULL, &[&slightly, &slow]).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
