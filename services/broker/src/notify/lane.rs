@@ -208,14 +208,14 @@ impl Post {
             }
             Err(_) => return Next::Rest(PAUSE),
         };
-        let claim = match self.may_send(place.0, &subscription).await {
-            Ok(May::Send(claim)) => claim,
-            Ok(May::Not(cause)) => {
+        match self.keeps_silent(place.0, change.change, &subscription).await {
+            Ok(None) => {}
+            Ok(Some(cause)) => {
                 self.metrics.notifications_dropped(cause, 1);
                 return Next::Go;
             }
             Err(_) => return Next::Rest(PAUSE),
-        };
+        }
         let sender = self.sender.borrow().clone();
         let sent = sender.send(&subscription.notification.endpoint, &message).await;
         answered.get_or_insert_with(|| self.store.unnoted().answered(change.tenant, &subscription.id));
@@ -233,23 +233,14 @@ impl Post {
                 done.failed += 1;
                 done.failure = Some(now);
                 tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
-                self.after_failure(place, &subscription, claim).await
+                self.after_failure(place, &subscription).await
             }
         }
     }
 
-    async fn after_failure(
-        &self,
-        place: Place,
-        subscription: &Subscription,
-        claim: Option<Timestamp>,
-    ) -> Next {
+    async fn after_failure(&self, place: Place, subscription: &Subscription) -> Next {
         if self.cool_down(place.0, subscription).await {
             return Next::Go;
-        }
-        if let Some(claim) = claim {
-            // It does not throttle its own next try.
-            let _ = self.store.unclaim_quiet(place.0, claim).await;
         }
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let tries = failing.get(&place).map_or(0, |failing| failing.tries) + 1;
@@ -308,16 +299,19 @@ impl Post {
         true
     }
 
-    /// Whether neither throttling nor a cooldown holds; of several that ask at once of one that is throttled one may.
-    async fn may_send(&self, number: i64, subscription: &Subscription) -> Result<May, StoreError> {
+    /// Why a change is not told, if throttling or a cooldown holds.
+    async fn keeps_silent(
+        &self,
+        number: i64,
+        change: i64,
+        subscription: &Subscription,
+    ) -> Result<Option<&'static str>, StoreError> {
         if let Some(throttling) = &subscription.throttling {
-            let claim = self.store.claim_quiet(number, throttling.get()).await?;
-            return Ok(claim.map_or(May::Not("throttling"), |claim| May::Send(Some(claim))));
+            let may = self.store.claim_quiet(number, change, throttling.get()).await?;
+            return Ok((!may).then_some("throttling"));
         }
-        if self.is_cooling(number, subscription).await? {
-            return Ok(May::Not("cooldown"));
-        }
-        Ok(May::Send(None))
+        let cools = self.is_cooling(number, subscription).await?;
+        Ok(cools.then_some("cooldown"))
     }
 
     /// Whether a receiver that has failed is left in peace.
@@ -400,14 +394,6 @@ pub fn finished(telling: Telling<'_>, tenant: String) -> Message {
         message.headers.push((TENANT.to_owned(), tenant));
     }
     message
-}
-
-/// Whether a notification may be sent now.
-enum May {
-    /// It may; the next one may not before then.
-    Send(Option<Timestamp>),
-    /// It is dropped, for this cause.
-    Not(&'static str),
 }
 
 /// What to do after a change.

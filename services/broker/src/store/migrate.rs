@@ -28,7 +28,7 @@ const SERVER: &str = "select current_setting('server_version_num')::int, current
     current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on'";
 
 /// The migrations in order; the version is the position, from 1.
-const MIGRATIONS: [(&str, &str); 10] = [
+const MIGRATIONS: [(&str, &str); 11] = [
     ("entities", include_str!("../../migrations/0001_entities.sql")),
     ("searchable", include_str!("../../migrations/0002_searchable.sql")),
     ("contexts", include_str!("../../migrations/0003_contexts.sql")),
@@ -45,6 +45,7 @@ const MIGRATIONS: [(&str, &str); 10] = [
     ),
     ("quotas", include_str!("../../migrations/0009_quotas.sql")),
     ("contract", include_str!("../../migrations/0010_contract.sql")),
+    ("throttled", include_str!("../../migrations/0011_throttled.sql")),
 ];
 
 /// How long the server may take for what takes no time, for the lock (its `lock_timeout` and some), and for a migration or

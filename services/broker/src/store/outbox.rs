@@ -102,14 +102,14 @@ pub enum Overflow {
 
 const TAKE: &str = "select * from mim.take_lane($1, $2, $3, $4, $5, $6)";
 const GO_ON: &str = "select * from mim.go_on_with_lane($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-/// Claims the next notification of a subscription that is throttled: whoever is first.
-const CLAIM: &str = "update mim.subscriptions set quiet_until = clock_timestamp() + $2 * interval '1 second' \
-    where number = $1 and (quiet_until is null or quiet_until <= clock_timestamp()) returning quiet_until";
-/// Takes back a claim, unless there is another one by now.
-const UNCLAIM: &str =
-    "update mim.subscriptions set quiet_until = null where number = $1 and quiet_until = $2";
+/// Claims the next notification of a subscription that is throttled: whoever is first, and who tries again what was claimed.
+const CLAIM: &str = "update mim.subscriptions \
+    set quiet_until = clock_timestamp() + $3 * interval '1 second', quiet_for = $2 \
+    where number = $1 and (quiet_until is null or quiet_until <= clock_timestamp() or quiet_for = $2) returning 1";
+/// What was claimed is not tried again.
 const KEEP_QUIET: &str = "update mim.subscriptions \
-    set quiet_until = greatest(quiet_until, clock_timestamp() + $2 * interval '1 second') where number = $1";
+    set quiet_until = greatest(quiet_until, clock_timestamp() + $2 * interval '1 second'), quiet_for = null \
+    where number = $1";
 const IS_QUIET: &str =
     "select 1 from mim.subscriptions where number = $1 and quiet_until > clock_timestamp()";
 /// Lanes that nobody empties: read off the key, lane by lane, however many changes wait in each.
@@ -289,27 +289,21 @@ impl Store {
         Ok(rows.iter().map(Waiting::of).collect())
     }
 
-    /// Claims the one notification of a throttled subscription that may be sent now, so many seconds before the next; until
-    /// when it is claimed, or `None`: somebody else has it.
+    /// Whether this change is the one of which a throttled subscription may be told now, so many seconds before the next: the
+    /// first that asks, and the same again, also at another replica.
     pub async fn claim_quiet(
         &self,
         subscription: i64,
+        change: i64,
         seconds: f64,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    ) -> Result<bool, StoreError> {
         let rows = self
             .pool
             .lease()
             .await?
-            .query(CLAIM, &[&subscription, &seconds])
+            .query(CLAIM, &[&subscription, &change, &seconds])
             .await?;
-        Ok(rows.first().map(|row| row.get(0)))
-    }
-
-    /// Takes back what was claimed until then: it was not taken, and is to be sent again.
-    pub async fn unclaim_quiet(&self, subscription: i64, claimed: Timestamp) -> Result<(), StoreError> {
-        let mut lease = self.pool.lease().await?;
-        lease.query(UNCLAIM, &[&subscription, &claimed]).await?;
-        Ok(())
+        Ok(!rows.is_empty())
     }
 
     /// Keeps a subscription quiet for so many seconds at least.

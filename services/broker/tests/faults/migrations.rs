@@ -26,6 +26,10 @@ fn take_back(database: &Database, first: &str) {
                 }
                 // It goes with its function.
                 (Some("create"), Some("trigger")) => {}
+                (Some("alter"), Some("table")) if line.contains(" add column ") => {
+                    let column = words.nth(2).unwrap();
+                    drops.push(format!("alter table {made} drop column if exists {column};"));
+                }
                 _ => panic!("{}: this is not taken back: {line}", file.display()),
             }
         }

@@ -222,6 +222,38 @@ async fn row_broker_a_replica_that_ends_leaves_its_notifications_to_the_next_at_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_what_a_killed_replica_had_claimed_of_a_throttled_subscription_is_told_by_the_next() {
+    let mut first = Broker::ready().await;
+    let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
+    second.until_ready().await;
+    let receiver = Receiver::start().await;
+    receiver.answers(0);
+    let body = json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}], "throttling": 600,
+        "notification": {"endpoint": {"uri": receiver.url(), "timeout": 60_000}}});
+    let made = first.post("/subscriptions", &body.to_string()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    first.create(r#"{"id":"urn:x:0","type":"T","n":0}"#).await;
+    eventually(10, "it is being told", async || !receiver.all().is_empty()).await;
+    first.signal("-KILL");
+    first.process.wait().unwrap();
+    receiver.answers(204);
+    // When the hold of the dead one is over.
+    eventually(60, "nothing waits", async || {
+        count(&second, "mim.deliveries") == 0
+    })
+    .await;
+    let told: Vec<_> = receiver.taken().iter().map(|e| e["id"].clone()).collect();
+    assert_eq!(told, ["urn:x:0"]);
+    // And that is all for ten minutes.
+    second.create(r#"{"id":"urn:x:1","type":"T","n":0}"#).await;
+    eventually(10, "it is dropped", async || {
+        count(&second, "mim.deliveries") == 0
+    })
+    .await;
+    assert_eq!(receiver.taken().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_broker_receivers_that_are_down_fail_hang_or_redirect_are_seen_and_slow_nobody() {
     const WRITES: u32 = 100;
     let broker = Broker::ready().await;
