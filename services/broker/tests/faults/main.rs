@@ -23,6 +23,7 @@ mod late;
 mod memory;
 mod migrations;
 mod notifications;
+mod outbox;
 mod pages;
 mod process;
 mod read_only;

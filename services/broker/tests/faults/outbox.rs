@@ -1,0 +1,205 @@
+//! An outbox that has more waiting than it may.
+
+use crate::notifications::{count, shown, subscribe};
+use crate::support::{Broker, Receiver, eventually};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// A broker whose outbox is as small as this text says.
+async fn with_outbox(outbox: &str) -> Broker {
+    Broker::configured(&format!("notifications: {{outbox: {outbox}}}\n")).await
+}
+
+/// How many numbers are written to each of three entities.
+const EACH: usize = 20;
+
+/// Writes while nothing is taken, until as many wait and as many were given up as is said.
+async fn overflow(broker: &Broker, receiver: &Receiver, settled: impl Fn(usize, usize) -> bool) {
+    receiver.answers(500);
+    subscribe(broker, "urn:s:1", json!({"uri": receiver.url()})).await;
+    write_numbers(broker, 0..EACH).await;
+    until_settled(broker, settled).await;
+}
+
+/// Writes these numbers, one after the other, to each of three entities.
+async fn write_numbers(broker: &Broker, numbers: std::ops::Range<usize>) {
+    for n in numbers {
+        for entity in 0..3 {
+            let body = json!([{"id": format!("urn:x:{entity}"), "type": "T", "n": n}]);
+            let answer = broker.post("/entityOperations/upsert", &body.to_string()).await;
+            assert!((200..300).contains(&answer.status), "{}", answer.text());
+        }
+    }
+}
+
+async fn until_settled(broker: &Broker, settled: impl Fn(usize, usize) -> bool) {
+    eventually(30, "what does not wait is counted", async || {
+        settled(count(broker, "mim.deliveries"), dropped(broker).await)
+    })
+    .await;
+    // What was given up takes no room: no record of a change is left but of those that wait.
+    eventually(30, "records of changes went with it", async || {
+        count(broker, "mim.changes") == count(broker, "mim.deliveries")
+    })
+    .await;
+}
+
+/// Subscribes, and writes to each of three entities what is not taken; then their lanes rest for an hour, as after a long
+/// time of failures.
+async fn resting(broker: &Broker, receiver: &Receiver) {
+    receiver.answers(500);
+    subscribe(broker, "urn:s:1", json!({"uri": receiver.url()})).await;
+    write_numbers(broker, 0..1).await;
+    eventually(30, "all three lanes rest", async || {
+        broker.database.psql(
+            "update mim.lanes set retry_at = clock_timestamp() + interval '1 hour' \
+             where failures > 0 and held_until <= clock_timestamp()",
+        );
+        let rests = "mim.lanes where retry_at > clock_timestamp() + interval '30 minutes'";
+        count(broker, rests) == 3
+    })
+    .await;
+}
+
+/// Writes while all lanes rest until as many wait and as many were given up as is said; then they rest no more.
+async fn overflow_at_rest(broker: &Broker, receiver: &Receiver, settled: impl Fn(usize, usize) -> bool) {
+    resting(broker, receiver).await;
+    let tried = receiver.all().len();
+    write_numbers(broker, 1..EACH).await;
+    until_settled(broker, settled).await;
+    assert_eq!(receiver.all().len(), tried, "a lane was taken though it rests");
+    receiver.answers(204);
+    broker.database.psql("update mim.lanes set retry_at = null");
+}
+
+async fn dropped(broker: &Broker) -> usize {
+    let name = "mim_broker_notifications_dropped_total{cause=\"overflow\"}";
+    usize::try_from(broker.metric(name).await).unwrap()
+}
+
+/// What was told once the receiver is there again, by entity.
+async fn told_in_the_end(broker: &Broker, receiver: &Receiver) -> BTreeMap<String, Vec<i64>> {
+    receiver.answers(204);
+    eventually(30, "nothing waits", async || {
+        broker.database.psql("select count(*) from mim.deliveries") == "0"
+    })
+    .await;
+    let mut told: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for entity in receiver.taken() {
+        let id = entity["id"].as_str().unwrap().to_owned();
+        told.entry(id).or_default().push(entity["n"].as_i64().unwrap());
+    }
+    told
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_keeps_the_latest_of_each_entity() {
+    let broker = with_outbox("{limit: 10, overflow: CoalesceLatest}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow(&broker, &receiver, settled).await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.values().all(|of| of.last() == Some(&19) && of.is_sorted()),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_while_its_lanes_rest_keeps_the_latest_of_each_entity() {
+    let broker = with_outbox("{limit: 10, overflow: CoalesceLatest}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow_at_rest(&broker, &receiver, settled).await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.values().all(|of| of.last() == Some(&19) && of.is_sorted()),
+        "{told:?}"
+    );
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_while_its_lanes_rest_drops_the_oldest() {
+    let broker = with_outbox("{limit: 10, overflow: DropOldest}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow_at_rest(&broker, &receiver, settled).await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert!(told.values().all(|of| of.ends_with(&[17, 18, 19])), "{told:?}");
+    let taken: usize = told.values().map(Vec::len).sum();
+    assert_eq!(taken, 10, "{told:?}");
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_while_its_lanes_rest_pauses_the_subscription() {
+    let broker = with_outbox("{limit: 10, overflow: Pause}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting == 0 && dropped > 10;
+    overflow_at_rest(&broker, &receiver, settled).await;
+    eventually(10, "it is paused", async || {
+        shown(&broker, "urn:s:1").await["status"] == "paused"
+    })
+    .await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_does_not_overflow_unseen_while_a_receiver_takes_its_time() {
+    let broker = with_outbox("{limit: 10, overflow: DropOldest}").await;
+    let receiver = Receiver::start().await;
+    receiver.answers(0);
+    subscribe(
+        &broker,
+        "urn:s:1",
+        json!({"uri": receiver.url(), "timeout": 60_000}),
+    )
+    .await;
+    write_numbers(&broker, 0..EACH).await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    until_settled(&broker, settled).await;
+    // That was while the first calls were under way: none of them has failed yet.
+    let failed = "select coalesce(sum(times_failed), 0) from mim.subscriptions";
+    assert_eq!(broker.database.psql(failed), "0");
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_drops_the_oldest() {
+    let broker = with_outbox("{limit: 10, overflow: DropOldest}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH;
+    overflow(&broker, &receiver, settled).await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    // The newest ten: of each entity the last three, and one more.
+    assert!(told.values().all(|of| of.ends_with(&[17, 18, 19])), "{told:?}");
+    let taken: usize = told.values().map(Vec::len).sum();
+    assert_eq!(taken, 10, "{told:?}");
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_pauses_the_subscription() {
+    let broker = with_outbox("{limit: 10, overflow: Pause}").await;
+    let receiver = Receiver::start().await;
+    let settled = |waiting, dropped| waiting == 0 && dropped > 10;
+    overflow(&broker, &receiver, settled).await;
+    eventually(10, "it is paused", async || {
+        shown(&broker, "urn:s:1").await["status"] == "paused"
+    })
+    .await;
+    let told = told_in_the_end(&broker, &receiver).await;
+    assert!(told.is_empty(), "{told:?}");
+    // What is written while it is paused is not told; once it is active again, what comes then is.
+    broker.create(r#"{"id":"urn:x:8","type":"T","n":1}"#).await;
+    let active = Some("{\"isActive\":true}");
+    assert_eq!(
+        broker
+            .send("PATCH", "/subscriptions/urn:s:1", &[], active)
+            .await
+            .status,
+        204
+    );
+    broker.create(r#"{"id":"urn:x:9","type":"T","n":1}"#).await;
+    assert_eq!(receiver.until(1).await[0]["id"], "urn:x:9");
+}
