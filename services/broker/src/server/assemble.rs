@@ -12,7 +12,7 @@ use crate::server::metrics::Metrics;
 use crate::server::run::Settings;
 use crate::store::Store;
 use crate::store::history::Keeping;
-use crate::store::keeper::Keeper;
+use crate::store::keeper::{Keeper, Lacking};
 use crate::store::pool::{Doubts, Pool, State};
 use crate::store::tenants::{Tenants, Wanted};
 use crate::store::told::Place;
@@ -236,6 +236,7 @@ fn store(
         keeping: keeping_tx,
         state,
         doubts,
+        lacking: Lacking::default(),
     };
     tokio::spawn(keeper.run());
     let (waiting_tx, waiting) = mpsc::channel(WAITING);

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, SimpleQueryMessage};
 
 /// How often the database is asked whether it is still there, and the files are looked at.
 const WATCH: Duration = Duration::from_secs(1);
@@ -48,6 +49,30 @@ pub struct Keeper {
     pub state: watch::Sender<State>,
     /// Woken by what requests have met.
     pub doubts: Arc<Doubts>,
+    /// What could not be written for lack of room, and is tried again.
+    pub lacking: Lacking,
+}
+
+/// What a database that lacks something, room mostly, could not keep. Reads go on without it.
+#[derive(Clone, Copy, Default)]
+pub struct Lacking {
+    tenants: bool,
+    partitions: bool,
+}
+
+/// Whether it was written. That the server lacks what a write needs is no loss of the server: this is told when it begins, and noted in `lacking`.
+fn kept(written: Result<(), Error>, what: &str, lacking: &mut bool) -> Result<(), Error> {
+    let before = *lacking;
+    *lacking = written.as_ref().err().and_then(Error::code).is_some_and(is_lack);
+    match written {
+        Err(error) if *lacking => {
+            if !before {
+                tracing::warn!(%error, "the database lacks what {what} need; they are made when there is more");
+            }
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// The way to a database that serves.
@@ -149,9 +174,10 @@ impl Keeper {
     async fn sync_tenants(&mut self, way: &Way) -> Result<(), Trouble> {
         let wanted = self.configured.borrow_and_update().clone();
         let client = &way.session.client;
+        let lacking = &mut self.lacking.tenants;
         let sync = async {
             if way.writes {
-                wanted.keep(client).await?;
+                kept(wanted.keep(client).await, "tenants", lacking)?;
             }
             self.tenants.learn_all(client, &wanted).await
         };
@@ -161,12 +187,13 @@ impl Keeper {
     async fn look_after_history(&mut self, way: &Way) -> Result<(), Trouble> {
         let temporal = *self.temporal.borrow_and_update();
         let client = &way.session.client;
+        let lacking = &mut self.lacking.partitions;
         let look = async {
             if way.writes {
-                partitions::look_after(client, temporal, Timestamp::now()).await
-            } else {
-                partitions::look_at(client, temporal).await
+                let looked = partitions::look_after(client, temporal, Timestamp::now()).await;
+                kept(looked, "partitions of the history", lacking)?;
             }
+            partitions::look_at(client, temporal).await
         };
         let keeping = answered(LONGER, &way.target.settings, look).await?;
         self.keeping
@@ -207,7 +234,7 @@ impl Keeper {
         looked_after: &mut Instant,
         analyst: &mut Analyst,
     ) -> Result<(), Trouble> {
-        if self.configured.has_changed().unwrap_or_default() {
+        if self.configured.has_changed().unwrap_or_default() || self.lacking.tenants {
             self.sync_tenants(way).await?;
         }
         if self.temporal.has_changed().unwrap_or_default() || looked_after.elapsed() > PARTITIONS {
@@ -269,6 +296,11 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Of the server's resources (class 53 of the codes of PostgreSQL) all but connections, which are no matter of one statement.
+fn is_lack(code: &SqlState) -> bool {
+    code.code().starts_with("53") && *code != SqlState::TOO_MANY_CONNECTIONS
 }
 
 /// Whether a session that begins now is one that writes.

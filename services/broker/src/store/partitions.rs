@@ -125,11 +125,10 @@ fn is_over(name: &str, temporal: Temporal, now: Timestamp) -> bool {
     }
 }
 
-/// Makes the partitions that are to be there, drops those that are over, and tells what is then done about the past.
-pub async fn look_after(client: &Client, temporal: Temporal, now: Timestamp) -> Result<Keeping, Error> {
+/// Makes the partitions that are to be there, and drops those that are over.
+pub async fn look_after(client: &Client, temporal: Temporal, now: Timestamp) -> Result<(), Error> {
     let mut there = there(client).await?;
-    let adds = temporal.mode == Mode::Enabled;
-    if adds {
+    if temporal.mode == Mode::Enabled {
         for month in wanted(now).filter(|month| !there.contains(&month.name())) {
             let (from, to) = (month.starts(), month.plus(1).starts());
             let bounds = [from, to].map(|at| InstanceId::first_at(at).0);
@@ -161,13 +160,10 @@ pub async fn look_after(client: &Client, temporal: Temporal, now: Timestamp) -> 
             Err(error) => return Err(error),
         }
     }
-    Ok(Keeping {
-        adds,
-        has_any: adds || !there.is_empty(),
-    })
+    Ok(())
 }
 
-/// What is done about the past where nothing can be written.
+/// What is done about the past with the partitions that there are.
 pub async fn look_at(client: &Client, temporal: Temporal) -> Result<Keeping, Error> {
     Ok(Keeping {
         adds: temporal.mode == Mode::Enabled,

@@ -42,7 +42,24 @@ async fn row_database_full_fails_no_read_loses_no_write_and_goes_on_when_there_i
     let second = Broker::start_with(Arc::clone(&broker.database), Arc::clone(&broker.config));
     second.until_ready().await;
     assert_eq!(second.get("/entities/urn:x:1").await.status, 200);
+    // Tenants that are configured now wait for room; nobody else does.
+    let names: Vec<String> = (0..400).map(|n| format!("district_{n:03}")).collect();
+    let tenants = names.join(", ");
+    broker.configure(&format!(
+        "tenants: [one, two, {tenants}]\negress: {{allowedPrivateCidrs: []}}\n"
+    ));
+    eventually(10, "the log says that tenants wait", async || {
+        broker.log.lock().unwrap().contains("lacks what tenants need")
+    })
+    .await;
+    assert_eq!(broker.readyz().await.0, 200);
+    assert_eq!(second.get("/entities/urn:x:1").await.status, 200);
     tokio::task::block_in_place(|| disk.make_room());
+    let of_last = [("NGSILD-Tenant", "district_399")];
+    eventually(20, "the tenants are there", async || {
+        broker.send("GET", "/types", &of_last, None).await.status == 200
+    })
+    .await;
     eventually(20, "no write is refused any more", async || {
         let before = refused.load(Ordering::Relaxed);
         for n in 0..50 {

@@ -4,7 +4,7 @@ use super::{Database, eventually};
 use mim_broker::memory::{Rooms, limit};
 use mim_broker::store::Store;
 use mim_broker::store::history::Keeping;
-use mim_broker::store::keeper::Keeper;
+use mim_broker::store::keeper::{Keeper, Lacking};
 use mim_broker::store::partitions::Temporal;
 use mim_broker::store::pool::{Doubts, Pool, State};
 use mim_broker::store::quota::Quotas;
@@ -38,6 +38,7 @@ pub async fn store_over(database: &Database, tenants_named: &[&str]) -> Store {
         keeping: kept,
         state,
         doubts,
+        lacking: Lacking::default(),
     };
     tokio::spawn(keeper.run());
     let rooms = Arc::new(Rooms::of(limit::of_this_process()));
