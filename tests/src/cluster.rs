@@ -64,14 +64,6 @@ impl Cluster {
         self.plane.client().await.expect("an administrator's client")
     }
 
-    /// The configuration of an administrator.
-    pub async fn admin_config(&self) -> kube::Config {
-        self.plane
-            .client_config()
-            .await
-            .expect("an administrator's configuration")
-    }
-
     /// Installs our definitions, and waits until they are served and listed among the kinds.
     pub async fn install_definitions(&self) {
         let client = self.admin().await;

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// Of the waits that are counted in minutes none is longer than three looks at what an object has in a broker; one more for what a busy machine takes.
 const LOOKS: u32 = 4;
 
-/// Asks until the answer is `Ok`, and gives it; after a minute (`make proof`: 21) the last `Err` is the failure.
+/// Asks until the answer is `Ok`, and gives it; after 80 s (`make proof`: 21 minutes) the last `Err` is the failure.
 pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(
     what: &str,
     ask: impl FnMut() -> F,

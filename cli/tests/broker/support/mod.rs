@@ -5,26 +5,20 @@ pub mod broker;
 #[path = "../../../../services/broker/tests/support/client.rs"]
 pub mod client;
 pub mod door;
+#[path = "../../../../services/broker/tests/support/eventually.rs"]
+pub mod eventually;
 pub mod mimctl;
 #[path = "../../../../services/broker/tests/support/postgres.rs"]
 pub mod postgres;
 
 pub use broker::Broker;
 pub use door::{Act, Door};
+pub use eventually::eventually;
 pub use mimctl::{Run, mimctl};
 
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
-
-/// Waits until a condition holds, at most so many seconds.
-pub async fn eventually<F: Future<Output = bool>>(seconds: u64, what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
-    while !holds().await {
-        assert!(std::time::Instant::now() < deadline, "within {seconds} s: {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
 
 /// The URL of an address without TLS.
 pub fn url(address: SocketAddr) -> String {

@@ -1,7 +1,7 @@
 //! A broker of the version before beside the one of this checkout, on one database: an upgrade on its way, and one that is
 //! taken back.
 
-use crate::support::{Broker, Postgres, Receiver, eventually};
+use crate::support::{Broker, Postgres, Receiver, eventually, is_proof};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,7 +94,7 @@ async fn serve_each_other(of: &[(&str, &Broker)], round: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_old_broker_serves_with_the_new_schema_beside_a_new_one_and_after_it() {
-    if std::env::var("MIM_PROOF").is_ok_and(|proof| proof == "true") {
+    if is_proof() {
         let program = tokio::task::block_in_place(broker_before);
         upgraded_and_taken_back(&program).await;
     } else {
