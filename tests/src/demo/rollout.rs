@@ -12,8 +12,8 @@ use super::error::Result;
 use super::say::Say;
 use super::wait::until;
 
-/// Waits until all pods of a Deployment are of its newest template and ready, and no other is left; tells meanwhile what a pod itself says that it waits for,
-/// such as an image that its node cannot pull.
+/// Waits until all pods of a Deployment are of its newest template and ready, and no other is left; tells meanwhile why one is
+/// not there, in the words of Kubernetes: a quota, no node that would take it, an image that cannot be pulled.
 pub async fn rolled_out(
     client: &Client,
     namespace: &str,
@@ -33,8 +33,11 @@ pub async fn rolled_out(
         let found = pods
             .list(&ListParams::default().labels(&selector(&deployment)))
             .await?;
-        let why = found.iter().find_map(complaint).map(|why| format!("; {why}"));
-        Ok((false, told + &why.unwrap_or_default()))
+        let why = refusal(&deployment).or_else(|| found.iter().find_map(complaint));
+        Ok((
+            false,
+            told + &why.map(|why| format!("; {why}")).unwrap_or_default(),
+        ))
     })
     .await
 }
@@ -60,21 +63,42 @@ fn selector(deployment: &Deployment) -> String {
     terms.join(",")
 }
 
-/// What a pod waits for in its own words. That its containers are being made is no complaint.
+/// Why a pod could not be made.
+fn refusal(deployment: &Deployment) -> Option<String> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions.iter().find(|found| {
+        found.type_.as_deref() == Some("ReplicaFailure") && found.status.as_deref() == Some("True")
+    })?;
+    failure.message.clone()
+}
+
+/// Why a pod that is to stay does not run.
 fn complaint(pod: &Pod) -> Option<String> {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let why = unscheduled(pod).or_else(|| waiting(pod))?;
+    Some(format!("{}: {why}", pod.name_any()))
+}
+
+fn unscheduled(pod: &Pod) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let scheduled = conditions
+        .iter()
+        .find(|found| found.type_ == "PodScheduled" && found.status == "False")?;
+    scheduled.message.clone()
+}
+
+/// That its containers are being made is no complaint.
+fn waiting(pod: &Pod) -> Option<String> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let mut waiting = containers
+    let states = containers
         .iter()
         .filter_map(|container| container.state.as_ref()?.waiting.as_ref());
-    let waiting = waiting.find(|waiting| {
-        waiting
-            .reason
-            .as_deref()
-            .is_some_and(|reason| reason != "ContainerCreating")
-    })?;
-    let reason = waiting.reason.as_deref()?;
-    let message = waiting.message.as_deref().unwrap_or("no more is said");
-    Some(format!("{}: {reason}: {message}", pod.name_any()))
+    let mut reasons =
+        states.filter_map(|waiting| Some((waiting.reason.as_deref()?, waiting.message.as_deref())));
+    let (reason, message) = reasons.find(|(reason, _)| *reason != "ContainerCreating")?;
+    Some(format!("{reason}: {}", message.unwrap_or("no more is said")))
 }
 
 #[cfg(test)]
@@ -118,12 +142,20 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_cannot_be_pulled_is_told_in_the_pods_words_and_a_container_that_is_being_made_is_not() {
+    fn what_keeps_a_pod_away_is_told_in_the_words_of_kubernetes_and_a_container_that_is_being_made_is_not() {
         let refused = json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}});
         assert_eq!(
             complaint(&pod(&refused)).as_deref(),
             Some("p: ImagePullBackOff: not found")
         );
+        let nowhere =
+            json!([{"type": "PodScheduled", "status": "False", "message": "no node is large enough"}]);
+        let nowhere: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"conditions": nowhere}}))
+                .unwrap();
+        assert_eq!(complaint(&nowhere).as_deref(), Some("p: no node is large enough"));
+        let quota = json!({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]});
+        assert_eq!(refusal(&deployment(&quota)).as_deref(), Some("exceeded quota"));
         for fine in [
             json!({"waiting": {"reason": "ContainerCreating"}}),
             json!({"running": {}}),
