@@ -388,6 +388,22 @@ pub const CHILD_KINDS: &[(&str, &str)] = &[
     ("mim.city/v1alpha1", "ContextBroker"),
 ];
 
+/// Our kinds that are no children.
+pub const TOP_KINDS: &[(&str, &str)] = &[
+    ("mim.city/v1alpha1", "UrbanDataPlatform"),
+    ("mim.city/v1alpha1", "ContextSubscription"),
+];
+
+/// A kind that is forgotten here would be cut nowhere, and its status would be searched for no Secret.
+#[test]
+fn each_kind_that_there_is_is_looked_at_by_the_tests_of_crashes_and_of_secrets() {
+    for definition in mim_crds::all() {
+        let kind = definition.spec.names.kind;
+        let mut looked_at = CHILD_KINDS.iter().chain(TOP_KINDS);
+        assert!(looked_at.any(|(_, known)| *known == kind), "{kind}");
+    }
+}
+
 /// Whether the condition Ready speaks of the newest generation and says this.
 pub fn says(
     generation: Option<i64>,

@@ -26,7 +26,7 @@ use mim_tests::fake_broker::{FakeBroker, Fault};
 use serde_json::{Value, json};
 
 use crate::chronicle::Chronicle;
-use crate::city::{CHILD_KINDS, City, broker, told};
+use crate::city::{CHILD_KINDS, City, TOP_KINDS, broker, told};
 use acts::{Kind, Phase};
 use state::{Counts, Snapshot};
 
@@ -317,11 +317,8 @@ fn is_wanted(phase: Phase, cut: &Cut) -> bool {
 async fn cut_at_every_request(kind: Kind) {
     let admin = cluster::cluster().await.admin().await;
     let mut kinds = CHILD_KINDS.to_vec();
-    kinds.extend([
-        ("apps/v1", "ReplicaSet"),
-        ("mim.city/v1alpha1", "UrbanDataPlatform"),
-        ("mim.city/v1alpha1", "ContextSubscription"),
-    ]);
+    kinds.extend(TOP_KINDS);
+    kinds.push(("apps/v1", "ReplicaSet"));
     let chronicle = Arc::new(Chronicle::slim(&admin, None, &kinds).await);
     let whole = run(kind, &Plan::without_death(kind.phases())).await;
     is_as_meant(kind, &whole);

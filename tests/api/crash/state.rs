@@ -9,7 +9,7 @@ use mim_tests::cluster::api_of;
 use serde_json::{Value, json};
 
 use crate::chronicle::Fact;
-use crate::city::{CHILD_KINDS, City};
+use crate::city::{CHILD_KINDS, City, TOP_KINDS};
 
 /// Every object of a namespace, by kind and name.
 #[derive(Debug, Default, PartialEq)]
@@ -18,10 +18,7 @@ pub struct Snapshot(BTreeMap<String, Value>);
 impl Snapshot {
     pub async fn take(city: &City) -> Self {
         let mut objects = BTreeMap::new();
-        let kinds = CHILD_KINDS.iter().chain(&[
-            ("mim.city/v1alpha1", "UrbanDataPlatform"),
-            ("mim.city/v1alpha1", "ContextSubscription"),
-        ]);
+        let kinds = CHILD_KINDS.iter().chain(TOP_KINDS);
         for (api_version, kind) in kinds {
             let api = api_of(
                 &city.client,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::data::delete_broker;
 use super::quiet::app_secret;
-use crate::city::{CHILD_KINDS, City, broker, image, platform, told};
+use crate::city::{CHILD_KINDS, City, TOP_KINDS, broker, image, platform, told};
 use crate::subscriptions::subscription;
 use mim_tests::cluster::api_of;
 
@@ -124,11 +124,8 @@ async fn invariant_7_secrets_are_used_by_name_only_and_their_values_stand_in_no_
     }
     for (api_version, kind) in CHILD_KINDS
         .iter()
-        .chain(&[
-            ("events.k8s.io/v1", "Event"),
-            ("mim.city/v1alpha1", "UrbanDataPlatform"),
-            ("mim.city/v1alpha1", "ContextSubscription"),
-        ])
+        .chain(TOP_KINDS)
+        .chain(&[("events.k8s.io/v1", "Event")])
         .filter(|(_, kind)| *kind != "Secret")
     {
         let api = api_of(
