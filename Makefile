@@ -183,7 +183,8 @@ proof: deps binaries ## What takes too long for each change: the tests at an API
 	MIM_PROOF=true $(CARGO) test --locked -p mim-broker --test faults -- rolling:: ten_minutes
 	$(LAB) images --check --out $(IMAGES)
 	@: The lab, as any cluster of somebody: known by its kubeconfig alone, with the archives in its node, reached by forwards.
-	$(LAB) up; trap '$(LAB) down' EXIT; $(LAB) load $(IMAGES)/*.tar; eval "$$($(LAB) env)"; \
+	down=:; trap '$$down' EXIT; $(LAB) status >/dev/null 2>&1 || down="$(LAB) down"; \
+	$(LAB) up; $(LAB) load $(IMAGES)/*.tar; eval "$$($(LAB) env)"; \
 	$(MAKE) demo CONTEXT=mim-lab; $(MAKE) demo-down CONTEXT=mim-lab
 
 .PHONY: demo
