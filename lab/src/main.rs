@@ -113,6 +113,10 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
             print(&format!("kubeconfig  {}", kubeconfig()?.display()))
         }
         Command::Status => status(),
+        Command::Load { .. } if arguments.control_plane => Err(Error::Refused(
+            "a control plane alone has no node that images could be loaded into: leave --control-plane out"
+                .to_owned(),
+        )),
         Command::Load { archives } => Node::new()
             .load(archives)?
             .iter()
