@@ -202,6 +202,18 @@ struct Held {
     awaited: Awaited,
 }
 
+impl Held {
+    /// Whose an object was when it was last seen, where it no longer says so itself. Rare: the whole namespace is searched.
+    fn known(&self, kind: ChildKind, metadata: &ObjectMeta) -> Option<OwnerKey> {
+        let (namespace, uid) = (metadata.namespace.as_ref()?, metadata.uid.as_ref()?);
+        let key = (kind, metadata.name.clone()?);
+        let found = self.owners.iter().find(|(owner, entries)| {
+            owner.namespace == *namespace && entries.get(&key).is_some_and(|seen| seen.uid == *uid)
+        });
+        found.map(|(owner, _)| owner.clone())
+    }
+}
+
 /// A write of ours that is about to be sent, or under way.
 #[derive(Debug)]
 pub struct Sent<'a> {
@@ -262,7 +274,7 @@ impl Index {
 
     /// `answer`: the number of the write whose answer has shown it.
     fn take_in(&self, kind: ChildKind, object: LiveObject, answer: Option<u64>) -> Option<OwnerKey> {
-        let owner = owner_of(&object.metadata).or_else(|| self.known(kind, &object.metadata))?;
+        let owner = owner_of(&object.metadata).or_else(|| self.read().known(kind, &object.metadata))?;
         let key = (kind, object.metadata.name.clone()?);
         let version = version_of(&object.metadata);
         // Of another uid, too: a later object has a later version. What has no version that can be compared is news.
@@ -292,7 +304,7 @@ impl Index {
         let mut held = self.write();
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         held.awaited.gone(kind, namespace, &key.1, version_of(metadata));
-        let owner = owner_of(metadata)?;
+        let owner = owner_of(metadata).or_else(|| held.known(kind, metadata))?;
         let entries = held.owners.get_mut(&owner)?;
         let same = entries
             .get(&key)
@@ -351,17 +363,6 @@ impl Index {
             of_namespace.any(|(_, entries)| entries.contains_key(&key))
         });
         touched
-    }
-
-    /// Whose an object was when it was last seen, where it no longer says so itself. Rare: the whole namespace is searched.
-    fn known(&self, kind: ChildKind, metadata: &ObjectMeta) -> Option<OwnerKey> {
-        let (namespace, uid) = (metadata.namespace.as_ref()?, metadata.uid.as_ref()?);
-        let key = (kind, metadata.name.clone()?);
-        let held = self.read();
-        let found = held.owners.iter().find(|(owner, entries)| {
-            owner.namespace == *namespace && entries.get(&key).is_some_and(|seen| seen.uid == *uid)
-        });
-        found.map(|(owner, _)| owner.clone())
     }
 }
 

@@ -188,6 +188,24 @@ fn a_child_that_lost_its_labels_is_still_its_owners_child() {
 }
 
 #[test]
+fn a_child_that_lost_its_labels_and_goes_before_they_are_put_back_is_forgotten_for_its_owner() {
+    let claim = |uid: &str, version, labelled| {
+        let mut claim = pod("vienna-database", uid, version);
+        claim.metadata.labels = claim.metadata.labels.filter(|_| labelled);
+        claim
+    };
+    let index = Index::default();
+    let kind = ChildKind::PersistentVolumeClaim;
+    index.apply(kind, claim("1", 5, true));
+    assert_eq!(index.apply(kind, claim("1", 6, false)), Some(vienna()));
+    // The end of another object of that name says nothing of this one.
+    assert_eq!(index.delete(kind, &claim("0", 7, false)), None);
+    assert!(index.of(&vienna()).get(kind, "vienna-database").is_some());
+    assert_eq!(index.delete(kind, &claim("1", 8, false)), Some(vienna()));
+    assert!(index.of(&vienna()).get(kind, "vienna-database").is_none());
+}
+
+#[test]
 fn a_relist_forgets_what_is_gone_in_its_scope_only() {
     let index = Index::default();
     index.apply(ChildKind::Pod, pod("a", "1", 1));
