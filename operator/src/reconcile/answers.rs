@@ -50,12 +50,13 @@ impl Awaited {
         }
     }
 
-    /// A list of one kind in one scope is in, and these of its objects are not known now. Of one that was written meanwhile the list does not tell whether it
-    /// is gone or newer than the list; if it is newer, the watch that follows shows it.
+    /// A list of this version, of one kind in one scope, is in. What is not known now and was written before the list is gone; what is newer than the list is
+    /// shown by the watch that follows, and so is its end.
     pub(super) fn listed(
         &mut self,
         kind: ChildKind,
         namespace: Option<&str>,
+        version: u64,
         is_known: impl Fn(&str, &str) -> bool,
     ) {
         let in_scope = |write: &&mut Write| {
@@ -63,7 +64,7 @@ impl Awaited {
         };
         for write in self.open.iter_mut().filter(in_scope) {
             if !is_known(&write.namespace, &write.name) {
-                write.gone = Some(u64::MAX);
+                write.gone = write.gone.max(Some(version));
             }
         }
     }

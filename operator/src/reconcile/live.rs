@@ -318,28 +318,15 @@ impl Index {
         same.then_some(owner)
     }
 
-    /// The newest version of any object of this kind: whatever is written from now on is newer.
-    #[must_use]
-    pub fn newest(&self, kind: ChildKind) -> u64 {
-        let held = self.read();
-        let versions = held
-            .owners
-            .values()
-            .flatten()
-            .filter(|((of, _), _)| *of == kind)
-            .map(|(_, seen)| seen.resource_version);
-        versions.max().unwrap_or(0)
-    }
-
     /// After a relist of one kind in one scope (a namespace, or all): forgets what the list no longer has, and says
-    /// whose children went missing. `newest` is what [`Self::newest`] said before the list was asked for: what is newer was made
-    /// meanwhile, and the watch that follows the list tells what becomes of it.
+    /// whose children went missing. `version` is that of the list: what is newer was made after it, and the watch that follows the list tells what
+    /// becomes of it. What is not went before the list was made, and no watch will say so.
     pub fn retain(
         &self,
         kind: ChildKind,
         namespace: Option<&str>,
         listed: &HashSet<String>,
-        newest: u64,
+        version: u64,
     ) -> Vec<OwnerKey> {
         let mut touched = Vec::new();
         let mut held = self.write();
@@ -350,14 +337,14 @@ impl Index {
             }
             let before = entries.len();
             entries.retain(|(of, _), seen| {
-                *of != kind || listed.contains(&seen.uid) || seen.resource_version > newest
+                *of != kind || listed.contains(&seen.uid) || seen.resource_version > version
             });
             if entries.len() != before {
                 touched.push(owner.clone());
             }
         }
         owners.retain(|_, entries| !entries.is_empty());
-        awaited.listed(kind, namespace, |namespace, name| {
+        awaited.listed(kind, namespace, version, |namespace, name| {
             let key = (kind, name.to_owned());
             let mut of_namespace = owners.iter().filter(|(owner, _)| owner.namespace == namespace);
             of_namespace.any(|(_, entries)| entries.contains_key(&key))

@@ -4,10 +4,12 @@
 //! not at all. Every event, deletes included, ends in the [`Index`] and as a trigger for the owner's pass.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{Stream, StreamExt, future::BoxFuture};
-use http::Request;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ApiResource};
 use kube::client::Body;
@@ -16,10 +18,11 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
+use serde::Deserialize;
 
 use super::child::{ChildKind, MANAGED_BY_LABEL, MANAGER, Watch};
 use super::kind::Kind;
-use super::live::{Index, LiveCondition, LiveObject, LiveStatus, OwnerKey};
+use super::live::{Index, LiveCondition, LiveObject, LiveStatus, OwnerKey, version_of};
 use super::memory::Memories;
 use super::peers::Links;
 use super::probes::Probes;
@@ -104,7 +107,8 @@ pub fn children(
     progress: impl Progress,
 ) -> Option<BoxFuture<'static, ()>> {
     let config = config().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
-    let client = &telling(client, progress.clone());
+    let list = ListVersion::default();
+    let client = &telling(client, progress.clone(), list.clone());
     match kind.watch() {
         Watch::Status => {
             let stream = watcher(api::<LiveObject>(client, kind, namespace.as_deref()), config);
@@ -112,6 +116,7 @@ pub fn children(
                 stream,
                 kind,
                 namespace,
+                list,
                 sinks,
                 progress,
                 |object| object,
@@ -126,24 +131,54 @@ pub fn children(
                 metadata: object.metadata,
                 status: None,
             };
-            Some(Box::pin(follow(stream, kind, namespace, sinks, progress, slim)))
+            Some(Box::pin(follow(
+                stream, kind, namespace, list, sinks, progress, slim,
+            )))
         }
         Watch::Never | Watch::Shared => None,
     }
 }
 
-/// A client for one watch, which tells when its stream is opened. kube's watcher does not: after a break it goes on in silence until something happens to
-/// an object.
-fn telling(client: &Client, progress: impl Progress) -> Client {
+/// The version of the last list of one watch: what its list shows is how all was then, and its stream shows all that has happened since.
+#[derive(Clone, Debug, Default)]
+struct ListVersion(Arc<AtomicU64>);
+
+impl ListVersion {
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Reads the version of a list, and hands the list on as it came.
+    async fn read(&self, answer: Response<Body>) -> kube::Result<Response<Body>> {
+        #[derive(Deserialize)]
+        struct List {
+            /// Of the list. Of several pages each says the same.
+            metadata: ObjectMeta,
+        }
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await?.to_bytes();
+        // What cannot be read is told by the watcher, who reads it next, and is no list.
+        if let Ok(list) = serde_json::from_slice::<List>(&body) {
+            self.0.store(version_of(&list.metadata), Ordering::Relaxed);
+        }
+        Ok(Response::from_parts(head, Body::from(body)))
+    }
+}
+
+/// A client for one watch, which tells when its stream is opened, and of which version its list is. kube's watcher tells neither: after a break it goes on
+/// in silence until something happens to an object.
+fn telling(client: &Client, progress: impl Progress, list: ListVersion) -> Client {
     let namespace = client.default_namespace().to_owned();
     let client = client.clone();
     let send = tower::service_fn(move |request: Request<Body>| {
-        let (client, progress) = (client.clone(), progress.clone());
+        let (client, progress, list) = (client.clone(), progress.clone(), list.clone());
         async move {
             let opens = request.uri().query().is_some_and(asks_to_watch);
             let answer = client.send(request).await?;
-            if opens && answer.status().is_success() {
-                progress.opened();
+            match (answer.status().is_success(), opens) {
+                (true, true) => progress.opened(),
+                (true, false) => return list.read(answer).await,
+                (false, _) => {}
             }
             Ok::<_, kube::Error>(answer)
         }
@@ -166,19 +201,16 @@ async fn follow<T>(
     stream: impl Stream<Item = watcher::Result<Event<T>>> + Send,
     kind: ChildKind,
     namespace: Option<String>,
+    list: ListVersion,
     sinks: Sinks,
     progress: impl Progress,
     slim: impl Fn(T) -> LiveObject + Send,
 ) {
     let mut listed = HashSet::new();
-    let mut newest = 0;
     let mut stream = std::pin::pin!(stream.default_backoff());
     while let Some(event) = stream.next().await {
         match event {
-            Ok(Event::Init) => {
-                listed.clear();
-                newest = sinks.index.newest(kind);
-            }
+            Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(object)) => {
                 let object = slim(object);
                 listed.extend(object.metadata.uid.clone());
@@ -186,7 +218,9 @@ async fn follow<T>(
             }
             Ok(Event::InitDone) => {
                 let listed = std::mem::take(&mut listed);
-                let gone = sinks.index.retain(kind, namespace.as_deref(), &listed, newest);
+                let gone = sinks
+                    .index
+                    .retain(kind, namespace.as_deref(), &listed, list.get());
                 for owner in gone {
                     sinks.triggers.fire(owner);
                 }
@@ -291,7 +325,7 @@ pub fn objects<K: Kind>(
     sinks: Sinks,
     progress: impl Progress,
 ) -> BoxFuture<'static, ()> {
-    let client = telling(client, progress.clone());
+    let client = telling(client, progress.clone(), ListVersion::default());
     let api: Api<DeserializeGuard<K>> = match &namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
@@ -416,33 +450,5 @@ fn as_child<K: Kind>(object: &DeserializeGuard<K>) -> LiveObject {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn only_what_a_user_writes_is_asked() {
-        let meta = |more: serde_json::Value| {
-            let mut meta = json!({"name": "vienna", "uid": "u", "generation": 1, "resourceVersion": "1", "annotations": {"a": "b"}});
-            if let (Some(meta), serde_json::Value::Object(more)) = (meta.as_object_mut(), more) {
-                meta.extend(more);
-            }
-            serde_json::from_value::<ObjectMeta>(meta).unwrap()
-        };
-        let before = meta(json!({}));
-        assert!(is_as_asked(
-            &before,
-            &meta(json!({"resourceVersion": "2", "managedFields": []}))
-        ));
-        for asked in [
-            json!({"generation": 2}),
-            json!({"uid": "v"}),
-            json!({"annotations": {"mim.city/requestedAt": "now"}}),
-            json!({"labels": {"a": "b"}}),
-            json!({"finalizers": ["a"]}),
-            json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
-        ] {
-            assert!(!is_as_asked(&before, &meta(asked.clone())), "{asked}");
-        }
-    }
-}
+#[path = "watch_tests.rs"]
+mod tests;
