@@ -40,7 +40,7 @@ impl Awaited {
     }
 
     /// A watch has shown the end of an object. The version is that of the end, and so is newer than any that the object ever had; what has none that can be
-    /// compared ends all that was written before.
+    /// compared ends all that was written before. Where a list has missed the object, it is the last that was seen, and [`Self::listed`] has said more.
     pub(super) fn gone(&mut self, kind: ChildKind, namespace: &str, name: &str, version: u64) {
         let version = if version == 0 { u64::MAX } else { version };
         let of_it =

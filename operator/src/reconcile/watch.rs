@@ -325,7 +325,8 @@ pub fn objects<K: Kind>(
     sinks: Sinks,
     progress: impl Progress,
 ) -> BoxFuture<'static, ()> {
-    let client = telling(client, progress.clone(), ListVersion::default());
+    let list = ListVersion::default();
+    let client = telling(client, progress.clone(), list.clone());
     let api: Api<DeserializeGuard<K>> = match &namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
@@ -333,6 +334,7 @@ pub fn objects<K: Kind>(
     Box::pin(follow_objects(
         watcher(api, config()),
         namespace,
+        list,
         store,
         sinks,
         progress,
@@ -342,6 +344,7 @@ pub fn objects<K: Kind>(
 async fn follow_objects<K: Kind>(
     stream: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send,
     namespace: Option<String>,
+    list: ListVersion,
     store: Arc<Objects<K>>,
     sinks: Sinks,
     progress: impl Progress,
@@ -356,9 +359,8 @@ async fn follow_objects<K: Kind>(
                 sinks.seen(&store, prune(object));
             }
             Ok(Event::InitDone) => {
-                for object in store.missing(namespace.as_deref(), &std::mem::take(&mut listed)) {
-                    sinks.gone(&store, object.as_ref().clone());
-                }
+                let listed = std::mem::take(&mut listed);
+                sinks.listed(&store, namespace.as_deref(), &listed, list.get());
                 progress.filled();
             }
             Ok(Event::Apply(object)) => sinks.seen(&store, prune(object)),
@@ -390,6 +392,24 @@ impl Sinks {
             self.triggers.fire(key);
         }
         self.fire(owner);
+    }
+
+    /// A list is in. The index may know objects that the store does not: an answer to a write of ours has shown them while the watch was broken. The index is
+    /// told first, for only it is told the version of the list: what the store has lost says no more than when it was last seen.
+    fn listed<K: Kind>(
+        &self,
+        store: &Objects<K>,
+        namespace: Option<&str>,
+        listed: &HashSet<String>,
+        version: u64,
+    ) {
+        let owners = K::AS_CHILD.map(|kind| self.index.retain(kind, namespace, listed, version));
+        for object in store.missing(namespace, listed) {
+            self.gone(store, object.as_ref().clone());
+        }
+        for owner in owners.into_iter().flatten() {
+            self.triggers.fire(owner);
+        }
     }
 
     fn gone<K: Kind>(&self, store: &Objects<K>, object: DeserializeGuard<K>) {

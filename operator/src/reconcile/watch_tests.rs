@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use mim_crds::{ContextBroker, UrbanDataPlatform};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::service_fn;
@@ -159,4 +160,39 @@ fn only_what_a_user_writes_is_asked() {
     ] {
         assert!(!is_as_asked(&before, &meta(asked.clone())), "{asked}");
     }
+}
+
+fn brokers(client: &Client, sinks: &Sinks, lists: Lists) -> BoxFuture<'static, ()> {
+    objects::<ContextBroker>(client, None, Arc::default(), sinks.clone(), lists)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_a_kind_of_ours_forgets_a_child_that_only_an_answer_has_shown() {
+    let sinks = sinks();
+    // Made by a pass of its platform and deleted by somebody else, both while the watch was broken.
+    sinks.index.apply(ChildKind::ContextBroker, child("graz", 6));
+    sinks.index.apply(ChildKind::ContextBroker, child("newer", 8));
+    let client = server(vec![Box::new(|| list(7, &[]))]);
+    until_listed(1, |lists| brokers(&client, &sinks, lists)).await;
+    let live = sinks.index.of(&vienna());
+    let has = |name| live.get(ChildKind::ContextBroker, name).is_some();
+    assert_eq!((has("graz"), has("newer")), (false, true));
+    let mut passes = std::pin::pin!(sinks.triggers.stream::<UrbanDataPlatform>("UrbanDataPlatform"));
+    let pass = tokio::time::timeout(Duration::from_secs(1), passes.next()).await;
+    let platform = pass.expect("its platform gets a pass").unwrap().unwrap();
+    assert_eq!(platform.name, "vienna");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_taken_in_after_a_list_of_a_kind_of_ours_that_had_its_object_no_more() {
+    let sinks = sinks();
+    let sent = sinks.index.send(ChildKind::ContextBroker, "city", "graz");
+    // It is written anew at 6 and deleted, both while the watch was broken: the store knows it as it was at 4.
+    let client = server(vec![
+        Box::new(|| list(5, &[child("graz", 4)])),
+        Box::new(|| list(7, &[])),
+    ]);
+    until_listed(2, |lists| brokers(&client, &sinks, lists)).await;
+    assert!(!sent.answered(child("graz", 6)));
+    assert!(sinks.index.of(&vienna()).iter().next().is_none());
 }
