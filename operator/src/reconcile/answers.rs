@@ -3,7 +3,8 @@
 
 use super::child::ChildKind;
 
-/// Writes that are under way, with the news of the ends of their objects since they were sent. As many as there are passes at one time.
+/// Writes that are under way, with the news of the ends of their objects since they were sent. At most two for each pass that runs: one that finds its name
+/// taken sends again before the first is given up.
 #[derive(Debug, Default)]
 pub(super) struct Awaited {
     last: u64,

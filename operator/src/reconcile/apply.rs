@@ -312,7 +312,7 @@ impl<'a> Applier<'a> {
 struct Answer {
     /// Whether the object was there before.
     was_there: bool,
-    /// Whether it still is: somebody may have deleted it while the answer was under way.
+    /// Whether it still is, as far as a watch or a list has shown while the answer was under way.
     is_there: bool,
 }
 
@@ -379,12 +379,13 @@ fn going(kind: ChildKind, name: &str) -> Trouble {
     })
 }
 
-/// Somebody has deleted it while the answer was under way: garbage collection, where the owner is gone.
+/// A watch or a list has shown, while the answer was under way, that it is gone: garbage collection takes it, where the owner is gone. Or it has
+/// lost the label by which it is watched, which looks the same.
 fn gone_again(kind: ChildKind, name: &str) -> Trouble {
     Trouble::Missing(Missing {
         reason: Reason::Progressing,
         message: format!(
-            "{} {name} was deleted as soon as it was written; it is made anew",
+            "{} {name} was written, and is not there any more or has lost its labels; it is looked at again",
             kind.name()
         ),
     })
