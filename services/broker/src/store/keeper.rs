@@ -49,7 +49,7 @@ pub struct Keeper {
     pub state: watch::Sender<State>,
     /// Woken by what requests have met.
     pub doubts: Arc<Doubts>,
-    /// What could not be written for lack of room, and is tried again.
+    /// What could not be written, for lack of room mostly, and is tried again.
     pub lacking: Lacking,
 }
 
@@ -298,9 +298,11 @@ impl Keeper {
     }
 }
 
-/// Of the server's resources (class 53 of the codes of PostgreSQL) all but connections, which are no matter of one statement.
+/// Of the server's resources (class 53 of the codes of PostgreSQL) all but connections, which are no matter of one statement. And the leave to write:
+/// it may go between the question whether it is there and the write.
 fn is_lack(code: &SqlState) -> bool {
-    code.code().starts_with("53") && *code != SqlState::TOO_MANY_CONNECTIONS
+    let of_room = code.code().starts_with("53") && *code != SqlState::TOO_MANY_CONNECTIONS;
+    of_room || *code == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
 /// Whether a session that begins now is one that writes.
@@ -309,4 +311,27 @@ async fn would_write(target: &Target) -> bool {
         return false;
     };
     takes_writes(&session, &target.settings).await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_of_its_own_that_is_refused_is_no_loss_of_the_database_unless_no_connection_is_left() {
+        for lack in [
+            SqlState::DISK_FULL,
+            SqlState::OUT_OF_MEMORY,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+        ] {
+            assert!(is_lack(&lack), "{}", lack.code());
+        }
+        for loss in [
+            SqlState::TOO_MANY_CONNECTIONS,
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::UNDEFINED_TABLE,
+        ] {
+            assert!(!is_lack(&loss), "{}", loss.code());
+        }
+    }
 }

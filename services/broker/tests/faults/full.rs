@@ -2,21 +2,54 @@
 
 use crate::database::writer;
 use crate::read_only::reader;
-use crate::support::postgres::is_root;
+use crate::support::postgres::{SmallDisk, may_mount};
 use crate::support::{Broker, Postgres, eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// The past is kept for so long, of these tenants too.
+fn configuration(tenants: &str, retention: &str) -> String {
+    format!(
+        "tenants: [one, two, {tenants}]\ntemporal: {{mode: Enabled, retention: {retention}}}\negress: {{allowedPrivateCidrs: []}}\n"
+    )
+}
+
+/// Takes away the newest partition of the history while the disk is full: reads go on, and it is made when there is room again.
+async fn a_partition_waits(broker: &Broker, second: &Broker, disk: &SmallDisk, tenants: &str) {
+    let partitions = "select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid \
+        where i.inhparent = 'mim.history'::regclass order by 1 desc";
+    let there = broker.database.psql(partitions);
+    let newest = there.lines().next().unwrap();
+    broker.database.psql(&format!("drop table mim.{newest}"));
+    tokio::task::block_in_place(|| disk.top_up());
+    broker.configure(&configuration(tenants, "P2Y"));
+    eventually(20, "the log says that the partition waits", async || {
+        let log = broker.log.lock().unwrap();
+        log.contains("lacks what partitions of the history need")
+    })
+    .await;
+    assert_eq!(broker.readyz().await.0, 200);
+    for path in ["/entities/urn:x:1", "/temporal/entities/urn:x:1"] {
+        assert_eq!(second.get(path).await.status, 200, "{path}");
+    }
+    tokio::task::block_in_place(|| disk.make_room());
+    broker.configure(&configuration(tenants, "P3Y"));
+    eventually(20, "the partition is there", async || {
+        broker.database.psql(partitions) == there
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_database_full_fails_no_read_loses_no_write_and_goes_on_when_there_is_room() {
-    if !is_root() {
-        println!("left out: only root may mount the disk that is filled");
+    if !may_mount() {
+        println!("left out: only root, with the right to mount, may make the disk that is filled");
         return;
     }
     let postgres = Postgres::own();
     let disk = tokio::task::block_in_place(|| postgres.with_small_disk(96));
-    let broker = Arc::new(Broker::start(Arc::new(postgres.database_on_small_disk())));
-    broker.until_ready().await;
+    let database = Arc::new(postgres.database_on_small_disk());
+    let broker = Arc::new(Broker::configured_on(database, &configuration("", "P1Y")).await);
     broker.create(r#"{"id":"urn:x:1","type":"T","n":1}"#).await;
     let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let readers: Vec<_> = (0..4)
@@ -45,16 +78,14 @@ async fn row_database_full_fails_no_read_loses_no_write_and_goes_on_when_there_i
     // Tenants that are configured now wait for room; nobody else does.
     let names: Vec<String> = (0..400).map(|n| format!("district_{n:03}")).collect();
     let tenants = names.join(", ");
-    broker.configure(&format!(
-        "tenants: [one, two, {tenants}]\negress: {{allowedPrivateCidrs: []}}\n"
-    ));
+    broker.configure(&configuration(&tenants, "P1Y"));
     eventually(10, "the log says that tenants wait", async || {
         broker.log.lock().unwrap().contains("lacks what tenants need")
     })
     .await;
     assert_eq!(broker.readyz().await.0, 200);
     assert_eq!(second.get("/entities/urn:x:1").await.status, 200);
-    tokio::task::block_in_place(|| disk.make_room());
+    a_partition_waits(&broker, &second, disk, &tenants).await;
     let of_last = [("NGSILD-Tenant", "district_399")];
     eventually(20, "the tenants are there", async || {
         broker.send("GET", "/types", &of_last, None).await.status == 200

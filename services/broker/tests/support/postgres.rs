@@ -58,6 +58,15 @@ pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
 
+/// Whether they may mount a file system that only they see: root in a container often may not.
+pub fn may_mount() -> bool {
+    let tried = Command::new("unshare")
+        .args(["--mount", "true"])
+        .stderr(Stdio::null())
+        .status();
+    is_root() && tried.is_ok_and(|status| status.success())
+}
+
 /// PostgreSQL refuses to run as root.
 fn as_postgres(program: impl AsRef<std::ffi::OsStr>) -> Command {
     if is_root() {
@@ -494,7 +503,13 @@ impl SmallDisk {
 
     /// Leaves no room on it.
     pub fn fill(&self) {
-        let mut file = std::fs::File::create(&self.filler).unwrap();
+        std::fs::File::create(&self.filler).unwrap();
+        self.top_up();
+    }
+
+    /// Leaves none again where something that was on it has gone.
+    pub fn top_up(&self) {
+        let mut file = std::fs::File::options().append(true).open(&self.filler).unwrap();
         while file.write_all(&[0; 4096]).is_ok() {}
     }
 
