@@ -148,7 +148,10 @@ impl Keeper {
         }
     }
 
+    /// What the configuration says is taken as followed only where all of this has succeeded: a way of before goes on, and is yet to follow it. For the same
+    /// reason requests are told of it last: numbers of tenants are those of one database.
     async fn find_way(&mut self) -> Result<Way, Trouble> {
+        let (mut configured, mut temporal) = (self.configured.clone(), self.temporal.clone());
         let settings = Settings::read(&self.places).await?;
         let mut target = Target::new(settings)?;
         let session = connect(&target).await?;
@@ -160,32 +163,39 @@ impl Keeper {
             writes,
             since: Instant::now(),
         };
-        self.sync_tenants(&way).await?;
-        self.look_after_history(&way).await?;
+        let temporal_now = *temporal.borrow_and_update();
+        let keeping = self.look_after_history(&way, temporal_now).await?;
+        let wanted = configured.borrow_and_update().clone();
+        self.sync_tenants(&way, &wanted).await?;
         // Undo what was set for migrations.
         let limits = way
             .session
             .client
             .batch_execute("set statement_timeout = '10s'; set lock_timeout = '5s'");
-        answered(PATIENCE, &way.target.settings, limits).await?;
+        let limited = answered(PATIENCE, &way.target.settings, limits).await;
+        if let Err(trouble) = limited {
+            // The numbers of a way of before are to be told again.
+            self.configured.mark_changed();
+            return Err(trouble);
+        }
+        self.tell_keeping(keeping);
+        (self.configured, self.temporal) = (configured, temporal);
         Ok(way)
     }
 
-    async fn sync_tenants(&mut self, way: &Way) -> Result<(), Trouble> {
-        let wanted = self.configured.borrow_and_update().clone();
+    async fn sync_tenants(&mut self, way: &Way, wanted: &Wanted) -> Result<(), Trouble> {
         let client = &way.session.client;
         let lacking = &mut self.lacking.tenants;
         let sync = async {
             if way.writes {
                 kept(wanted.keep(client).await, "tenants", lacking)?;
             }
-            self.tenants.learn_all(client, &wanted).await
+            self.tenants.learn_all(client, wanted).await
         };
         answered(LONGER, &way.target.settings, sync).await
     }
 
-    async fn look_after_history(&mut self, way: &Way) -> Result<(), Trouble> {
-        let temporal = *self.temporal.borrow_and_update();
+    async fn look_after_history(&mut self, way: &Way, temporal: Temporal) -> Result<Keeping, Trouble> {
         let client = &way.session.client;
         let lacking = &mut self.lacking.partitions;
         let look = async {
@@ -195,10 +205,12 @@ impl Keeper {
             }
             partitions::look_at(client, temporal).await
         };
-        let keeping = answered(LONGER, &way.target.settings, look).await?;
+        answered(LONGER, &way.target.settings, look).await
+    }
+
+    fn tell_keeping(&self, keeping: Keeping) {
         self.keeping
             .send_if_modified(|current| std::mem::replace(current, keeping) != keeping);
-        Ok(())
     }
 
     /// Returns when the database does not serve any more.
@@ -235,11 +247,14 @@ impl Keeper {
         analyst: &mut Analyst,
     ) -> Result<(), Trouble> {
         if self.configured.has_changed().unwrap_or_default() || self.lacking.tenants {
-            self.sync_tenants(way).await?;
+            let wanted = self.configured.borrow_and_update().clone();
+            self.sync_tenants(way, &wanted).await?;
         }
         if self.temporal.has_changed().unwrap_or_default() || looked_after.elapsed() > PARTITIONS {
             *looked_after = Instant::now();
-            self.look_after_history(way).await?;
+            let temporal = *self.temporal.borrow_and_update();
+            let keeping = self.look_after_history(way, temporal).await?;
+            self.tell_keeping(keeping);
         }
         if way.writes {
             // Timed by itself, so that a table that takes long to analyze is not taken for a loss.
