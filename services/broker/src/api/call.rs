@@ -163,6 +163,11 @@ impl Arrival {
 
     fn no_tenant(&self) -> Problem {
         let name = tenant_name(&self.head.headers).unwrap_or_default();
+        if self.app.store.awaits_tenant(name) {
+            return Problem::unavailable(format!(
+                "the tenant {name} is configured, and the database cannot make it at the moment"
+            ));
+        }
         Problem::new(ErrorType::NonexistentTenant, format!("there is no tenant {name}"))
     }
 

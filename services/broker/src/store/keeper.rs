@@ -192,7 +192,12 @@ impl Keeper {
             }
             self.tenants.learn_all(client, wanted).await
         };
-        answered(LONGER, &way.target.settings, sync).await
+        answered(LONGER, &way.target.settings, sync).await?;
+        if !way.writes {
+            // They come from the database that this one follows, or with the leave to write.
+            self.lacking.tenants = self.tenants.some_are_awaited();
+        }
+        Ok(())
     }
 
     async fn look_after_history(&mut self, way: &Way, temporal: Temporal) -> Result<Keeping, Trouble> {

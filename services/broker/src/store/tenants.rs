@@ -56,6 +56,8 @@ struct Known {
     names: HashMap<TenantId, String>,
     on_first_write: bool,
     dropped: HashSet<String>,
+    /// Those of the configuration that are not in the database: it cannot make them at the moment.
+    awaited: HashSet<String>,
 }
 
 impl Known {
@@ -82,6 +84,17 @@ impl Tenants {
         drop(known);
         all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+
+    /// Whether the database lacks some that are configured.
+    pub fn some_are_awaited(&self) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        !known.awaited.is_empty()
+    }
+
+    fn awaits(&self, name: &str) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.awaited.contains(name)
     }
 
     fn name(&self, tenant: TenantId) -> Option<String> {
@@ -130,6 +143,11 @@ impl Tenants {
             .extend(rows.iter().map(|(name, number)| (*number, name.clone())));
         known.numbers.extend(rows);
         known.numbers.retain(|name, _| !dropped.contains(name));
+        let awaited = wanted
+            .names
+            .iter()
+            .filter(|name| !known.numbers.contains_key(*name));
+        known.awaited = awaited.cloned().collect();
         known.on_first_write = wanted.on_first_write;
         known.dropped = dropped;
         Ok(())
@@ -189,6 +207,12 @@ impl Store {
     #[must_use]
     pub fn makes_tenant(&self, name: &str) -> bool {
         self.tenants.makes(name)
+    }
+
+    /// Whether this tenant is configured and not in the database, which cannot make it at the moment.
+    #[must_use]
+    pub fn awaits_tenant(&self, name: &str) -> bool {
+        self.tenants.awaits(name)
     }
 
     /// Learns of a tenant that another replica has made. Where only the configuration makes tenants there is none.

@@ -157,6 +157,46 @@ async fn row_database_read_only_while_the_broker_is_at_work_fails_no_read_and_lo
 }
 
 #[tokio::test]
+async fn row_database_read_only_a_tenant_that_it_does_not_have_yet_is_there_as_soon_as_the_database_has_it() {
+    let postgres = Postgres::shared();
+    let database = Arc::new(postgres.database());
+    drop(Broker::configured_on(Arc::clone(&database), "tenants: [one]\n").await);
+    let name = &database.name;
+    let set = |what: &str| postgres.psql("postgres", &format!("alter database {name} {what}"));
+    set("set default_transaction_read_only = on");
+    let broker = Broker::configured_on(Arc::clone(&database), "tenants: [one, of_leader, of_nobody]\n").await;
+    let read = async |tenant: &str| {
+        let of_tenant = [("NGSILD-Tenant", tenant)];
+        broker.send("GET", "/types", &of_tenant, None).await
+    };
+    assert_eq!(read("one").await.status, 200);
+    for tenant in ["of_leader", "of_nobody"] {
+        let entity = r#"{"id":"urn:x:1","type":"T"}"#;
+        let of_tenant = [("NGSILD-Tenant", tenant)];
+        let written = broker.send("POST", "/entities", &of_tenant, Some(entity)).await;
+        for answer in [read(tenant).await, written] {
+            assert_eq!((answer.status, answer.header("retry-after")), (503, "2"));
+            assert!(answer.text().contains("cannot make it"), "{}", answer.text());
+        }
+    }
+    assert_eq!(read("unknown").await.error(), "NonexistentTenant");
+    // As the database does that a standby follows.
+    database.psql(
+        "begin; set transaction read write; insert into mim.tenants (name) values ('of_leader'); commit",
+    );
+    eventually(20, "the tenant is read", async || {
+        read("of_leader").await.status == 200
+    })
+    .await;
+    assert_eq!(read("of_nobody").await.status, 503);
+    set("reset default_transaction_read_only");
+    eventually(20, "the other one is there too", async || {
+        read("of_nobody").await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn row_database_read_only_for_new_sessions_serves_reads_of_a_replica_that_starts_and_heals_by_itself() {
     let postgres = Postgres::shared();
     let first = broker_on(postgres).await;
