@@ -26,7 +26,7 @@ pub use lease::{Lease, TypedParam};
 
 /// How long a request waits for a connection.
 const WAIT: Duration = Duration::from_secs(5);
-/// One of so many connections may be with a read that lasts as long as its client likes.
+/// One of so many connections may be with a read that lasts as long as its client likes; one in all where there are fewer, and none that is the only one.
 const LONG: usize = 4;
 
 /// How long after the server has refused a connection the next one is tried.
@@ -291,26 +291,31 @@ impl Pool {
         })
     }
 
-    /// A turn for a read that lasts as long as its client likes: a quarter of the connections may be so in use, so that slow
-    /// clients of large answers leave the others theirs.
+    /// A turn for a read that lasts as long as its client likes: a quarter of the connections may be so in use, or one of a few, so that slow
+    /// clients of large answers leave the others theirs. The only one is for all.
     pub async fn turn(self: &Arc<Self>) -> Result<Turn, StoreError> {
         let turn = async {
             loop {
                 let ended = self.turns.notified();
-                let most = (self.there() / LONG).max(1);
+                tokio::pin!(ended);
+                // From here on it misses no end of another one.
+                ended.as_mut().enable();
+                let Some(most) = turns_of(self.there()) else {
+                    return Err(StoreError::Crowded);
+                };
                 let more = |long| (long < most).then_some(long + 1);
                 if self
                     .long
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
                     .is_ok()
                 {
-                    return Turn(Arc::clone(self));
+                    return Ok(Turn(Arc::clone(self)));
                 }
                 ended.await;
             }
         };
         let turn = tokio::time::timeout(WAIT, turn).await;
-        turn.map_err(|_| StoreError::Crowded)
+        turn.unwrap_or(Err(StoreError::Crowded))
     }
 
     /// Takes out a place for which the server has no connection, as long as there are others that come back; false where
@@ -371,6 +376,11 @@ impl Pool {
     }
 }
 
+/// How many of so many connections may be with reads that last as long as their clients like.
+fn turns_of(there: usize) -> Option<usize> {
+    (there > 1).then_some((there / LONG).max(1))
+}
+
 /// See [`Pool::turn`]. Given back when dropped.
 pub struct Turn(Arc<Pool>);
 
@@ -378,5 +388,44 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.0.long.fetch_sub(1, Ordering::Relaxed);
         self.0.turns.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Poll;
+
+    fn pool(size: usize) -> Arc<Pool> {
+        let (_, state) = watch::channel(State::Down(Trouble::Starting));
+        Arc::new(Pool::new(size, state, Arc::default()))
+    }
+
+    #[tokio::test]
+    async fn long_reads_have_a_quarter_of_the_connections_one_of_a_few_and_never_the_only_one() {
+        for (connections, turns) in [(1, 0), (2, 1), (7, 1), (8, 2), (10, 2)] {
+            let pool = pool(connections);
+            let mut held = Vec::new();
+            while let Poll::Ready(Ok(turn)) = futures::poll!(std::pin::pin!(pool.turn())) {
+                held.push(turn);
+            }
+            assert_eq!(held.len(), turns, "of {connections}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_only_connection_is_refused_to_a_long_read_at_once() {
+        let asked = futures::poll!(std::pin::pin!(pool(1).turn()));
+        assert!(matches!(asked, Poll::Ready(Err(StoreError::Crowded))));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_turn_has_it_when_another_one_ends() {
+        let pool = pool(4);
+        let held = pool.turn().await;
+        let mut waiting = std::pin::pin!(pool.turn());
+        assert!(futures::poll!(&mut waiting).is_pending());
+        drop(held);
+        assert!(waiting.await.is_ok());
     }
 }
