@@ -17,6 +17,8 @@ use tokio_postgres::{Client, Error, Row, Statement};
 /// How long a request has with the database in all: the wait for a connection, its making, and every statement. A
 /// statement may take 10 s (the session's `statement_timeout`); beyond that the server is not answering at all.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a rollback may take at least.
+const ROLLBACK: Duration = Duration::from_secs(2);
 /// Begins a read of several statements that all see the same moment. It may rest while a client takes what was read.
 const READING: &str =
     "begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = '2min'";
@@ -247,10 +249,12 @@ impl Lease {
         self.settle(result)
     }
 
-    /// Ends the transaction; nothing of it is kept.
+    /// Ends the transaction; nothing of it is kept. There is time for that whatever came before: a client that took long over what was read has used up none of
+    /// the server's.
     pub async fn rollback(&mut self) {
         let Ok(client) = self.client() else { return };
-        let ended = timeout_at(self.deadline, client.batch_execute("rollback")).await;
+        let deadline = self.deadline.max(Instant::now() + ROLLBACK);
+        let ended = timeout_at(deadline, client.batch_execute("rollback")).await;
         if matches!(ended, Ok(Ok(()))) {
             self.busy = false;
         }
