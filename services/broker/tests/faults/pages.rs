@@ -76,6 +76,36 @@ async fn row_broker_a_page_of_1000_entities_of_100_kb_is_sent_whole_within_120_m
     assert!(peak < 120 * 1024, "{peak} KiB");
 }
 
+#[tokio::test]
+async fn row_broker_a_page_that_turns_out_to_be_for_parts_costs_no_connection_where_little_of_it_is_left() {
+    let broker = Broker::ready().await;
+    // 6 MB of entities of which each could be one of a small page.
+    for batch in 0..4 {
+        let entity = |n: usize| json!({"id": id(batch * 250 + n), "type": "T", "text": "x".repeat(6000)});
+        let items: Vec<Value> = (0..250).map(entity).collect();
+        let written = broker
+            .post("/entityOperations/upsert", &json!(items).to_string())
+            .await;
+        assert_eq!(written.status, 201, "{}", written.text());
+    }
+    let sessions = || {
+        broker.database.psql(
+            "select pid from pg_stat_activity where datname = current_database() and application_name = 'mim-broker' order by 1",
+        )
+    };
+    let mut kept = 0;
+    for _ in 0..5 {
+        let before = sessions();
+        let page = broker.get("/entities?type=T&limit=1000").await;
+        assert_eq!(page.status, 200);
+        assert_eq!(page.header("transfer-encoding"), "chunked");
+        assert_eq!(ids(&page.text()).len(), 1000);
+        kept += usize::from(sessions() == before);
+    }
+    // Once would be enough: where the machine is busy the rest may take longer than is waited for it.
+    assert!(kept > 0);
+}
+
 /// Asks for a page, and takes of its answer no more than the head.
 async fn slow_reader(broker: &Broker, path: &str) -> (TcpStream, String) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();

@@ -4,19 +4,23 @@ use super::{Connection, Pool, Slot};
 use crate::store::StoreError;
 use futures::TryStreamExt as _;
 use futures::future::join_all;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 
 /// How long a request has with the database in all: the wait for a connection, its making, and every statement. A
 /// statement may take 10 s (the session's `statement_timeout`); beyond that the server is not answering at all.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// What is read for nothing, in bytes, and for how long, so that a connection can be used again. A new one, and the end of the old one, cost about as much.
+const LITTLE: usize = 4 * 1024 * 1024;
+const BRIEFLY: Duration = Duration::from_millis(500);
 /// How long a rollback may take at least.
 const ROLLBACK: Duration = Duration::from_secs(2);
 /// Begins a read of several statements that all see the same moment. It may rest while a client takes what was read.
@@ -36,6 +40,8 @@ pub struct Lease {
     deadline: Instant,
     /// Whether a statement or a transaction is under way.
     busy: bool,
+    /// Whether that is so on purpose: what is left of it is not wanted, and nothing is wrong with the connection.
+    given_up: bool,
 }
 
 impl Lease {
@@ -47,6 +53,7 @@ impl Lease {
             pool: Arc::clone(pool),
             deadline: asked + PATIENCE,
             busy: false,
+            given_up: false,
         }
     }
 }
@@ -59,7 +66,9 @@ impl Drop for Lease {
         if connection.session.client.is_closed() {
             self.pool.doubts.connections.notify_one();
         } else if self.busy {
-            self.pool.doubts.connections.notify_one();
+            if !self.given_up {
+                self.pool.doubts.connections.notify_one();
+            }
             // Without a runtime the process is at its end, and its sockets close with it.
             if let Ok(runtime) = Handle::try_current() {
                 let slot = self.slot.take();
@@ -73,6 +82,21 @@ impl Drop for Lease {
             self.pool.keep(connection);
         }
     }
+}
+
+/// Reads the rest of an answer for nothing, where that is little. Whether it was: the connection can be used again then.
+async fn thrown_away(mut rows: Pin<&mut RowStream>) -> bool {
+    let all = async {
+        let mut read = 0;
+        while let Some(row) = rows.try_next().await? {
+            read += row.raw_size_bytes();
+            if read > LITTLE {
+                return Ok(false);
+            }
+        }
+        Ok::<_, Error>(true)
+    };
+    matches!(timeout(BRIEFLY, all).await, Ok(Ok(true)))
 }
 
 fn lost() -> StoreError {
@@ -113,7 +137,7 @@ impl Lease {
     }
 
     /// Runs such a statement and gives each row to `each` as it comes; in the same round trip another one, whose rows
-    /// are returned. When `each` says false the rest is not read, and the connection is closed: the server stops.
+    /// are returned. When `each` says false the rest is thrown away if it is little, else the connection is closed: the server stops.
     pub async fn stream_typed(
         &mut self,
         sql: &str,
@@ -130,7 +154,7 @@ impl Lease {
             futures::pin_mut!(rows);
             while let Some(row) = rows.try_next().await? {
                 if !each(&row)? {
-                    return Ok(false);
+                    return Ok(thrown_away(rows).await);
                 }
             }
             Ok::<_, StoreError>(true)
@@ -150,6 +174,7 @@ impl Lease {
             .await
             .map_err(|_| unanswered())??;
         self.busy = !whole;
+        self.given_up = !whole;
         Ok(also)
     }
 
