@@ -20,9 +20,9 @@ use tokio::time::{Instant, timeout_at};
 
 /// The largest page that is sent in parts, in bytes of entities as they are stored.
 pub const MAX_IN_PARTS: usize = 128 * 1024 * 1024;
-/// How long a client may take to take all of it. As long the database keeps what was there when it began, and one of few
-/// connections is in use.
-const LONGEST: Duration = Duration::from_mins(2);
+/// How long a client may take to take all of it: enough for [`crate::api::page::MAX_PAGE`] by the slowest that is served at all
+/// ([`crate::server::listen`]). As long the database keeps what was there when it began, and one of few connections is in use.
+const LONGEST: Duration = Duration::from_secs(160);
 
 /// What is known of a page before its first byte is sent.
 #[derive(Clone, Copy)]

@@ -28,8 +28,9 @@ const MAX_CONNECTIONS: usize = 2048;
 const HEAD_TIME: Duration = Duration::from_secs(75);
 /// The longest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// How long a client may take over an answer, and how many bytes of it must be taken each second beyond that: the
-/// largest page within two and a half minutes. Large answers take memory from others.
+/// How long a client may take over an answer, and how many bytes of it must be taken each second beyond that: 32 MiB, the largest that
+/// is in memory as a whole, within 158 s. Large answers take memory from others. One that is sent in parts has about as long, however
+/// large it is ([`crate::api::parts`]).
 const STALL: Duration = Duration::from_secs(30);
 const SLOWEST: usize = 256 * 1024;
 /// How long open requests have to end.

@@ -23,9 +23,9 @@ const LITTLE: usize = 4 * 1024 * 1024;
 const BRIEFLY: Duration = Duration::from_millis(500);
 /// How long a rollback may take at least.
 const ROLLBACK: Duration = Duration::from_secs(2);
-/// Begins a read of several statements that all see the same moment. It may rest while a client takes what was read.
+/// Begins a read of several statements that all see the same moment. It may rest while a client takes what was read, somewhat longer than any client may take.
 const READING: &str =
-    "begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = '2min'";
+    "begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = '3min'";
 
 /// A parameter with its type.
 pub type TypedParam<'a> = (&'a (dyn ToSql + Sync), Type);
