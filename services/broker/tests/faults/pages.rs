@@ -5,7 +5,6 @@ use crate::memory::peak;
 use crate::support::{Broker, eventually};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -203,15 +202,10 @@ async fn row_broker_slow_readers_of_large_pages_leave_others_their_connections()
         broker.metric(used).await == 2
     })
     .await;
-    let started = Instant::now();
+    // One that found none free would be 503 after 5 s; none of the slow readers leaves before that.
     for _ in 0..20 {
         assert_eq!(broker.get("/entities/urn:x:0001?attrs=n").await.status, 200);
     }
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
     let mut sent = Vec::new();
     for reader in readers {
         let (stream, status) = reader.await.unwrap();
