@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-/// The largest page that is sent in parts, in bytes of entities as they are stored.
+/// The largest page that is sent in parts, in bytes of entities as they are stored; as they are written, where not all of them is shown.
 pub const MAX_IN_PARTS: usize = 128 * 1024 * 1024;
 /// How long a client may take to take all of it: enough for [`crate::api::page::MAX_PAGE`] by the slowest that is served at all
 /// ([`crate::server::listen`]). As long the database keeps what was there when it began, and one of few connections is in use.
@@ -38,6 +38,9 @@ type Cut = &'static str;
 
 /// What is sent: a piece of the answer, and whether it is the last.
 type Piece = Result<(Roomed, bool), Cut>;
+
+/// How long it may take to find out how large a page is as written.
+const MEASURING: Duration = Duration::from_mins(1);
 
 /// Begins to send a page. Its first part is there when this returns.
 pub async fn send(question: &Arc<Question>, window: Window, counted: bool) -> Result<(Head, Body), Problem> {
@@ -72,17 +75,13 @@ async fn begin(question: &Question, window: Window, counted: bool) -> Result<(He
     let count = counted.then(|| sql::count(reach, &query.selection));
     let parts = store.parts(&sizes, window.limit, count.as_ref()).await;
     let parts = parts.map_err(too_slow)?;
-    let (view, answers) = (
-        query.showing.view(&query.context),
-        &question.call.app.rooms.answers,
-    );
     let head = Head {
         more: parts.more,
         count: parts.count,
     };
     let mut sending = Sending {
         question,
-        writer: PageWriter::in_parts(view, &query.showing, answers),
+        writer: writer(question),
         ends: Instant::now() + LONGEST,
         parts,
     };
@@ -95,10 +94,40 @@ async fn begin(question: &Question, window: Window, counted: bool) -> Result<(He
     }
 }
 
+fn writer(question: &Question) -> PageWriter<'_> {
+    let (query, answers) = (&question.query, &question.call.app.rooms.answers);
+    PageWriter::in_parts(query.showing.view(&query.context), &query.showing, answers)
+}
+
 impl Sending<'_> {
+    /// Whether the page is as small as it has to be. Of one of which not all is shown that is known once it is written: each part is let go at once, and read
+    /// again when it is sent, as of the same moment.
+    async fn fits(&mut self) -> Result<bool, Trouble> {
+        if self.parts.size <= MAX_IN_PARTS {
+            return Ok(true);
+        }
+        if !self.question.query.leaves_out(self.question.call.reach()) {
+            return Ok(false);
+        }
+        let (ends, mut written) = (Instant::now() + MEASURING, 0);
+        while written <= MAX_IN_PARTS
+            && let Some(part) = self.parts.next_part()
+        {
+            if Instant::now() > ends {
+                return Err(StoreError::TooSlow.into());
+            }
+            self.write(&part).await?;
+            written += self.writer.part().text.len();
+        }
+        self.parts.again();
+        self.writer = writer(self.question);
+        self.ends = Instant::now() + LONGEST;
+        Ok(written <= MAX_IN_PARTS)
+    }
+
     /// Writes the first part, so that what can be known of failures is known before anything is sent.
     async fn first(&mut self) -> Result<(), Problem> {
-        if self.parts.size > MAX_IN_PARTS {
+        if !self.fits().await.map_err(Problem::from)? {
             let detail = format!(
                 "the entities of this page are more than {} MiB; ask for a smaller limit",
                 MAX_IN_PARTS >> 20
@@ -108,10 +137,7 @@ impl Sending<'_> {
         let Some(part) = self.parts.next_part() else {
             return Ok(());
         };
-        self.write(&part).await.map_err(|error| match error {
-            Trouble::Full => Problem::unavailable("too many large answers are being sent at the moment"),
-            Trouble::Store(error) => too_slow(error),
-        })
+        self.write(&part).await.map_err(Problem::from)
     }
 
     /// Writes a part. A piece before it, which holds room too, goes whatever is waited for here.
@@ -191,6 +217,15 @@ enum Trouble {
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<Trouble> for Problem {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Full => Self::unavailable("too many large answers are being sent at the moment"),
+            Trouble::Store(error) => too_slow(error),
+        }
     }
 }
 

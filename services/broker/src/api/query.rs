@@ -15,6 +15,7 @@ use crate::model::entity::Entity;
 use crate::model::json::Json;
 use crate::model::view::asked::{Asked, text, texts};
 use crate::model::{Refusal, refuse};
+use crate::permissions::reach::Reach;
 use crate::query::Selection;
 use crate::query::order::{self, Ordering, Texts};
 use crate::query::sought::{Selector, Sought};
@@ -113,6 +114,14 @@ pub struct Query {
     pub selection: Selection,
     /// In which order.
     pub ordering: Option<Ordering>,
+}
+
+impl Query {
+    /// Whether something of entities may be left out of the answer: how large they are as stored then says little of how large it is.
+    #[must_use]
+    pub fn leaves_out(&self, reach: Reach<'_>) -> bool {
+        self.showing.shape.leaves_out() || reach.rules().is_some()
+    }
 }
 
 /// A query with the request that it came with.
@@ -317,7 +326,13 @@ async fn read(call: &Call, query: &Query, window: Window, counted: bool) -> Resu
     let small = statement(Sizes::Small);
     let found = store.search(reach, &small, limit, count.as_ref(), take);
     let mut found = found.await.map_err(too_slow)?;
-    if writer.is_for_parts(found.left_out) {
+    // Where not all is shown only what is written tells.
+    let left_out = if query.leaves_out(reach) {
+        0
+    } else {
+        found.left_out
+    };
+    if writer.is_for_parts(left_out) {
         return Ok(Read::Large);
     }
     if found.large > 0 {

@@ -91,6 +91,11 @@ impl Parts {
         Some(part).filter(|part| !part.ids.is_empty())
     }
 
+    /// Begins anew with the first part.
+    pub fn again(&mut self) {
+        self.read = 0;
+    }
+
     /// Room for the entities of a part.
     pub async fn room(&self, part: &Part) -> Result<Held, StoreError> {
         match part.size {

@@ -105,6 +105,45 @@ async fn row_broker_a_page_that_turns_out_to_be_for_parts_costs_no_connection_wh
     assert!(kept > 0);
 }
 
+#[tokio::test]
+async fn row_broker_a_page_of_little_of_large_entities_is_bounded_by_what_is_shown_and_needs_no_turn() {
+    let writer = Broker::ready().await;
+    let long = |n: usize| json!({"type": "Property", "value": "x".repeat(n)});
+    // 140 MB as stored, more than any page may have.
+    for batch in 0..35 {
+        let entity = |n: usize| json!({"id": id(batch * 20 + n), "type": "T", "n": 1, "some": long(50_000), "rest": long(150_000)});
+        let items: Vec<Value> = (0..20).map(entity).collect();
+        let written = writer
+            .post("/entityOperations/upsert", &json!(items).to_string())
+            .await;
+        assert_eq!(written.status, 201, "{}", written.text());
+    }
+    let all: Vec<String> = (0..700).map(id).collect();
+    let broker = Broker::start(Arc::clone(&writer.database));
+    broker.until_ready().await;
+    let whole = broker.get("/entities?type=T&limit=700").await;
+    assert_eq!((whole.status, whole.error().as_str()), (403, "TooManyResults"));
+    // Too large, or found too late to be.
+    let most = broker.get("/entities?type=T&limit=700&omit=n").await;
+    assert_eq!(most.status, 403);
+    // 35 MB come in parts.
+    let some = broker.get("/entities?type=T&limit=700&attrs=some").await;
+    assert_eq!((some.status, some.header("transfer-encoding")), (200, "chunked"));
+    assert_eq!(ids(&some.text()), all);
+    // All turns are taken.
+    let first = slow_reader(&broker, "/entities?type=T&limit=400").await;
+    let second = slow_reader(&broker, "/entities?type=T&limit=400").await;
+    for shown in ["pick=id,n", "attrs=n", "omit=some,rest"] {
+        let page = broker.get(&format!("/entities?type=T&limit=200&{shown}")).await;
+        assert_eq!(page.status, 200, "{shown}: {}", page.text());
+        assert_eq!(ids(&page.text()), all[..200], "{shown}");
+    }
+    drop((first, second));
+    let peak = peak(&broker);
+    println!("peak {peak} KiB");
+    assert!(peak < 120 * 1024, "{peak} KiB");
+}
+
 /// Asks for a page, and takes of its answer no more than the head.
 async fn slow_reader(broker: &Broker, path: &str) -> (TcpStream, String) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();

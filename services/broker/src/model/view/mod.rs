@@ -159,6 +159,12 @@ impl Shape {
         self.join.as_ref().map_or(0, |join| join.levels)
     }
 
+    /// Whether something of entities is left out.
+    #[must_use]
+    pub fn leaves_out(&self) -> bool {
+        self.datasets.is_some() || !self.projection.is_everything()
+    }
+
     /// The IRI of the attribute that is the geometry of a Feature.
     #[must_use]
     pub fn geometry(&self) -> &str {

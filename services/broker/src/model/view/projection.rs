@@ -148,6 +148,12 @@ impl Projection {
         (attributes, omit.own.contains(&Member::Scope))
     }
 
+    /// Whether nothing is left out.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.pick.is_none() && self.omit.is_none()
+    }
+
     /// How many levels of linked entities it speaks of.
     #[must_use]
     pub fn depth(&self) -> usize {
