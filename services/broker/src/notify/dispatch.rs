@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// How many lanes are emptied at once. A receiver that answers slowly keeps its own lanes, and no others.
 const AT_ONCE: usize = 512;
@@ -42,16 +43,24 @@ impl Dispatch {
         })
     }
 
-    /// Runs for ever.
-    pub async fn run(self: Arc<Self>, mut waiting: mpsc::Receiver<Place>) {
+    /// Runs for ever. What a write says is heard at once, and lanes are held, however long the database takes to give up
+    /// what waits beyond the limit.
+    pub async fn run(self: Arc<Self>, waiting: mpsc::Receiver<Place>) {
         tokio::spawn(interval::run(Arc::clone(&self.post)));
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tokio::join!(self.hear(waiting), self.look_around(), self.post.clear_away());
+    }
+
+    async fn hear(self: &Arc<Self>, mut waiting: mpsc::Receiver<Place>) {
+        while let Some(place) = waiting.recv().await {
+            self.wake(place);
+        }
+    }
+
+    async fn look_around(self: &Arc<Self>) {
+        let mut look = every(LOOK);
         loop {
-            tokio::select! {
-                Some(place) = waiting.recv() => self.wake(place),
-                _ = look.tick() => self.look().await,
-            }
+            look.tick().await;
+            self.look().await;
         }
     }
 
@@ -66,8 +75,6 @@ impl Dispatch {
             self.wake(place);
         }
         self.post.forget_rested(&held);
-        self.post.bound_all().await;
-        let _ = store.sweep_changes().await;
     }
 
     fn emptied(&self) -> Vec<Place> {
@@ -137,4 +144,11 @@ impl Dispatch {
             }
         }
     }
+}
+
+/// Ticks at once, then so often; what comes late puts off the others.
+pub(super) fn every(time: Duration) -> Interval {
+    let mut every = tokio::time::interval(time);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every
 }

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::context::cache::Contexts;
 use crate::model::entity::Entity;
-use crate::notify::dispatch::LOOK;
+use crate::notify::dispatch::{LOOK, every};
 use crate::notify::matcher::LANES;
 use crate::notify::message::{Message, Telling};
 use crate::notify::record;
@@ -136,15 +136,38 @@ impl Post {
         slow.insert(subscription);
     }
 
+    /// Gives up what waits beyond the limit, and what nobody waits for, again and again, for ever.
+    pub(super) async fn clear_away(&self) {
+        let mut look = every(LOOK);
+        loop {
+            look.tick().await;
+            // While the database is away or takes no writes nothing can be given up.
+            if self.store.pool().target().is_some() {
+                self.bound_all().await;
+                let _ = self.store.sweep_changes().await;
+            }
+        }
+    }
+
     /// Gives up what waits beyond the limit for receivers that take their time or did not take something lately: also while
     /// their lanes rest and nobody takes them. One look for all of them, as hundreds may fail at once.
-    pub(super) async fn bound_all(&self) {
+    async fn bound_all(&self) {
         let outbox = *self.outbox.borrow();
         let slow = std::mem::take(&mut *self.slow.lock().unwrap_or_else(PoisonError::into_inner));
         let slow: Vec<i64> = slow.into_iter().collect();
-        let overfull = self.store.overfull_outboxes(&slow, outbox).await;
-        for subscription in overfull.unwrap_or_default() {
-            self.bound(subscription).await;
+        match self.store.overfull_outboxes(&slow, outbox).await {
+            Ok(overfull) => {
+                for subscription in overfull {
+                    self.bound(subscription).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "whether too much waits for a receiver is not known; it is looked for again");
+                // Who was slow is slow at the next look, too.
+                for subscription in slow {
+                    self.note_slow(subscription);
+                }
+            }
         }
     }
 

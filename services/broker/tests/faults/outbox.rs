@@ -4,6 +4,7 @@ use crate::notifications::{count, shown, subscribe};
 use crate::support::{Broker, Receiver, eventually};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// A broker whose outbox is as small as this text says.
 async fn with_outbox(outbox: &str) -> Broker {
@@ -176,6 +177,44 @@ async fn row_broker_an_outbox_that_overflows_drops_the_oldest() {
     assert!(told.values().all(|of| of.ends_with(&[17, 18, 19])), "{told:?}");
     let taken: usize = told.values().map(Vec::len).sum();
     assert_eq!(taken, 10, "{told:?}");
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_of_which_too_much_is_slowly_given_up_keeps_no_other_receiver_waiting() {
+    let broker = with_outbox("{limit: 10, overflow: DropOldest}").await;
+    let (receiver, good) = (Receiver::start().await, Receiver::start().await);
+    resting(&broker, &receiver).await;
+    subscribe(&broker, "urn:s:good", json!({"uri": good.url()})).await;
+    // Somebody holds what is to be given up first.
+    let mut holder = broker.database.transaction("select from mim.changes for update");
+    eventually(10, "it is held", async || {
+        let held = "pg_locks where relation = 'mim.changes'::regclass and mode = 'RowShareLock'";
+        count(&broker, held) == 1
+    })
+    .await;
+    write_numbers(&broker, 1..EACH).await;
+    eventually(30, "giving up waits for that", async || {
+        let waits = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' \
+            and query like 'with surplus%'";
+        count(&broker, waits) == 1
+    })
+    .await;
+    let started = Instant::now();
+    broker.create(r#"{"id":"urn:y:1","type":"T","n":0}"#).await;
+    eventually(30, "the other receiver is told", async || {
+        good.taken().iter().any(|entity| entity["id"] == "urn:y:1")
+    })
+    .await;
+    // Giving up would go on waiting for ten seconds.
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH + 1;
+    until_settled(&broker, settled).await;
 }
 
 #[tokio::test]
