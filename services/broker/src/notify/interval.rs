@@ -23,8 +23,12 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Runs for ever.
 pub async fn run(post: Arc<Post>) {
     loop {
-        // While the database is away there is nothing to see.
-        for due in post.store.take_due().await.unwrap_or_default() {
+        // While the database is away or takes no writes nothing is taken, however much is due.
+        let Ok(taken) = post.store.take_due().await else {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        };
+        for due in taken {
             let post = Arc::clone(&post);
             tokio::spawn(async move {
                 if let Err(error) = send(&post, &due).await {
