@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 
 /// How many lanes are emptied at once. A receiver that answers slowly keeps its own lanes, and no others.
@@ -27,6 +28,8 @@ pub struct Dispatch {
     post: Arc<Post>,
     /// Lanes that are being emptied, and whether more has come to them since.
     running: Mutex<HashMap<Place, bool>>,
+    /// Lanes that rest, and what wakes each of them: one thing, however often something else has woken them meanwhile.
+    resting: Mutex<HashMap<Place, AbortHandle>>,
     places: Semaphore,
     doubtful: Semaphore,
 }
@@ -38,6 +41,7 @@ impl Dispatch {
         Arc::new(Self {
             post: Arc::new(post),
             running: Mutex::default(),
+            resting: Mutex::default(),
             places: Semaphore::new(AT_ONCE),
             doubtful: Semaphore::new(DOUBTFUL_AT_ONCE),
         })
@@ -64,9 +68,12 @@ impl Dispatch {
         }
     }
 
-    /// While the database is away there is nothing to see.
+    /// While the database is away there is nothing to see, and while it takes no writes no lane can be taken.
     async fn look(self: &Arc<Self>) {
         let store = &self.post.store;
+        if store.pool().is_read_only() {
+            return;
+        }
         let held = self.emptied();
         if !held.is_empty() {
             let _ = store.hold_lanes(&held, self.post.holder, HOLD).await;
@@ -128,11 +135,7 @@ impl Dispatch {
                 }
             };
             if let Some(after) = again {
-                let dispatch = Arc::clone(&self);
-                tokio::spawn(async move {
-                    tokio::time::sleep(after).await;
-                    dispatch.wake(place);
-                });
+                self.rest(place, after);
             }
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
             let leaving = self.post.leaving.load(Ordering::Relaxed);
@@ -143,6 +146,25 @@ impl Dispatch {
                 return;
             }
         }
+    }
+
+    /// Wakes a lane after so long. The latest rest of a lane is the one that counts.
+    fn rest(self: &Arc<Self>, place: Place, after: Duration) {
+        let dispatch = Arc::clone(self);
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let woken = tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            dispatch.rested(place);
+            dispatch.wake(place);
+        });
+        if let Some(earlier) = resting.insert(place, woken.abort_handle()) {
+            earlier.abort();
+        }
+    }
+
+    fn rested(&self, place: Place) {
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.remove(&place);
     }
 }
 

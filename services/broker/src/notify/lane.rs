@@ -72,8 +72,11 @@ pub struct Failing {
 
 impl Post {
     /// Empties a lane until there is nothing in it, somebody else has it, or the receiver fails; then tells after how long
-    /// to try again.
+    /// to try again. While the database takes no writes it is not asked for lanes, as it gives none.
     pub async fn empty(&self, place: Place) -> Option<Duration> {
+        if self.store.pool().is_read_only() {
+            return Some(PAUSE);
+        }
         let hold = Hold {
             place,
             holder: self.holder,

@@ -1,11 +1,14 @@
 //! A database that is read and takes no writes: somebody has set it so, or it follows another one.
 
 use crate::database::writer;
-use crate::support::{Broker, Postgres, eventually};
+use crate::notifications::{count, subscribe};
+use crate::support::{Broker, Postgres, Receiver, eventually};
+use serde_json::json;
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WORDS: &str = "ok; the database is read-only: reads are answered, writes get 503 until it takes them";
 
@@ -237,4 +240,85 @@ async fn row_database_read_only_as_it_follows_another_one_is_read_and_is_written
     postgres.psql("postgres", "select pg_promote()");
     writes_again(&broker, "first").await;
     writes_again(&second, "second").await;
+}
+
+/// How many transactions there were in the broker's database so far, each statement by itself being one.
+fn transactions(broker: &Broker) -> usize {
+    let of = format!(
+        "select xact_commit + xact_rollback from pg_stat_database where datname = '{}'",
+        broker.database.name
+    );
+    // From another database: this is none of them.
+    broker.database.postgres.psql("postgres", &of).parse().unwrap()
+}
+
+/// Waits until many lanes of these subscriptions have failed.
+async fn failing(broker: &Broker, receiver: &Receiver, subscriptions: usize, entities: usize) {
+    receiver.answers(500);
+    for n in 0..subscriptions {
+        subscribe(broker, &format!("urn:s:{n}"), json!({"uri": receiver.url()})).await;
+    }
+    for n in 0..entities {
+        broker
+            .create(&json!({"id": format!("urn:y:{n}"), "type": "T", "n": n}).to_string())
+            .await;
+    }
+    eventually(30, "many lanes have failed", async || {
+        count(broker, "mim.lanes where failures > 0") >= 4 * subscriptions
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_database_read_only_while_notifications_wait_is_left_in_peace_and_all_are_told_afterwards() {
+    const SUBSCRIPTIONS: usize = 6;
+    const ENTITIES: usize = 16;
+    let postgres = Postgres::shared();
+    let broker = broker_on(postgres).await;
+    let (receiver, regular) = (Receiver::start().await, Receiver::start().await);
+    failing(&broker, &receiver, SUBSCRIPTIONS, ENTITIES).await;
+    let every = json!({"id": "urn:s:regular", "type": "Subscription", "entities": [{"type": "T"}], "timeInterval": 1,
+        "notification": {"endpoint": {"uri": regular.url()}}});
+    let made = broker.post("/subscriptions", &every.to_string()).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let name = &broker.database.name;
+    let set = |what: &str| postgres.psql("postgres", &format!("alter database {name} {what}"));
+    set("set default_transaction_read_only = on");
+    let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+    postgres.psql("postgres", &end);
+    reads_on(&broker).await;
+    let (before, began) = (transactions(&broker), Instant::now());
+    // Two looks for lanes, and several rests of each of them.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let asked = transactions(&broker) - before;
+    println!("{asked} transactions in {:?}", began.elapsed());
+    // The keeper asks every second whether it is over, and who has something to tell every so often does. No lane does.
+    assert!(asked < 25 * 12, "{asked} in {:?}", began.elapsed());
+
+    let told_before = regular.all().len();
+    receiver.answers(204);
+    set("reset default_transaction_read_only");
+    writes_again(&broker, "after").await;
+    eventually(60, "nothing waits", async || {
+        count(&broker, "mim.deliveries") == 0
+    })
+    .await;
+    let taken = receiver.all().into_iter().filter(|request| request.status == 204);
+    let told: BTreeSet<(String, String)> = taken
+        .map(|request| {
+            let text = |of: &serde_json::Value| of.as_str().unwrap().to_owned();
+            (
+                text(&request.body["subscriptionId"]),
+                text(&request.body["data"][0]["id"]),
+            )
+        })
+        .collect();
+    for (s, n) in (0..SUBSCRIPTIONS).flat_map(|s| (0..ENTITIES).map(move |n| (s, n))) {
+        let pair = (format!("urn:s:{s}"), format!("urn:y:{n}"));
+        assert!(told.contains(&pair), "{pair:?} is never told");
+    }
+    eventually(30, "what waits for no change is told, too", async || {
+        regular.all().len() > told_before
+    })
+    .await;
 }
