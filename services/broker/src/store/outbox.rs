@@ -152,7 +152,9 @@ const OVERFULL: &str = "select f.subscription \
   where (select count(*) from (select from mim.deliveries d where d.subscription = f.subscription limit $1) w) = $1";
 /// Gives up a surplus and tells how many these were. What a lane takes away at this moment goes without it; so lanes of one
 /// receiver may give up at once, none counts what another one has, and nobody is waited for. A change that concerns nobody
-/// else goes with it: it is the larger part of what waits.
+/// else goes with it: it is the larger part of what waits. Where throttling holds for a change that is given up it holds no
+/// more: nothing was told, and what is left is to be. A call that is under way for that change may succeed all the same; then
+/// the next comes early, which is better than never.
 macro_rules! give_up {
     ($surplus:expr) => {
         concat!(
@@ -164,6 +166,9 @@ macro_rules! give_up {
               gone as ( \
                 delete from mim.deliveries d using mine \
                 where d.subscription = $1 and d.lane = mine.lane and d.change = mine.change returning d.change), \
+              freed as ( \
+                update mim.subscriptions s set quiet_until = null, quiet_for = null from gone \
+                where s.number = $1 and s.quiet_for = gone.change), \
               spent as ( \
                 delete from mim.changes c using gone \
                 where c.number = gone.change and not exists ( \

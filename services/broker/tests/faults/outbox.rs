@@ -51,13 +51,18 @@ async fn resting(broker: &Broker, receiver: &Receiver) {
     receiver.answers(500);
     subscribe(broker, "urn:s:1", json!({"uri": receiver.url()})).await;
     write_numbers(broker, 0..1).await;
-    eventually(30, "all three lanes rest", async || {
+    until_at_rest(broker, 3).await;
+}
+
+/// Waits until so many lanes have failed, and lets them rest for an hour.
+async fn until_at_rest(broker: &Broker, lanes: usize) {
+    eventually(30, "all lanes rest", async || {
         broker.database.psql(
             "update mim.lanes set retry_at = clock_timestamp() + interval '1 hour' \
              where failures > 0 and held_until <= clock_timestamp()",
         );
         let rests = "mim.lanes where retry_at > clock_timestamp() + interval '30 minutes'";
-        count(broker, rests) == 3
+        count(broker, rests) == lanes
     })
     .await;
 }
@@ -215,6 +220,43 @@ async fn row_broker_an_outbox_of_which_too_much_is_slowly_given_up_keeps_no_othe
     holder.wait().unwrap();
     let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 3 * EACH + 1;
     until_settled(&broker, settled).await;
+}
+
+#[tokio::test]
+async fn row_broker_an_outbox_that_overflows_while_throttling_holds_for_what_it_gives_up_tells_what_is_left()
+{
+    for overflow in ["CoalesceLatest", "DropOldest"] {
+        let broker = with_outbox(&format!("{{limit: 10, overflow: {overflow}}}")).await;
+        let receiver = Receiver::start().await;
+        receiver.answers(500);
+        let body = json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}], "throttling": 600,
+            "notification": {"format": "keyValues", "endpoint": {"uri": receiver.url()}}});
+        let made = broker.post("/subscriptions", &body.to_string()).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let write = async |n: usize| {
+            let body = json!([{"id": "urn:x:0", "type": "T", "n": n}]).to_string();
+            let answer = broker.post("/entityOperations/upsert", &body).await;
+            assert!((200..300).contains(&answer.status), "{}", answer.text());
+        };
+        // The one for which throttling holds: it is never taken, and is among those that are given up.
+        write(0).await;
+        until_at_rest(&broker, 1).await;
+        for n in 1..=20 {
+            write(n).await;
+        }
+        let settled = |waiting, dropped| waiting <= 10 && waiting + dropped == 21;
+        until_settled(&broker, settled).await;
+        broker
+            .database
+            .psql("update mim.lanes set retry_at = clock_timestamp()");
+        let told: Vec<i64> = told_in_the_end(&broker, &receiver)
+            .await
+            .into_values()
+            .flatten()
+            .collect();
+        // One of what is left; then throttling holds for that one.
+        assert!(matches!(*told, [n] if n > 0), "{overflow}: {told:?}");
+    }
 }
 
 #[tokio::test]
