@@ -507,7 +507,7 @@ async fn a_cooldown_holds_though_throttling_is_shorter_and_of_notifications_of_a
     .await;
     broker.create(&entity(2, 0)).await;
     all_is_done(&broker).await;
-    eventually(10, "intervals go by", async || {
+    eventually(30, "intervals go by", async || {
         dropped(&broker, "cooldown").await >= 3
     })
     .await;

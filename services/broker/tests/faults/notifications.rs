@@ -264,16 +264,14 @@ async fn row_broker_receivers_that_are_down_fail_hang_or_redirect_are_seen_and_s
         Receiver::start().await,
         Receiver::start().await,
     );
-    let down = Receiver::start().await;
-    let nobody = down.address;
-    drop(down);
+    let down = Receiver::absent();
     failing.answers(500);
     hanging.answers(0);
     redirecting.answers(302);
     let bad = ["down", "failing", "hanging", "redirecting"];
     for (name, uri) in [
         ("good", good.url()),
-        ("down", format!("http://{nobody}/notify")),
+        ("down", down.url()),
         ("failing", failing.url()),
         ("hanging", hanging.url()),
         ("redirecting", redirecting.url()),
@@ -319,7 +317,7 @@ async fn row_broker_receivers_that_are_down_fail_hang_or_redirect_are_seen_and_s
     assert!(broker.metric("mim_broker_notification_lanes_failing").await >= 4);
     assert!(redirecting.all().iter().all(|request| request.path == "/notify"));
     // They come back, and have lost nothing.
-    let back = Receiver::start_at(nobody).await;
+    let back = down.comes();
     for receiver in [&failing, &hanging, &redirecting] {
         receiver.answers(204);
     }
@@ -399,15 +397,8 @@ async fn row_broker_a_receiver_that_is_down_for_ten_minutes_is_tried_at_a_bounde
     const WRITES: u32 = 20;
     let down = proof(Duration::from_mins(10));
     let broker = Broker::ready().await;
-    let receiver = Receiver::start().await;
-    let nobody = receiver.address;
-    drop(receiver);
-    subscribe(
-        &broker,
-        "urn:s:1",
-        json!({"uri": format!("http://{nobody}/notify")}),
-    )
-    .await;
+    let receiver = Receiver::absent();
+    subscribe(&broker, "urn:s:1", json!({"uri": receiver.url()})).await;
     let (began, mut accepted) = (Instant::now(), BTreeMap::<String, Vec<i64>>::new());
     for n in 0..WRITES {
         let id = format!("urn:x:{}", n % 3);
@@ -427,7 +418,7 @@ async fn row_broker_a_receiver_that_is_down_for_ten_minutes_is_tried_at_a_bounde
     let tries = failed["timesFailed"].as_u64().unwrap();
     assert!((3..=36).contains(&tries), "{failed}");
     assert_eq!(broker.metric("mim_broker_notification_lanes_failing").await, 3);
-    let back = Receiver::start_at(nobody).await;
+    let back = receiver.comes();
     eventually(60 + down.as_secs(), "nothing waits", async || {
         count(&broker, "mim.deliveries") == 0
     })

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
 /// Answers every POST with one status; 0 is no answer at all.
@@ -34,12 +34,14 @@ pub struct Received {
 
 impl Receiver {
     pub async fn start() -> Self {
-        Self::start_at("127.0.0.1:0").await
+        Self::serve(TcpListener::bind("127.0.0.1:0").await.unwrap(), None)
     }
 
-    /// At an address where somebody is expected.
-    pub async fn start_at(address: impl tokio::net::ToSocketAddrs) -> Self {
-        Self::serve(TcpListener::bind(address).await.unwrap(), None)
+    /// One that is down until it comes.
+    pub fn absent() -> Absent {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Absent(socket)
     }
 
     /// By TLS.
@@ -156,6 +158,20 @@ impl Receiver {
         })
         .await;
         self.taken()
+    }
+}
+
+/// A receiver that is down: connections are refused, and nobody else gets its address meanwhile.
+pub struct Absent(TcpSocket);
+
+impl Absent {
+    pub fn url(&self) -> String {
+        format!("http://{}/notify", self.0.local_addr().unwrap())
+    }
+
+    /// It is there from now on.
+    pub fn comes(self) -> Receiver {
+        Receiver::serve(self.0.listen(1024).unwrap(), None)
     }
 }
 
