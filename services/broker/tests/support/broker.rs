@@ -266,6 +266,10 @@ impl Drop for Broker {
         let _ = self.process.wait();
         if std::thread::panicking() {
             eprintln!("--- log of the broker\n{}", self.log.lock().unwrap());
+            eprintln!(
+                "--- what its PostgreSQL says of itself\n{}",
+                self.database.postgres.of_itself()
+            );
         }
     }
 }

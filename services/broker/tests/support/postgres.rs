@@ -213,6 +213,18 @@ impl Postgres {
         std::fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
+    /// The end of what it has logged for no session: that it was killed, or by what.
+    pub fn of_itself(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("] : ")).collect();
+        let last: Vec<&str> = lines
+            .iter()
+            .copied()
+            .skip(lines.len().saturating_sub(20))
+            .collect();
+        last.join("\n")
+    }
+
     /// Starts the server process and waits until it answers.
     pub fn launch(&self) {
         self.launch_with(&[]);
