@@ -136,7 +136,7 @@ impl StoreError {
                     message = db.message(),
                     "the database refused a statement"
                 );
-                Self::Unavailable("it refuses for the moment; the broker's log says why".to_owned())
+                Self::Unavailable(format!("it refuses for the moment (SQLSTATE {})", code.code()))
             }
             // Lock not had in time.
             Some("55") => Self::Unavailable("the entity is being written by others".to_owned()),

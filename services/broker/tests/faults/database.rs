@@ -219,10 +219,7 @@ async fn damaged_data_is_the_brokers_failure_and_a_geometry_that_postgis_refuses
     let batch = r#"[{"id":"urn:x:damaged","type":"T"},{"id":"urn:x:1","type":"T"}]"#;
     let answer = broker.post("/entityOperations/upsert", batch).await;
     assert_eq!(answer.status, 500, "{}", answer.text());
-    eventually(5, "the log says it", async || {
-        broker.log.lock().unwrap().contains("invalid page in block 7")
-    })
-    .await;
+    broker.until_logged(1, "invalid page in block 7").await;
 
     // What PostGIS raises has the code of PostgreSQL's own failures.
     broker.database.psql(

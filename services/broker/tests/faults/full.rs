@@ -23,11 +23,9 @@ async fn a_partition_waits(broker: &Broker, second: &Broker, disk: &SmallDisk, t
     broker.database.psql(&format!("drop table mim.{newest}"));
     tokio::task::block_in_place(|| disk.top_up());
     broker.configure(&configuration(tenants, "P2Y"));
-    eventually(20, "the log says that the partition waits", async || {
-        let log = broker.log.lock().unwrap();
-        log.contains("lacks what partitions of the history need")
-    })
-    .await;
+    broker
+        .until_logged(1, "lacks what partitions of the history need")
+        .await;
     assert_eq!(broker.readyz().await.0, 200);
     for path in ["/entities/urn:x:1", "/temporal/entities/urn:x:1"] {
         assert_eq!(second.get(path).await.status, 200, "{path}");
@@ -67,10 +65,7 @@ async fn row_database_full_fails_no_read_loses_no_write_and_goes_on_when_there_i
     })
     .await;
     assert_eq!(broker.readyz().await.0, 200);
-    eventually(5, "the log says why", async || {
-        broker.log.lock().unwrap().contains("No space left on device")
-    })
-    .await;
+    broker.until_logged(1, "No space left on device").await;
     // A replica that starts now reads as well.
     let second = Broker::start_with(Arc::clone(&broker.database), Arc::clone(&broker.config));
     second.until_ready().await;
@@ -79,10 +74,7 @@ async fn row_database_full_fails_no_read_loses_no_write_and_goes_on_when_there_i
     let names: Vec<String> = (0..400).map(|n| format!("district_{n:03}")).collect();
     let tenants = names.join(", ");
     broker.configure(&configuration(&tenants, "P1Y"));
-    eventually(10, "the log says that tenants wait", async || {
-        broker.log.lock().unwrap().contains("lacks what tenants need")
-    })
-    .await;
+    broker.until_logged(1, "lacks what tenants need").await;
     assert_eq!(broker.readyz().await.0, 200);
     assert_eq!(second.get("/entities/urn:x:1").await.status, 200);
     a_partition_waits(&broker, &second, disk, &tenants).await;

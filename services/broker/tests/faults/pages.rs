@@ -197,7 +197,9 @@ async fn row_broker_a_page_whose_database_is_lost_on_the_way_ends_before_its_end
     let cut = r#"mim_broker_answers_cut_total{cause="database"}"#;
     let (stream, head) = slow_reader(&broker, "/entities?type=T&limit=300").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    let reading = "state = 'idle in transaction' and query like '%e.attrs::text%'";
+    // Of this database alone: those of other tests read so too.
+    let reading =
+        "datname = current_database() and state = 'idle in transaction' and query like '%e.attrs::text%'";
     let ended = format!("select count(pg_terminate_backend(pid)) from pg_stat_activity where {reading}");
     eventually(10, "the connection of the page rests, and is ended", async || {
         broker.database.psql(&ended) == "1"

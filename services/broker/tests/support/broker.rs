@@ -248,6 +248,15 @@ impl Broker {
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
 
+    /// Waits until the log has a text so many times; what it says is read a moment after it was written.
+    pub async fn until_logged(&self, times: usize, text: &str) {
+        let what = format!("the log has {times} times: {text}");
+        super::eventually(20, &what, async || {
+            self.log.lock().unwrap().matches(text).count() >= times
+        })
+        .await;
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: &str) {
         assert!(
