@@ -143,11 +143,13 @@ test: deps binaries ## All tests, against real servers
 	start images $(IMAGE_TESTS); \
 	$(TARGET)/mim-lab status >/dev/null 2>&1 || down="$(TARGET)/mim-lab down"; \
 	failed=0; \
-	$(CARGO) test --locked --no-fail-fast $(LAB_TESTS) || failed=$$?; \
-	$(CARGO) test --locked --no-fail-fast $(CITY_TESTS) || failed=$$?; \
-	$(CARGO) test --locked --no-fail-fast $(SELECTION) --doc || failed=$$?; \
+	for tests in "$(LAB_TESTS)" "$(CITY_TESTS)" "$(SELECTION) --doc"; do $(CARGO) test --locked --no-fail-fast $$tests || failed=$$?; done \
+	  > >(tee $(TARGET)/test-lab.log) 2>&1; \
 	for sort in images services api; do \
 	  tail -n +1 -f --pid=$${beside[$$sort]} $(TARGET)/test-$$sort.log; wait $${beside[$$sort]} || failed=$$?; unset "beside[$$sort]"; \
+	done; \
+	for log in $(TARGET)/test-{lab,images,services,api}.log; do \
+	  ! grep -q '^test result: FAILED' $$log || { echo "make: what failed in short; all of it is in $$log"; grep -A 4 '^thread .* panicked at' $$log | cut -c1-400 || true; }; \
 	done; \
 	echo "make: the tests were built in $$((built - began)) s and ran for $$(($$(date +%s) - built)) s"; exit $$failed
 	@if command -v c++ >/dev/null; then $(MAKE) --no-print-directory fuzz SECONDS=2; else \
