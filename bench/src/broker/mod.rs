@@ -5,7 +5,8 @@
 //! * [`pgbench`] with [`statements`]: the peer, with the broker's own SQL;
 //! * [`duel`]: both in turn, and what their CPU goes to;
 //! * [`reads`], [`writes`], [`notifying`], [`crowd`], [`limits`], [`size`], [`replicas`], [`tenancy`]: what is
-//!   measured.
+//!   measured;
+//! * [`schemas`], [`policies`]: what was not chosen to keep tenants apart.
 
 mod crowd;
 mod duel;
@@ -16,11 +17,13 @@ mod load;
 mod mail;
 mod notifying;
 mod pgbench;
+mod policies;
 mod postgres;
 mod random;
 mod reads;
 mod replica;
 mod replicas;
+mod schemas;
 mod size;
 mod statements;
 mod tenancy;
@@ -67,6 +70,10 @@ pub enum Part {
     Replicas,
     /// Many tenants with a long past.
     Tenancy,
+    /// The same with a schema for each tenant.
+    Schemas,
+    /// Tables that tenants share, with row-level security.
+    Policies,
 }
 
 /// Measures the broker's release binary on a PostgreSQL of its own, with pgbench beside it.
@@ -223,6 +230,8 @@ async fn measure(part: Part, rig: &mut Rig<'_>, report: &mut Report) -> Result<(
         Part::Large => size::large(rig, report).await,
         Part::Replicas => replicas::replicas(rig, report).await,
         Part::Tenancy => tenancy::tenancy(rig, report).await,
+        Part::Schemas => schemas::schemas(rig, report).await,
+        Part::Policies => policies::policies(rig, report).await,
     }
 }
 

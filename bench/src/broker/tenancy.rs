@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::report::Report;
 
 /// MiB of private memory of a session.
-const PRIVATE: f64 = 60.0;
+pub const PRIVATE: f64 = 60.0;
 /// How many times as long a read may take.
 const TIMES: f64 = 1.2;
 /// Entities of each tenant; each of them has a past.
@@ -104,8 +104,7 @@ impl Side {
         for tenant in &tenants {
             entities::load(replica.api(), tenant, ENTITIES)?;
         }
-        let months = months(rig.args.months)?;
-        for (name, from, to) in &months {
+        for Month { name, from, to } in Months::before_this_one(rig.args.months)?.0 {
             let sql = format!(
                 "select mim.add_history('{name}', mim.first_instance('{from}'), mim.first_instance('{to}'))"
             );
@@ -113,7 +112,7 @@ impl Side {
             // The broker drops what is over as the role that it is.
             let owner = format!("alter table mim.{name} owner to {}", database.name);
             rig.server.psql(&database.name, &owner)?;
-            rig.server.psql(&database.name, &past(from))?;
+            rig.server.psql(&database.name, &past(&from))?;
         }
         rig.server.psql(
             &database.name,
@@ -173,7 +172,7 @@ fn past_of(random: &mut Random, out: &mut Vec<u8>, tenant: &str) {
 }
 
 /// `Private_Clean` and `Private_Dirty` of proc_pid_smaps(5), in MiB.
-fn private_in(smaps: &str) -> f64 {
+pub fn private_in(smaps: &str) -> f64 {
     let kibibytes = |line: &str| -> Option<f64> {
         let rest = line.strip_prefix("Private_")?.split_once(':')?.1;
         rest.trim().strip_suffix(" kB")?.parse().ok()
@@ -181,19 +180,37 @@ fn private_in(smaps: &str) -> f64 {
     smaps.lines().filter_map(kibibytes).sum::<f64>() / 1024.0
 }
 
-/// The months before this one: the name of each partition as the broker would name it, its beginning and its end.
-fn months(number: i32) -> Result<Vec<(String, Timestamp, Timestamp)>, Error> {
-    let this = Timestamp::now().to_zoned(TimeZone::UTC).date().first_of_month();
-    let start = |ago: i32| {
-        let day = this.checked_sub(ago.months())?;
-        Ok::<_, jiff::Error>((day, day.to_zoned(TimeZone::UTC)?.timestamp()))
-    };
-    let month = |ago| {
-        let ((day, from), (_, to)) = (start(ago)?, start(ago - 1)?);
-        Ok((format!("history_{:04}_{:02}", day.year(), day.month()), from, to))
-    };
-    let months: Result<_, jiff::Error> = (1..number.max(1)).map(month).collect();
-    months.map_err(|problem| Error::Unexpected(format!("the months before this one: {problem}")))
+/// A month of the past.
+pub struct Month {
+    /// Its partition, named as the broker would name it.
+    pub name: String,
+    /// Its beginning.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+}
+
+/// Months that follow each other.
+pub struct Months(pub Vec<Month>);
+
+impl Months {
+    /// With this one so many.
+    pub fn before_this_one(number: i32) -> Result<Self, Error> {
+        let this = Timestamp::now().to_zoned(TimeZone::UTC).date().first_of_month();
+        let start = |ago: i32| {
+            let day = this.checked_sub(ago.months())?;
+            Ok::<_, jiff::Error>((day, day.to_zoned(TimeZone::UTC)?.timestamp()))
+        };
+        let month = |ago| {
+            let ((day, from), (_, to)) = (start(ago)?, start(ago - 1)?);
+            let name = format!("history_{:04}_{:02}", day.year(), day.month());
+            Ok(Month { name, from, to })
+        };
+        let months: Result<_, jiff::Error> = (1..number.max(1)).rev().map(month).collect();
+        months
+            .map(Self)
+            .map_err(|problem| Error::Unexpected(format!("the months before this one: {problem}")))
+    }
 }
 
 /// Writes a past: what every entity is now it was in the first hour of that month too.
@@ -213,14 +230,14 @@ mod tests {
 
     #[test]
     fn months_are_named_as_the_broker_names_partitions() {
-        let months = months(13).unwrap();
+        let Months(months) = Months::before_this_one(13).unwrap();
         assert_eq!(months.len(), 12);
         assert!(
             months
                 .iter()
-                .all(|(name, from, to)| name.len() == 15 && from < to)
+                .all(|month| month.name.len() == 15 && month.from < month.to)
         );
-        assert!(months.windows(2).all(|pair| pair[0].1 == pair[1].2));
+        assert!(months.windows(2).all(|pair| pair[0].to == pair[1].from));
     }
 
     #[test]

@@ -1,0 +1,79 @@
+//! Many tenants with a schema each in place of tables that they share: what a session of the database weighs that has
+//! read an entity and its past of every tenant.
+
+use super::tenancy::{Month, Months, PRIVATE, private_in};
+use super::{Rig, say};
+use crate::error::Error;
+use crate::report::{Report, count};
+
+/// What a tenant has of each table that the broker shares among them: the same columns, indexes and partitions.
+const TABLES: [&str; 6] = [
+    "entities",
+    "entity_types",
+    "entity_geometries",
+    "temporal_entities",
+    "subscriptions",
+    "deliveries",
+];
+
+/// What schemas weigh.
+pub async fn schemas(rig: &mut Rig<'_>, report: &mut Report) -> Result<(), Error> {
+    let (tenants, months) = (rig.args.tenants, rig.args.months);
+    let (database, replica) = rig.fresh(&rig.setup()).await?;
+    rig.end("schemas", replica).await?;
+    say(&format!("making {tenants} schemas with {months} months"));
+    let partitions = Months::before_this_one(months)?;
+    for number in 0..tenants {
+        let schema = format!("city_{number}");
+        rig.server.psql(&database.name, &declared(&schema, &partitions))?;
+    }
+    rig.server.settle(&database)?;
+    let relations = "select count(*) from pg_class where relnamespace::regnamespace::text like 'city\\_%' \
+        or oid in (select reltoastrelid from pg_class where relnamespace::regnamespace::text like 'city\\_%')";
+    let relations: usize = rig
+        .server
+        .psql(&database.name, relations)?
+        .parse()
+        .unwrap_or_default();
+    let said = rig.server.psql(&database.name, &visit(tenants))?;
+    let name = format!("a schema for each of {tenants} tenants, {months} months");
+    report.fact(
+        format!("{name}: tables, indexes and TOAST tables"),
+        count(relations),
+        "relations",
+    );
+    report.at_most(
+        format!("{name}: private memory of a session that has read all of them"),
+        private_in(&said),
+        "MiB",
+        PRIVATE,
+    );
+    rig.server.drop(&database)
+}
+
+/// The tables of one tenant.
+fn declared(schema: &str, partitions: &Months) -> String {
+    let like = |table: &str| format!("create table {schema}.{table} (like mim.{table} including all)");
+    let mut statements = vec![format!("create schema {schema}")];
+    statements.extend(TABLES.map(like));
+    statements.push(like("history") + " partition by range (instance)");
+    statements.extend(partitions.0.iter().map(|Month { name, from, to }| {
+        format!(
+            "create table {schema}.{name} partition of {schema}.history \
+             for values from (mim.first_instance('{from}')) to (mim.first_instance('{to}'))"
+        )
+    }));
+    statements.join(";\n")
+}
+
+/// Reads an entity and its past of every tenant, and then says what the session weighs.
+fn visit(tenants: usize) -> String {
+    format!(
+        "do $$ begin for n in 0..{} loop \
+           execute format('select attrs from city_%s.entities where tenant = 1 and id = ''urn:x:1''', n); \
+           execute format('select body from city_%s.history where tenant = 1 and entity = ''urn:x:1'' order by instance desc limit 10', n); \
+         end loop; end $$; \
+         select pg_read_file('/proc/self/smaps_rollup')",
+        tenants.saturating_sub(1)
+    )
+}
