@@ -65,6 +65,9 @@ const UPDATE: &str = "with epoch as ( \
     update mim.tenants set subscriptions = subscriptions + 1 where id = $1) \
   update mim.subscriptions set body = $3::text::jsonb, modified = $4, due = $5, quiet_until = null \
   where tenant = $1 and id = $2";
+/// Lanes rest no longer after a failure.
+const RESTED: &str =
+    "update mim.lanes set retry_at = null where subscription = $1 and retry_at is not null returning lane";
 const DELETE: &str = concat!(
     "with gone as (delete from mim.subscriptions s where s.tenant = ",
     tenant!(),
@@ -252,7 +255,25 @@ impl Store {
         };
         let (body, due) = (body(&after)?, due(&after, now));
         lease.commit(UPDATE, &[&tenant.0, &id, &body, &now, &due]).await?;
+        if after.notification.endpoint != before.subscription.notification.endpoint {
+            self.try_again(&mut lease, before.number).await;
+        }
         Ok(Some(Ok(())))
+    }
+
+    /// What waits while a receiver is left in peace does not wait for that when it is to go to another one, or with other
+    /// credentials. Not with the change itself: who empties a lane holds the lane first and the subscription then.
+    async fn try_again(&self, lease: &mut Lease, number: i64) {
+        match lease.query(RESTED, &[&number]).await {
+            Ok(lanes) => {
+                for lane in lanes {
+                    let _ = self.waiting.try_send((number, lane.get(0)));
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "what waits for a receiver that has changed is sent when its rest is over");
+            }
+        }
     }
 
     /// Deletes one, and what was not delivered yet; what it was, or `None` where there was none of this owner.

@@ -399,6 +399,30 @@ async fn a_receiver_that_fails_is_tried_again_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_receiver_that_fails_is_sent_at_once_where_the_endpoint_is_corrected() {
+    let broker = Broker::ready().await;
+    let (wrong, right) = (Receiver::start().await, Receiver::start().await);
+    wrong.answers(401);
+    subscribe(&broker, &wrong, "urn:s:1", json!({})).await;
+    broker.create(&entity(1, 1)).await;
+    // As after many failures, one after the other.
+    let rests =
+        "update mim.lanes set retry_at = now() + interval '5 minutes' where retry_at is not null returning 1";
+    eventually(20, "it rests", async || broker.database.psql(rests) == "1").await;
+    let change = json!({"description": "another one"}).to_string();
+    send(&broker, "PATCH", "/subscriptions/urn:s:1", Some(&change)).await;
+    let rest = "select retry_at > now() + interval '4 minutes' from mim.lanes";
+    assert_eq!(
+        broker.database.psql(rest),
+        "t",
+        "nothing of the endpoint has changed"
+    );
+    let change = json!({"notification": {"endpoint": {"uri": right.url()}}}).to_string();
+    send(&broker, "PATCH", "/subscriptions/urn:s:1", Some(&change)).await;
+    assert_eq!(right.until(1).await[0]["id"], "urn:x:1");
+}
+
+#[tokio::test]
 async fn throttling_and_cooldown_drop_what_comes_too_soon() {
     let broker = Broker::ready().await;
     let (throttled, cooling) = (Receiver::start().await, Receiver::start().await);

@@ -1,5 +1,6 @@
 //! Starting together, ending gracefully, being killed.
 
+use crate::memory::peak;
 use crate::support::{Broker, Postgres};
 use serde_json::json;
 use std::sync::Arc;
@@ -190,13 +191,6 @@ async fn a_broker_killed_under_load_loses_no_accepted_write() {
         }
     }
     assert!(accepted > 100, "{accepted}");
-}
-
-/// Resident memory of the broker at its highest, in KiB.
-fn peak(broker: &Broker) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 #[tokio::test]
