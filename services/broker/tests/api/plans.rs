@@ -246,14 +246,6 @@ async fn a_page_that_would_be_too_large_is_refused_in_bounded_memory() {
     assert_eq!((answer.status, answer.error().as_str()), (403, "TooManyResults"));
     let some = broker.get("/entities?type=Big&limit=5").await;
     assert_eq!((some.status, some.json().as_array().unwrap().len()), (200, 5));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
-    let peak: u64 = status
-        .lines()
-        .find_map(|l| l.strip_prefix("VmHWM:"))
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
+    let peak = broker.peak();
     assert!(peak < 256 * 1024, "{peak} KiB");
 }

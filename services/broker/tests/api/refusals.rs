@@ -23,13 +23,6 @@ async fn raw(broker: &Broker, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Resident memory of the broker, in KiB.
-fn memory(broker: &Broker) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[tokio::test]
 async fn row_broker_bodies_that_cannot_be_are_refused() {
     let broker = Broker::ready().await;
@@ -184,7 +177,7 @@ async fn row_broker_extreme_values_that_fit_are_kept() {
 async fn row_broker_a_body_of_100_megabytes_is_refused_in_bounded_memory() {
     let broker = Broker::ready().await;
     broker.create(&WHOLE.replace("VALUE", "1")).await;
-    let before = memory(&broker);
+    let before = broker.peak();
     let head = "POST /ngsi-ld/v1/entities HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
     for _ in 0..4 {
         let mut stream = tokio::net::TcpStream::connect(broker.api).await.unwrap();
@@ -207,7 +200,7 @@ async fn row_broker_a_body_of_100_megabytes_is_refused_in_bounded_memory() {
         format!("{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
     let answer = raw(&broker, chunked.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 411"), "{answer}");
-    let after = memory(&broker);
+    let after = broker.peak();
     assert!(
         after < before + 20 * 1024,
         "{before} KiB before, {after} KiB after"

@@ -1,7 +1,6 @@
 //! What somebody sends to make the broker work without end: each is refused, in bounded time and memory, and the next request
 //! is answered as always.
 
-use crate::memory::peak;
 use crate::support::{Answer, Broker};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -89,7 +88,7 @@ impl Hostile {
 
     async fn goes_on(&self) {
         assert_eq!(self.broker.ids("type=T").await.len(), 1);
-        let peak = peak(&self.broker);
+        let peak = self.broker.peak();
         println!("peak {peak} KiB");
         assert!(peak < LIMIT, "{peak} KiB");
     }

@@ -9,15 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const LIMIT: u64 = 256 * 1024;
 const LD: (&str, &str) = ("content-type", "application/ld+json");
 
-/// Resident memory of the broker at its highest, in KiB.
-pub fn peak(broker: &Broker) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 fn stays_within_its_limit(broker: &Broker) {
-    let peak = peak(broker);
+    let peak = broker.peak();
     println!("peak {peak} KiB");
     assert!(peak < LIMIT, "{peak} KiB");
 }
@@ -103,9 +96,7 @@ async fn slow_uploads_of_large_bodies_do_not_stop_small_writes() {
         }));
     }
     eventually(5, "the room for bodies is taken", async || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
-        let now = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
-        now.trim().trim_end_matches(" kB").parse::<u64>().unwrap() > 24 * 1024
+        broker.memory("VmRSS") > 24 * 1024
     })
     .await;
     let started = Instant::now();

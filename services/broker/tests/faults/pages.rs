@@ -1,7 +1,6 @@
 //! Pages that are larger than what is made at once: sent in parts, in little memory, as of one moment, and never taken for
 //! whole when they are not.
 
-use crate::memory::peak;
 use crate::support::{Broker, eventually};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -70,7 +69,7 @@ async fn row_broker_a_page_of_1000_entities_of_100_kb_is_sent_whole_within_120_m
     let features = collection["features"].as_array().unwrap();
     let found = features.iter().map(|feature| feature["id"].as_str().unwrap());
     assert!(found.eq(all.iter().rev().take(990)));
-    let peak = peak(&broker);
+    let peak = broker.peak();
     println!("peak {peak} KiB");
     assert!(peak < 120 * 1024, "{peak} KiB");
 }
@@ -139,7 +138,7 @@ async fn row_broker_a_page_of_little_of_large_entities_is_bounded_by_what_is_sho
         assert_eq!(ids(&page.text()), all[..200], "{shown}");
     }
     drop((first, second));
-    let peak = peak(&broker);
+    let peak = broker.peak();
     println!("peak {peak} KiB");
     assert!(peak < 120 * 1024, "{peak} KiB");
 }

@@ -1,6 +1,5 @@
 //! Starting together, ending gracefully, being killed.
 
-use crate::memory::peak;
 use crate::support::{Broker, Postgres};
 use serde_json::json;
 use std::sync::Arc;
@@ -221,7 +220,7 @@ async fn many_large_documents_at_once_stay_within_the_memory_of_a_pod() {
             answer.text()
         );
     }
-    let peak = peak(&broker);
+    let peak = broker.peak();
     println!(
         "{} taken, {} asked to come again, peak {peak} KiB",
         taken.len(),

@@ -248,6 +248,20 @@ impl Broker {
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
 
+    /// The most memory that it had so far, in KiB.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM")
+    }
+
+    /// A line about memory of proc_pid_status(5), in KiB.
+    pub fn memory(&self, line: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let found = status
+            .lines()
+            .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+        found.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Waits until the log has a text so many times; what it says is read a moment after it was written.
     pub async fn until_logged(&self, times: usize, text: &str) {
         let what = format!("the log has {times} times: {text}");
