@@ -11,6 +11,7 @@ use crate::subscription::trigger::{Change, Triggers};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use tokio::sync::{Mutex, MutexGuard};
 
 /// How many lanes a subscription has: so many notifications are under way to one receiver at once.
 pub const LANES: u32 = 8;
@@ -304,6 +305,7 @@ impl Known {
 #[derive(Default)]
 pub struct Matcher {
     tenants: RwLock<HashMap<TenantId, Arc<Known>>>,
+    turn: Mutex<()>,
 }
 
 impl Matcher {
@@ -312,6 +314,18 @@ impl Matcher {
     pub fn known(&self, tenant: TenantId) -> Option<Arc<Known>> {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
         tenants.get(&tenant).cloned()
+    }
+
+    /// The same, if it is of this epoch or a later one.
+    #[must_use]
+    pub fn known_since(&self, tenant: TenantId, epoch: i64) -> Option<Arc<Known>> {
+        self.known(tenant).filter(|known| known.epoch >= epoch)
+    }
+
+    /// Who wants to learn does so one after the other: all that write at once just after a start, or after somebody has
+    /// subscribed, would read the same thousands of subscriptions, each into memory of its own.
+    pub async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Learns what is newer than what is known; returns the newest.

@@ -105,7 +105,7 @@ impl Store {
             let inserted = rows::inserted(&rows);
             if inserted.epoch != known.epoch {
                 // Somebody has subscribed since this process last looked.
-                known = self.learn(tenant).await?;
+                known = self.known_since(tenant, inserted.epoch).await?;
             } else if let Some(earliest) = inserted.earliest {
                 made_at(entity.to_mut(), earliest);
             } else {

@@ -302,15 +302,20 @@ impl Store {
 
     /// The subscribers of a tenant, as far as this process knows; asks for them the first time.
     pub(super) async fn known(&self, tenant: TenantId) -> Result<Arc<Known>, StoreError> {
-        match self.matcher.known(tenant) {
-            Some(known) => Ok(known),
-            None => self.learn(tenant).await,
-        }
+        self.known_since(tenant, i64::MIN).await
     }
 
-    /// The subscribers of a tenant as they are now.
-    pub(super) async fn learn(&self, tenant: TenantId) -> Result<Arc<Known>, StoreError> {
+    /// The subscribers of a tenant in this epoch, or a later one.
+    pub async fn known_since(&self, tenant: TenantId, epoch: i64) -> Result<Arc<Known>, StoreError> {
+        if let Some(known) = self.matcher.known_since(tenant, epoch) {
+            return Ok(known);
+        }
+        // Whose turn it is has a connection: nobody waits for one that those have who wait for their turn.
         let mut lease = self.pool.lease().await?;
+        let _turn = self.matcher.turn().await;
+        if let Some(known) = self.matcher.known_since(tenant, epoch) {
+            return Ok(known);
+        }
         let versions = lease.query(EPOCH_AND_VERSIONS, &[&tenant.0]).await?;
         let there = There::of(self.matcher.known(tenant), &versions);
         let read = match there.unknown.as_slice() {
@@ -320,14 +325,6 @@ impl Store {
         Ok(self.matcher.learn(tenant, there.with(&read)?))
     }
 
-    /// The subscribers of a tenant in this epoch, or a later one.
-    pub async fn known_since(&self, tenant: TenantId, epoch: i64) -> Result<Arc<Known>, StoreError> {
-        match self.matcher.known(tenant).filter(|known| known.epoch >= epoch) {
-            Some(known) => Ok(known),
-            None => self.learn(tenant).await,
-        }
-    }
-
     /// The subscribers of a tenant in an epoch that a transaction has read, or a later one.
     pub(super) async fn known_in(
         &self,
@@ -335,7 +332,11 @@ impl Store {
         tenant: TenantId,
         epoch: i64,
     ) -> Result<Arc<Known>, StoreError> {
-        if let Some(known) = self.matcher.known(tenant).filter(|known| known.epoch >= epoch) {
+        if let Some(known) = self.matcher.known_since(tenant, epoch) {
+            return Ok(known);
+        }
+        let _turn = self.matcher.turn().await;
+        if let Some(known) = self.matcher.known_since(tenant, epoch) {
             return Ok(known);
         }
         let versions = lease.within(EPOCH_AND_VERSIONS, &[&tenant.0]).await?;

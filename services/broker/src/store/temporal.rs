@@ -276,7 +276,7 @@ impl Store {
             drop(lease);
             if inserted.epoch != epoch {
                 // Somebody has subscribed since this process last looked.
-                self.learn(tenant).await?;
+                self.known_since(tenant, inserted.epoch).await?;
             }
             return Ok(None);
         }

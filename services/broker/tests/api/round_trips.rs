@@ -173,3 +173,42 @@ async fn a_write_is_one_transaction() {
         assert_eq!(fewest, 1, "{method} {path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_are_read_once_however_many_write_at_once() {
+    let database = Arc::new(Postgres::shared().database());
+    let logged = format!("alter database {} set log_statement = 'all'", database.name);
+    database.psql(&logged);
+    let first = Broker::configured_on(Arc::clone(&database), "").await;
+    for n in 0..30 {
+        first
+            .create(&json!({"id": format!("urn:x:{n}"), "type": "T", "n": 1}).to_string())
+            .await;
+        let body = json!({"id": format!("urn:s:{n}"), "type": "Subscription", "entities": [{"type": "None"}],
+            "notification": {"endpoint": {"uri": "http://receiver.example.org/"}}});
+        let made = first.post("/subscriptions", &body.to_string()).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    // One that knows none of them yet.
+    let broker = Broker::start(Arc::clone(&database));
+    broker.until_ready().await;
+    let read = || {
+        database
+            .log()
+            .matches("s.body::text from mim.subscriptions s ")
+            .count()
+    };
+    let before = read();
+    let write = async |n: usize| {
+        let (created, path) = (n.is_multiple_of(2), format!("/entities/urn:x:{n}/attrs"));
+        let entity = json!({"id": format!("urn:x:new-{n}"), "type": "T"}).to_string();
+        let answer = if created {
+            broker.post("/entities", &entity).await
+        } else {
+            broker.send("PATCH", &path, &[], Some(r#"{"n":2}"#)).await
+        };
+        assert!((200..300).contains(&answer.status), "{}", answer.text());
+    };
+    futures::future::join_all((0..30).map(write)).await;
+    assert_eq!(read() - before, 1);
+}
