@@ -173,11 +173,21 @@ impl Postgres {
 
     /// Runs SQL as superuser; what it printed.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String, Error> {
+        self.session(database, [sql])
+    }
+
+    /// Runs SQL as superuser in one session, each piece in a transaction of its own; what all of them printed.
+    pub fn session<'a>(
+        &self,
+        database: &str,
+        sql: impl IntoIterator<Item = &'a str>,
+    ) -> Result<String, Error> {
         run(as_postgres(binary("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres"])
             .arg("-h")
             .arg(&self.folder)
-            .args(["-p", &self.port.to_string(), "-d", database, "-c", sql]))
+            .args(["-p", &self.port.to_string(), "-d", database])
+            .args(sql.into_iter().flat_map(|sql| ["-c", sql])))
     }
 
     /// A new database of a role without privileges.

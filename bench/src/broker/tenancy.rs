@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::report::Report;
 
 /// MiB of private memory of a session.
-pub const PRIVATE: f64 = 60.0;
+const PRIVATE: f64 = 60.0;
 /// How many times as long a read may take.
 const TIMES: f64 = 1.2;
 /// Entities of each tenant; each of them has a past.
