@@ -286,5 +286,6 @@ async fn row_broker_every_parameter_and_header_with_a_wrong_value_is_refused_at_
         taken.len(),
         taken.join("\n")
     );
+    println!("{asked} requests");
     assert!(asked > 2000, "{asked}");
 }
