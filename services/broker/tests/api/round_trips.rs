@@ -1,6 +1,6 @@
 //! What an operation asks of the database: one round trip for each read, one transaction for each write.
 
-use crate::support::{Broker, Postgres, Wire};
+use crate::support::{Broker, Postgres, Wire, eventually};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -209,6 +209,19 @@ async fn subscriptions_are_read_once_however_many_write_at_once() {
         };
         assert!((200..300).contains(&answer.status), "{}", answer.text());
     };
-    futures::future::join_all((0..30).map(write)).await;
+    // Nobody reads them before as many want to as there are connections.
+    let mut held = database.transaction("lock table mim.subscriptions");
+    let locked = "select count(*) from pg_locks where relation = 'mim.subscriptions'::regclass and granted and mode = 'AccessExclusiveLock'";
+    eventually(20, "the table is locked", async || database.psql(locked) == "1").await;
+    let release = async {
+        let used = "mim_broker_database_connections{state=\"used\"}";
+        eventually(20, "all connections are used", async || {
+            broker.metric(used).await == 10
+        })
+        .await;
+        drop(held.stdin.take());
+    };
+    tokio::join!(futures::future::join_all((0..30).map(write)), release);
+    held.wait().unwrap();
     assert_eq!(read() - before, 1);
 }
