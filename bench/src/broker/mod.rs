@@ -167,10 +167,17 @@ impl Rig<'_> {
 
     /// The number of a tenant in the database.
     fn tenant(&self, database: &Database, name: &str) -> Result<i32, Error> {
-        let sql = format!("select id from mim.tenants where name = '{name}'");
-        let said = self.server.psql(&database.name, &sql)?;
+        self.number(
+            database,
+            &format!("select id from mim.tenants where name = '{name}'"),
+        )
+    }
+
+    /// What SQL says that gives one number.
+    fn number(&self, database: &Database, sql: &str) -> Result<i32, Error> {
+        let said = self.server.psql(&database.name, sql)?;
         said.parse()
-            .map_err(|_| Error::Unexpected(format!("the tenant {name:?} has the number {said:?}")))
+            .map_err(|_| Error::Unexpected(format!("{sql} is to give a number, not {said:?}")))
     }
 
     /// Ends a replica and remembers its peak.

@@ -1,14 +1,13 @@
 //! Tenants kept apart by the database in place of each statement: row-level security on the tables that they share, forced
 //! on their owner too. What it costs those who read.
 
-use super::duel::{Measure, Runs, measured};
 use super::entities::{self, place};
 use super::pgbench::{self, Plans, Script};
 use super::postgres::Database;
 use super::statements;
 use super::{Rig, say};
 use crate::error::Error;
-use crate::report::Report;
+use crate::report::{Report, median};
 
 /// What is read.
 const TABLES: [&str; 3] = ["entities", "entity_types", "entity_geometries"];
@@ -62,27 +61,20 @@ fn declare(rig: &Rig<'_>, database: &Database, tenant: i32) -> Result<(), Error>
 
 /// Transactions per second without and with policies, in turn.
 fn compared(rig: &Rig<'_>, database: &Database, scripts: &[Script], plans: Plans) -> Result<[f64; 2], Error> {
-    let mut runs: [Runs; 2] = Default::default();
-    let sides = ["no force", "force"];
+    let (connections, seconds) = (rig.args.connections, rig.args.seconds);
+    let mut rates = [Vec::new(), Vec::new()];
     for round in 0..=rig.args.rounds {
-        for (side, runs) in sides.into_iter().zip(&mut runs) {
+        for (side, rates) in ["no force", "force"].into_iter().zip(&mut rates) {
             for table in TABLES {
                 let sql = format!("alter table mim.{table} {side} row level security");
                 rig.server.psql(&database.name, &sql)?;
             }
-            let run = most(rig, database, scripts, plans)?;
+            let run = pgbench::bench(database, scripts, plans, connections, seconds, None)?;
             // The first time everything is touched.
             if round > 0 {
-                runs.0.push(run);
+                rates.push(run.per_second());
             }
         }
     }
-    Ok(runs.map(|runs| runs.median(|run| run.per_second)))
-}
-
-fn most(rig: &Rig<'_>, database: &Database, scripts: &[Script], plans: Plans) -> Result<Measure, Error> {
-    let (connections, seconds) = (rig.args.connections, rig.args.seconds);
-    measured(&rig.server, &[], || {
-        pgbench::bench(database, scripts, plans, connections, seconds, None)
-    })
+    Ok(rates.map(|rates| median(&rates)))
 }

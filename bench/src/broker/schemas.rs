@@ -4,7 +4,7 @@
 use super::tenancy::{Month, Months, private_in};
 use super::{Rig, say};
 use crate::error::Error;
-use crate::report::{Report, count};
+use crate::report::Report;
 
 /// What a tenant has of each table that the broker shares among them: the same columns, indexes and partitions.
 const TABLES: [&str; 6] = [
@@ -33,18 +33,14 @@ pub async fn schemas(rig: &mut Rig<'_>, report: &mut Report) -> Result<(), Error
     rig.server.settle(&database)?;
     let relations = "select count(*) from pg_class where relnamespace::regnamespace::text like 'city\\_%' \
         or oid in (select reltoastrelid from pg_class where relnamespace::regnamespace::text like 'city\\_%')";
-    let relations: usize = rig
-        .server
-        .psql(&database.name, relations)?
-        .parse()
-        .unwrap_or_default();
+    let relations = rig.number(&database, relations)?;
     let visits: Vec<String> = (0..tenants).map(visit).collect();
     let visits = visits.iter().map(String::as_str);
     let said = rig.server.session(&database.name, visits.chain([WEIGHT]))?;
     let name = format!("a schema for each of {tenants} tenants, {months} months");
     report.fact(
         format!("{name}: tables, indexes and TOAST tables"),
-        count(relations),
+        f64::from(relations),
         "relations",
     );
     report.fact(

@@ -271,6 +271,17 @@ impl Broker {
         .await;
     }
 
+    /// Waits until the log says where a door is open, after these words.
+    pub async fn door(&self, words: &str) -> SocketAddr {
+        let found = || {
+            let log = self.log.lock().unwrap();
+            let mut said = log.lines().filter_map(|line| line.split_once(words));
+            said.find_map(|(_, at)| at.trim().parse().ok())
+        };
+        super::eventually(30, &format!("the log says: {words}"), async || found().is_some()).await;
+        found().unwrap()
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: &str) {
         assert!(

@@ -149,16 +149,5 @@ impl City {
 
 /// Where administrators come in.
 pub async fn door(broker: &Broker) -> SocketAddr {
-    let door = Mutex::new(None);
-    eventually(30, "the door of administrators is open", async || {
-        let log = broker.log.lock().unwrap();
-        let found = log.lines().find_map(|line| {
-            let (_, at) = line.split_once("listening for administrators administrators=")?;
-            at.trim().parse::<SocketAddr>().ok()
-        });
-        *door.lock().unwrap() = found;
-        found.is_some()
-    })
-    .await;
-    door.into_inner().unwrap().unwrap()
+    broker.door("listening for administrators administrators=").await
 }

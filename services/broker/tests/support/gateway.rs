@@ -135,18 +135,7 @@ impl Guarded {
         let database = Arc::new(Postgres::shared().database());
         let broker = Broker::start_with(database, Arc::new(config));
         broker.until_ready().await;
-        let door = Mutex::new(None);
-        eventually(30, "the door of the gateway is open", async || {
-            let log = broker.log.lock().unwrap();
-            let found = log.lines().find_map(|line| {
-                let (_, at) = line.split_once("listening for the gateway gateway=")?;
-                at.trim().parse::<SocketAddr>().ok()
-            });
-            *door.lock().unwrap() = found;
-            found.is_some()
-        })
-        .await;
-        let door = door.into_inner().unwrap().unwrap();
+        let door = broker.door("listening for the gateway gateway=").await;
         let connector = authority.client(Some(NAME));
         let guarded = Self {
             broker,
