@@ -290,13 +290,16 @@ pub fn inserted(rows: &[Row]) -> Inserted {
     })
 }
 
-/// Writes entities that are there and locked.
+/// Writes entities that are there and locked, so that each one's place stays what it is. Each is found by its key: the
+/// `offset` keeps the planner from joining the two lists, for which it would read all of a table that was small when it
+/// looked, with what updates have left in it since: 5,000 pages after 45,000 writes of 100 entities, 1 ms a write.
 pub const UPDATE: &str = "with changed as ( \
     update mim.entities e set types = string_to_array(u.types, E'\\x1f'), scope = string_to_array(u.scope, E'\\x1f'), \
         attrs = u.attrs::jsonb, terms = u.terms::bigint[], created = u.created, modified = u.modified \
     from unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[]) \
         as u(id, types, scope, attrs, terms, created, modified) \
-    where e.tenant = $1 and e.id = u.id), \
+      cross join lateral (select l.ctid from mim.entities l where l.tenant = $1 and l.id = u.id offset 0) as locked(place) \
+    where e.ctid = locked.place), \
   typed as ( \
     insert into mim.entity_types (tenant, type, id) select $1, t.type, t.id from unnest($9::text[], $10::text[]) as t(type, id) \
     on conflict do nothing), \

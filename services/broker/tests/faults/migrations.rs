@@ -24,8 +24,8 @@ fn take_back(database: &Database, first: &str) {
                 (Some("create"), Some(sort @ ("table" | "view" | "function"))) => {
                     drops.push(format!("drop {sort} if exists {made} cascade;"));
                 }
-                // It goes with its function.
-                (Some("create"), Some("trigger")) => {}
+                // It goes with its function; and one that stays can be given the same setting again.
+                (Some("create"), Some("trigger")) | (Some("alter"), Some("function")) => {}
                 (Some("alter"), Some("table")) if line.contains(" add column ") => {
                     let column = words.nth(2).unwrap();
                     drops.push(format!("alter table {made} drop column if exists {column};"));

@@ -23,6 +23,10 @@ const LITTLE: usize = 4 * 1024 * 1024;
 const BRIEFLY: Duration = Duration::from_millis(500);
 /// How long a rollback may take at least.
 const ROLLBACK: Duration = Duration::from_secs(2);
+/// Begins a write. Its statements touch few rows, each by its key, whatever their parameters are, so they are planned once: that takes longer than they do. And
+/// they go by the keys also where a table was small when they were planned: since then it may have grown by what updates leave in it until it is vacuumed, a minute
+/// later at the earliest.
+const WRITING: &str = "begin; set local plan_cache_mode = force_generic_plan; set local enable_seqscan = off";
 /// Begins a read of several statements that all see the same moment. It may rest while a client takes what was read, somewhat longer than any client may take.
 const READING: &str =
     "begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = '3min'";
@@ -188,7 +192,7 @@ impl Lease {
         let statement = self.prepared(sql).await?;
         self.busy = true;
         let client = self.client()?;
-        let both = async { futures::join!(client.batch_execute("begin"), client.query(&statement, params)) };
+        let both = async { futures::join!(client.batch_execute(WRITING), client.query(&statement, params)) };
         let both = timeout_at(self.deadline, both).await;
         let (begun, rows) = both.map_err(|_| unanswered())?;
         begun?;
