@@ -208,6 +208,8 @@ pub async fn run(args: &Args) -> Result<Report, Error> {
         if args.wants(*part) {
             say(&format!("{part:?}"));
             measure(*part, &mut rig, &mut report).await?;
+            // What was measured is kept, whatever becomes of the parts that follow.
+            report.write(&args.results, "broker")?;
         }
     }
     for (part, peak) in &rig.peaks {

@@ -12,6 +12,7 @@ use crate::store::{Store, StoreError, TenantId, weight};
 use jiff::Timestamp;
 use std::borrow::Cow;
 use std::sync::Arc;
+use tokio_postgres::types::ToSql;
 
 /// What came of changing an entity.
 pub enum Changed<T, E> {
@@ -51,19 +52,21 @@ impl Store {
         let mut room = Held::default();
         let mut sizes = Sizes::Small;
         loop {
-            let mut lease = self.pool.lease().await?;
-            let rows = if reach.rules().is_none() {
-                lease.query(rows::read(sizes), &[&reach.tenant.0, &id]).await?
-            } else {
+            let params: [&(dyn ToSql + Sync); 2] = [&reach.tenant.0, &id];
+            let rows = if reach.rules().is_some() {
                 let one = sql::some(reach, &[id.to_owned()], sizes);
+                let mut lease = self.pool.lease().await?;
                 lease.query_typed(&one.sql, &typed(&one.params)).await?
+            } else if sizes == Sizes::Small {
+                self.pool.read(rows::read(sizes), &params).await?
+            } else {
+                self.pool.lease().await?.query(rows::read(sizes), &params).await?
             };
             match rows.first().map(rows::found).transpose()? {
                 None => return Ok(None),
                 Some(Found::Entity(entity)) => return Ok(reach.seen(entity).map(|entity| (entity, room))),
                 Some(Found::Large(size)) => {
-                    // Nobody else has to wait for this connection meanwhile.
-                    drop(lease);
+                    // Without a connection, for which others may wait meanwhile.
                     room = self.room(weight::of_size(size)).await?;
                     sizes = Sizes::Any;
                 }

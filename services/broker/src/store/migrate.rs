@@ -46,7 +46,10 @@ const MIGRATIONS: [(&str, &str); 12] = [
     ("quotas", include_str!("../../migrations/0009_quotas.sql")),
     ("contract", include_str!("../../migrations/0010_contract.sql")),
     ("throttled", include_str!("../../migrations/0011_throttled.sql")),
-    ("lanes_by_key", include_str!("../../migrations/0012_lanes_by_key.sql")),
+    (
+        "lanes_by_key",
+        include_str!("../../migrations/0012_lanes_by_key.sql"),
+    ),
 ];
 
 /// How long the server may take for what takes no time, for the lock (its `lock_timeout` and some), and for a migration or

@@ -9,13 +9,14 @@
 //! there is no connection is taken out, and one attempt a second tells when there is room again.
 
 mod lease;
+mod shared;
 
 use crate::store::StoreError;
 use crate::store::connect::{Session, Target, connect};
 use crate::store::trouble::Trouble;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +24,7 @@ use tokio_postgres::Statement;
 use tokio_postgres::error::DbError;
 
 pub use lease::{Lease, TypedParam};
+use shared::Shared;
 
 /// How long a request waits for a connection.
 const WAIT: Duration = Duration::from_secs(5);
@@ -72,6 +74,8 @@ pub struct Pool {
     slots: Arc<Semaphore>,
     size: Mutex<Size>,
     idle: Mutex<Vec<Connection>>,
+    /// Those that reads share.
+    shared: Mutex<Vec<Weak<Shared>>>,
     open: Arc<AtomicUsize>,
     opening: Arc<AtomicUsize>,
     /// Whether somebody looks for room for the places that were taken out.
@@ -142,6 +146,7 @@ impl Pool {
                 wanted: size,
             }),
             idle: Mutex::new(Vec::with_capacity(size)),
+            shared: Mutex::default(),
             open: Arc::default(),
             opening: Arc::default(),
             looking: AtomicBool::default(),

@@ -63,6 +63,7 @@ mod refusals;
 mod round_trips;
 mod selected_types;
 mod shapes;
+mod shared_connections;
 mod subscribed_contexts;
 mod subscription_locks;
 mod subscriptions;

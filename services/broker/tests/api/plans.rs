@@ -1,6 +1,7 @@
 //! Queries of a large tenant use the indexes that are made for them.
 
-use crate::support::{Broker, Database, Postgres, eventually};
+use crate::notifications::{send, subscribe};
+use crate::support::{Broker, Database, Postgres, Receiver, eventually};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -248,4 +249,39 @@ async fn a_page_that_would_be_too_large_is_refused_in_bounded_memory() {
     assert_eq!((some.status, some.json().as_array().unwrap().len()), (200, 5));
     let peak = broker.peak();
     assert!(peak < 256 * 1024, "{peak} KiB");
+}
+
+/// Such a table is read whole as long as it is small, and a plan that was made then is used on when it has grown by what updates leave in it: 5,000 pages a
+/// minute where much is written.
+#[tokio::test]
+async fn a_write_and_what_it_tells_go_by_keys_also_where_tables_are_small() {
+    const WRITES: usize = 40;
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    subscribe(&broker, &receiver, "urn:s:1", json!({})).await;
+    let entity =
+        json!({"id": "urn:x:1", "type": "T", "at": {"type": "Point", "coordinates": [1, 2]}, "n": 0});
+    broker.create(&entity.to_string()).await;
+    broker.database.psql("vacuum analyze");
+    let scans = |how: &str| -> usize {
+        let tables = "'entities', 'entity_types', 'entity_geometries', 'deliveries'";
+        let most = format!(
+            "select max({how}) from pg_stat_user_tables where schemaname = 'mim' and relname in ({tables})"
+        );
+        broker.database.psql(&most).parse().unwrap()
+    };
+    let before = scans("seq_scan");
+    for n in 1..=WRITES {
+        let body = json!({"n": n, "at": {"type": "Point", "coordinates": [n, 2]}}).to_string();
+        send(&broker, "PATCH", "/entities/urn:x:1/attrs", Some(&body)).await;
+    }
+    eventually(10, "all are told", async || receiver.taken().len() > WRITES).await;
+    // A session counts once a second, and ten seconds after its last statement.
+    eventually(20, "the server has counted", async || {
+        scans("idx_scan") >= 2 * WRITES
+    })
+    .await;
+    // A few are by what looks for forgotten lanes now and then.
+    let read_whole = scans("seq_scan") - before;
+    assert!(read_whole < WRITES / 4, "{read_whole} times");
 }

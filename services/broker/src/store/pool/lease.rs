@@ -1,6 +1,6 @@
 //! A connection in use: statements, transactions, and what is done with it afterwards.
 
-use super::{Connection, Pool, Slot};
+use super::{Connection, Pool, Slot, Target};
 use crate::store::StoreError;
 use futures::TryStreamExt as _;
 use futures::future::join_all;
@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Error, Row, RowStream, Statement};
 
 /// How long a request has with the database in all: the wait for a connection, its making, and every statement. A
 /// statement may take 10 s (the session's `statement_timeout`); beyond that the server is not answering at all.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// What is read for nothing, in bytes, and for how long, so that a connection can be used again. A new one, and the end of the old one, cost about as much.
 const LITTLE: usize = 4 * 1024 * 1024;
 const BRIEFLY: Duration = Duration::from_millis(500);
@@ -126,6 +126,37 @@ impl Lease {
         let query = self.client()?.query(&statement, params);
         let result = timeout_at(self.deadline, query).await;
         self.settle(result)
+    }
+
+    /// Runs one prepared statement for one of several that share this lease, and tells whether the server has answered. That others wait for theirs is
+    /// theirs to say: see [`Self::is_busy`].
+    pub(super) async fn ask(
+        &self,
+        statement: &Statement,
+        params: &[&(dyn ToSql + Sync)],
+        deadline: Instant,
+    ) -> (Result<Vec<Row>, StoreError>, bool) {
+        let asked = async {
+            let answer = timeout_at(deadline, self.client()?.query(statement, params)).await;
+            answer.map_err(|_| unanswered())
+        };
+        match asked.await {
+            Ok(Ok(rows)) => (Ok(rows), true),
+            Ok(Err(error)) => (Err(self.refused(&error)), error.as_db_error().is_some()),
+            Err(error) => (Err(error), false),
+        }
+    }
+
+    /// Says that the server is yet to answer.
+    pub(super) fn is_busy(&mut self) {
+        self.busy = true;
+    }
+
+    /// Whether it is a connection to this database.
+    pub(super) fn is_of(&self, target: &Arc<Target>) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(|connection| Arc::ptr_eq(&connection.target, target))
     }
 
     /// Runs a statement whose text was made for this request, in one round trip.
@@ -321,7 +352,7 @@ impl Lease {
         StoreError::of(error)
     }
 
-    async fn prepared(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
+    pub(super) async fn prepared(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
         let (busy, deadline) = (std::mem::replace(&mut self.busy, true), self.deadline);
         let connection = self.connection.as_mut().ok_or_else(lost)?;
         let statement = if let Some(statement) = connection.statements.get(sql) {
