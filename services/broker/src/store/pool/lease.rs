@@ -138,7 +138,7 @@ impl Lease {
     ) -> (Result<Vec<Row>, StoreError>, bool) {
         let asked = async {
             let answer = timeout_at(deadline, self.client()?.query(statement, params)).await;
-            answer.map_err(|_| unanswered())
+            answer.map_err(|_| StoreError::Unavailable("it does not answer".to_owned()))
         };
         match asked.await {
             Ok(Ok(rows)) => (Ok(rows), true),
@@ -152,11 +152,10 @@ impl Lease {
         self.busy = true;
     }
 
-    /// Whether it is a connection to this database.
-    pub(super) fn is_of(&self, target: &Arc<Target>) -> bool {
-        self.connection
-            .as_ref()
-            .is_some_and(|connection| Arc::ptr_eq(&connection.target, target))
+    /// Whether it is an open connection to this database.
+    pub(super) fn is_open_to(&self, target: &Arc<Target>) -> bool {
+        let is_open = |of: &Connection| !of.session.client.is_closed() && Arc::ptr_eq(&of.target, target);
+        self.connection.as_ref().is_some_and(is_open)
     }
 
     /// Runs a statement whose text was made for this request, in one round trip.

@@ -32,7 +32,7 @@ impl Shared {
     /// Takes a place, if there is one for this statement and this database.
     fn join(&self, sql: &str, target: &Arc<Target>) -> bool {
         self.sql == sql
-            && self.lease.is_of(target)
+            && self.lease.is_open_to(target)
             && self
                 .places
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
@@ -44,6 +44,9 @@ impl Shared {
         let (rows, is_answered) = self.lease.ask(&self.statement, params, deadline).await;
         if is_answered {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            // Nobody else is to wait for this server, or find the connection lost.
+            self.places.store(0, Ordering::Relaxed);
         }
         rows
     }
