@@ -211,9 +211,7 @@ async fn subscriptions_are_read_once_however_many_write_at_once() {
         assert!((200..300).contains(&answer.status), "{}", answer.text());
     };
     // Nobody reads them before as many want to as there are connections.
-    let mut held = database.transaction("lock table mim.subscriptions");
-    let locked = "select count(*) from pg_locks where relation = 'mim.subscriptions'::regclass and granted and mode = 'AccessExclusiveLock'";
-    eventually(20, "the table is locked", async || database.psql(locked) == "1").await;
+    let mut held = broker.locked("mim.subscriptions").await;
     let release = async {
         let used = "mim_broker_database_connections{state=\"used\"}";
         eventually(20, "all connections are used", async || {

@@ -7,6 +7,7 @@ use std::process::Child;
 use std::sync::Arc;
 
 const ENTITY: &str = r#"{"id":"urn:x:1","type":"T","n":1}"#;
+const ENTITIES: &str = "mim.entities";
 const READ: &str = "/entities/urn:x:1";
 /// What a read sends is never shorter, in bytes.
 const SHORT: usize = 40;
@@ -18,7 +19,7 @@ async fn broker_with(connections: usize) -> (Broker, Wire) {
     let broker =
         Broker::configured_on(database, &format!("database: {{connections: {connections}}}\n")).await;
     broker.create(ENTITY).await;
-    let lock = locked(&broker).await;
+    let lock = broker.locked(ENTITIES).await;
     {
         let mut reads = pin!(join_all((0..connections).map(|_| broker.get(READ))));
         let waiting =
@@ -32,17 +33,6 @@ async fn broker_with(connections: usize) -> (Broker, Wire) {
         reads.await.iter().for_each(assert_read);
     }
     (broker, wire)
-}
-
-/// Keeps all who read entities waiting until this is released.
-async fn locked(broker: &Broker) -> Child {
-    let lock = broker.database.transaction("lock table mim.entities");
-    let locks = "select count(*) from pg_locks where relation = 'mim.entities'::regclass and mode = 'AccessExclusiveLock' and granted";
-    eventually(10, "the table is locked", async || {
-        broker.database.psql(locks) == "1"
-    })
-    .await;
-    lock
 }
 
 /// Polls what reads until something else has come.
@@ -72,7 +62,7 @@ fn assert_read(answer: &Answer) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_reads_at_once_are_sent_before_the_first_is_answered() {
     let (broker, wire) = broker_with(2).await;
-    let lock = locked(&broker).await;
+    let lock = broker.locked(ENTITIES).await;
     let before = wire.round_trips();
     let mut reads = pin!(join_all((0..30).map(|_| broker.get(READ))));
     until_sent(&wire, 30, &mut reads).await;
@@ -86,7 +76,7 @@ async fn many_reads_at_once_are_sent_before_the_first_is_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_gives_up_leaves_the_others_their_answers() {
     let (broker, wire) = broker_with(2).await;
-    let lock = locked(&broker).await;
+    let lock = broker.locked(ENTITIES).await;
     let mut patient = pin!(join_all((0..10).map(|_| broker.get(READ))));
     {
         let hasty = join_all((0..10).map(|_| broker.get(READ)));

@@ -282,6 +282,19 @@ impl Broker {
         found().unwrap()
     }
 
+    /// Keeps all who read or write this table waiting, until the standard input of what is returned closes.
+    pub async fn locked(&self, table: &str) -> Child {
+        let held = self.database.transaction(&format!("lock table {table}"));
+        let locks = format!(
+            "select count(*) from pg_locks where relation = '{table}'::regclass and mode = 'AccessExclusiveLock' and granted"
+        );
+        super::eventually(20, "the table is locked", async || {
+            self.database.psql(&locks) == "1"
+        })
+        .await;
+        held
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: &str) {
         assert!(

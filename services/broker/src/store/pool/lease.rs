@@ -129,7 +129,7 @@ impl Lease {
     }
 
     /// Runs one prepared statement for one of several that share this lease, and tells whether the server has answered. That others wait for theirs is
-    /// theirs to say: see [`Self::is_busy`].
+    /// theirs to say: see [`Self::stay_busy`].
     pub(super) async fn ask(
         &self,
         statement: &Statement,
@@ -147,8 +147,8 @@ impl Lease {
         }
     }
 
-    /// Says that the server is yet to answer.
-    pub(super) fn is_busy(&mut self) {
+    /// Takes note that the server is yet to answer.
+    pub(super) fn stay_busy(&mut self) {
         self.busy = true;
     }
 

@@ -56,7 +56,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Given up by its client, or not answered in time: then nobody else is to read that answer.
         if *self.under_way.get_mut() > 0 {
-            self.lease.is_busy();
+            self.lease.stay_busy();
         }
     }
 }
