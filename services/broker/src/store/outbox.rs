@@ -100,8 +100,8 @@ pub enum Overflow {
     Pause,
 }
 
-const TAKE: &str = "select * from mim.take_lane($1, $2, $3, $4, $5, $6)";
-const GO_ON: &str = "select * from mim.go_on_with_lane($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const TAKE: &str = "select * from mim.hold_lane($1, $2, $3, $4, $5, $6)";
+const GO_ON: &str = "select * from mim.advance_lane($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 /// Claims the next notification of a subscription that is throttled: whoever is first, and who tries again what was claimed.
 const CLAIM: &str = "update mim.subscriptions \
     set quiet_until = clock_timestamp() + $3 * interval '1 second', quiet_for = $2 \

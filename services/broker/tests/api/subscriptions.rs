@@ -279,7 +279,7 @@ async fn a_subscription_is_deleted_while_its_notifications_are_noted() {
 #[tokio::test]
 async fn a_lane_that_is_taken_just_when_its_subscription_goes_does_not_stay() {
     let broker = Broker::ready().await;
-    let taken = "select count(*) from mim.take_lane(4711, 3::smallint, gen_random_uuid(), 1, 10, 1000)";
+    let taken = "select count(*) from mim.hold_lane(4711, 3::smallint, gen_random_uuid(), 1, 10, 1000)";
     assert_eq!(broker.database.psql(taken), "0", "nothing waits in it");
     let left = "select count(*) from mim.lanes";
     assert_eq!(broker.database.psql(left), "1");
