@@ -8,9 +8,9 @@ use http::header::HeaderName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An extension of requests that came over mutual TLS from the platform's gateway. Nothing else may make one.
+/// An extension of requests that came by the door of the platform's gateway: whether it sent them; if not, why not in a word. Nothing else may make one.
 #[derive(Clone, Copy, Debug)]
-pub struct FromGateway;
+pub struct Gateway(pub Result<(), &'static str>);
 
 /// How many bytes of permission sets are remembered: a gateway sends those of few subjects again and again.
 const REMEMBERED: usize = 8 * 1024 * 1024;
@@ -18,8 +18,10 @@ const REMEMBERED: usize = 8 * 1024 * 1024;
 /// Why a request is not served, whoever sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The header came from somebody else than the gateway.
+    /// The header came by another door.
     NotFromGateway,
+    /// Somebody else than the gateway came by its door, with or without the header; who, in a word.
+    NotTheGateway(&'static str),
     /// The gateway sent none, or several.
     NotOne,
     /// It cannot be read.
@@ -32,6 +34,7 @@ impl Refused {
     pub fn cause(&self) -> &'static str {
         match self {
             Self::NotFromGateway => "not_from_gateway",
+            Self::NotTheGateway(who) => who,
             Self::NotOne => "not_one",
             Self::Unreadable(_) => "unreadable",
         }
@@ -54,14 +57,15 @@ impl Identities {
     /// Who sends a request. The header is taken off: nothing behind this reads it.
     pub fn of<B>(&self, request: &mut Request<B>) -> Result<Who, Refused> {
         const NAME: HeaderName = HeaderName::from_static(HEADER);
-        let is_from_gateway = request.extensions().get::<FromGateway>().is_some();
+        let door = request.extensions().get::<Gateway>().copied();
         let values: Vec<_> = request.headers().get_all(NAME).iter().cloned().collect();
         request.headers_mut().remove(NAME);
-        match (is_from_gateway, values.as_slice()) {
-            (false, []) => Ok(Who::Platform),
-            (false, _) => Err(Refused::NotFromGateway),
-            (true, [value]) => self.read(value.as_bytes()).map(Who::Subject),
-            (true, _) => Err(Refused::NotOne),
+        match (door, values.as_slice()) {
+            (None, []) => Ok(Who::Platform),
+            (None, _) => Err(Refused::NotFromGateway),
+            (Some(Gateway(Err(who))), _) => Err(Refused::NotTheGateway(who)),
+            (Some(Gateway(Ok(()))), [value]) => self.read(value.as_bytes()).map(Who::Subject),
+            (Some(Gateway(Ok(()))), _) => Err(Refused::NotOne),
         }
     }
 
@@ -98,14 +102,14 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-    fn request(headers: &[&str], from_gateway: bool) -> Request<()> {
+    fn request(headers: &[&str], door: Option<Gateway>) -> Request<()> {
         let mut request = Request::builder();
         for value in headers {
             request = request.header(HEADER, *value);
         }
         let mut request = request.body(()).unwrap();
-        if from_gateway {
-            request.extensions_mut().insert(FromGateway);
+        if let Some(door) = door {
+            request.extensions_mut().insert(door);
         }
         request
     }
@@ -114,22 +118,25 @@ mod tests {
     fn row_broker_a_permission_header_is_believed_of_the_gateway_alone_and_only_one() {
         let identities = Identities::default();
         let set = URL_SAFE_NO_PAD.encode(r#"{"version":1,"subject":"urn:s:1"}"#);
-        let cause = |headers: &[&str], from_gateway| {
+        let cause = |headers: &[&str], door| {
             identities
-                .of(&mut request(headers, from_gateway))
+                .of(&mut request(headers, door))
                 .map_err(|refused| refused.cause())
         };
-        assert!(matches!(cause(&[], false), Ok(Who::Platform)));
+        let (gateway, stranger) = (Some(Gateway(Ok(()))), Some(Gateway(Err("another_name"))));
+        assert!(matches!(cause(&[], None), Ok(Who::Platform)));
         for _ in 0..2 {
-            assert!(matches!(cause(&[&set], true), Ok(Who::Subject(who)) if who.subject == "urn:s:1"));
+            assert!(matches!(cause(&[&set], gateway), Ok(Who::Subject(who)) if who.subject == "urn:s:1"));
         }
         for headers in [&[&*set][..], &[""], &[&*set, &*set]] {
-            assert_eq!(cause(headers, false).err(), Some("not_from_gateway"));
+            assert_eq!(cause(headers, None).err(), Some("not_from_gateway"));
+            assert_eq!(cause(headers, stranger).err(), Some("another_name"));
         }
-        assert_eq!(cause(&[], true).err(), Some("not_one"));
-        assert_eq!(cause(&[&set, &set], true).err(), Some("not_one"));
-        assert_eq!(cause(&["x"], true).err(), Some("unreadable"));
-        assert_eq!(cause(&[""], true).err(), Some("unreadable"));
+        assert_eq!(cause(&[], stranger).err(), Some("another_name"));
+        assert_eq!(cause(&[], gateway).err(), Some("not_one"));
+        assert_eq!(cause(&[&set, &set], gateway).err(), Some("not_one"));
+        assert_eq!(cause(&["x"], gateway).err(), Some("unreadable"));
+        assert_eq!(cause(&[""], gateway).err(), Some("unreadable"));
     }
 
     #[test]

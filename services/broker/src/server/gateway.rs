@@ -22,12 +22,12 @@ use tokio_rustls::server::TlsStream;
 /// How long a client may take to show its certificate.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Who comes by a door.
+/// Whom a door is for. Anybody else is told that it may not come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guest {
-    /// The platform's gateway. Anybody else is not spoken to.
+    /// The platform's gateway.
     Gateway,
-    /// Administrators. Anybody else is told that it may not come in.
+    /// Administrators.
     Administrators,
 }
 
@@ -39,10 +39,10 @@ impl Guest {
         }
     }
 
-    fn door(self, keys: watch::Receiver<Option<Arc<Keys>>>) -> Door {
+    fn refused(self, metrics: &Metrics, cause: &'static str) {
         match self {
-            Self::Gateway => Door::Gateway(keys),
-            Self::Administrators => Door::Administrators(keys),
+            Self::Gateway => metrics.permissions_refused(cause),
+            Self::Administrators => metrics.administrator_refused(cause),
         }
     }
 }
@@ -76,7 +76,7 @@ impl Files {
     }
 
     /// The words never have a part of a key in them.
-    fn acceptor(&self, guest: Guest) -> Result<TlsAcceptor, String> {
+    fn acceptor(&self) -> Result<TlsAcceptor, String> {
         let certificates = |pem: &[u8]| {
             let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
             all.map_err(|e| e.to_string())
@@ -87,11 +87,10 @@ impl Files {
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
-        let clients = match guest {
-            Guest::Gateway => clients,
-            Guest::Administrators => clients.allow_unauthenticated(),
-        };
-        let clients = clients.build().map_err(|e| format!("ca.crt: {e}"))?;
+        let clients = clients
+            .allow_unauthenticated()
+            .build()
+            .map_err(|e| format!("ca.crt: {e}"))?;
         let chain = certificates(&self.certificate).map_err(|e| format!("tls.crt: {e}"))?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| "tls.key is no key".to_owned())?;
         let config = ServerConfig::builder_with_provider(provider)
@@ -104,33 +103,9 @@ impl Files {
     }
 }
 
-/// The stream of a client that has shown a certificate of the authority with one of the names.
-pub async fn admitted(
-    stream: TcpStream,
-    keys: &watch::Receiver<Option<Arc<Keys>>>,
-) -> Option<TlsStream<TcpStream>> {
-    let keys = keys.borrow().clone()?;
-    let stream = tokio::time::timeout(HANDSHAKE, keys.acceptor.accept(stream)).await;
-    let stream = match stream {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "somebody without a certificate of the gateway came to its door");
-            return None;
-        }
-        Err(_) => return None,
-    };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first)?;
-    let certificate = ParsedCertificate::try_from(certificate).ok()?;
-    let is_named = |name: &ClientName| verify_server_name(&certificate, &name.0).is_ok();
-    if keys.names.iter().any(is_named) {
-        return Some(stream);
-    }
-    tracing::warn!("somebody with a certificate of another name came to the door of the gateway");
-    None
-}
-
-/// Whoever speaks TLS and shows no certificate of another authority, and whether it is an administrator; if not, why not in a word.
+/// Whoever speaks TLS and shows no certificate of another authority, and whether it is the guest that the door is for; if not, why not in a word.
 pub async fn met(
+    guest: Guest,
     stream: TcpStream,
     keys: &watch::Receiver<Option<Arc<Keys>>>,
     metrics: &Metrics,
@@ -139,8 +114,8 @@ pub async fn met(
     let stream = match tokio::time::timeout(HANDSHAKE, keys.acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "somebody who cannot be known came to the door of administrators");
-            metrics.administrator_refused("unknown_certificate");
+            tracing::warn!(%error, "somebody who cannot be known came to the door of {}", guest.name());
+            guest.refused(metrics, "unknown_certificate");
             return None;
         }
         Err(_) => return None,
@@ -192,7 +167,7 @@ pub async fn run(
                 .await;
             }
         }
-        match renewed(guest, wanted.as_ref(), &folder, &made_of).await {
+        match renewed(wanted.as_ref(), &folder, &made_of).await {
             Ok(Some((from, keys))) => {
                 told = None;
                 made_of = from;
@@ -221,7 +196,6 @@ type Source = Option<(Files, Gateway)>;
 
 /// The keys as they are to be, if that is otherwise than before.
 async fn renewed(
-    guest: Guest,
     wanted: Option<&Gateway>,
     folder: &Path,
     made_of: &Source,
@@ -234,7 +208,7 @@ async fn renewed(
         return Ok(None);
     }
     let acceptor = match &source {
-        Some((files, _)) => files.acceptor(guest)?,
+        Some((files, _)) => files.acceptor()?,
         None => return Ok(None),
     };
     let keys = Keys {
@@ -278,7 +252,13 @@ impl Open {
             leaving: Arc::clone(&ending.leaving),
             stop: stopped,
         };
-        let serving = tokio::spawn(listen::serve(listener, guest.door(keys), front, metrics, own));
+        let serving = tokio::spawn(listen::serve(
+            listener,
+            Door::Guarded(guest, keys),
+            front,
+            metrics,
+            own,
+        ));
         Some(Self { at, stop, serving })
     }
 

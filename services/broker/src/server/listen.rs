@@ -1,8 +1,8 @@
 //! Listening: bounded connections, bounded time for heads, and an end that loses no request.
 
 use crate::api::admin::Administrator;
-use crate::api::identity::FromGateway;
-use crate::server::gateway::{self, Keys};
+use crate::api::identity::Gateway;
+use crate::server::gateway::{self, Guest, Keys};
 use crate::server::metrics::Metrics;
 use crate::server::stall::Stalling;
 use axum::body::Body;
@@ -90,10 +90,8 @@ pub struct Ending {
 pub enum Door {
     /// Whoever reaches the port.
     Open,
-    /// The platform's gateway, as its certificate says at this moment.
-    Gateway(watch::Receiver<Option<Arc<Keys>>>),
-    /// Whoever speaks TLS; requests are marked by whether an administrator's certificate was shown.
-    Administrators(watch::Receiver<Option<Arc<Keys>>>),
+    /// Whoever speaks TLS; requests are marked by whether the certificate of this guest was shown, as the keys say at this moment.
+    Guarded(Guest, watch::Receiver<Option<Arc<Keys>>>),
 }
 
 /// Serves until told to stop; then lets open requests end, and returns.
@@ -127,19 +125,14 @@ pub async fn serve(
                     };
                     connection(stream, mark, service, ending).await;
                 }
-                Door::Gateway(keys) => {
-                    if let Some(stream) = gateway::admitted(stream, &keys).await {
+                Door::Guarded(guest, keys) => {
+                    if let Some((stream, who)) = gateway::met(guest, stream, &keys, &metrics).await {
                         let mark = move |extensions: &mut Extensions| {
                             extensions.insert(from_here);
-                            extensions.insert(FromGateway);
-                        };
-                        connection(stream, mark, service, ending).await;
-                    }
-                }
-                Door::Administrators(keys) => {
-                    if let Some((stream, who)) = gateway::met(stream, &keys, &metrics).await {
-                        let mark = move |extensions: &mut Extensions| {
-                            extensions.insert(Administrator(who));
+                            match guest {
+                                Guest::Gateway => drop(extensions.insert(Gateway(who))),
+                                Guest::Administrators => drop(extensions.insert(Administrator(who))),
+                            }
                         };
                         connection(stream, mark, service, ending).await;
                     }

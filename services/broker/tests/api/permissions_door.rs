@@ -59,21 +59,39 @@ async fn row_broker_without_the_certificate_of_the_gateway_nobody_comes_in_by_it
     let stranger = Authority::new();
     let all = header(&everything());
     let headers = [("mim-permissions", &*all)];
-    for (who, connector) in [
-        ("no certificate", authority.client(None)),
-        ("another name", authority.client(Some("other.city.svc"))),
-        ("a longer name", authority.client(Some(&format!("x.{NAME}")))),
-        ("another authority", stranger.client_of(authority)),
+    for (who, connector, cause) in [
+        ("no certificate", authority.client(None), "no_certificate"),
+        (
+            "another name",
+            authority.client(Some("other.city.svc")),
+            "another_name",
+        ),
+        (
+            "a longer name",
+            authority.client(Some(&format!("x.{NAME}"))),
+            "another_name",
+        ),
     ] {
-        let answer = send(&connector, guarded.door, "GET", "/types", &headers, None).await;
-        assert!(answer.is_err(), "{who}: {answer:?}");
+        for headers in [&headers[..], &[]] {
+            let before = refused(&guarded.broker, cause).await;
+            let answer = send(&connector, guarded.door, "GET", "/types", headers, None)
+                .await
+                .unwrap();
+            assert!(is_forbidden(&answer), "{who}: {}", answer.text());
+            assert_eq!(refused(&guarded.broker, cause).await, before + 1);
+        }
     }
+    let connector = stranger.client_of(authority);
+    let answer = send(&connector, guarded.door, "GET", "/types", &headers, None).await;
+    assert!(answer.is_err(), "another authority: {answer:?}");
+    assert_eq!(refused(&guarded.broker, "unknown_certificate").await, 1);
     let plain = guarded
         .broker
         .client
         .try_send(guarded.door, "GET", "/ngsi-ld/v1/types", &headers, None)
         .await;
     assert!(plain.is_err(), "without TLS: {plain:?}");
+    assert_eq!(refused(&guarded.broker, "unknown_certificate").await, 2);
     let gateway = authority.client(Some(NAME));
     let answer = send(&gateway, guarded.door, "GET", "/types", &headers, None).await;
     assert_eq!(answer.unwrap().status, 200);
