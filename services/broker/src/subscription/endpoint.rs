@@ -254,23 +254,31 @@ fn pairs(endpoint: &Object<'_>, name: &str) -> Result<Vec<Pair>, Refusal> {
     Ok(found)
 }
 
-/// What is shown in place of a value that opens something.
+/// What is shown in place of a value that may open something.
 pub(super) const HIDDEN: &str = "***";
 
-/// Whether values of this name open something.
+/// Names whose values open nothing. Any other name may be that of a secret, as receivers name theirs as they like.
+const SHOWN: [&str; 15] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "content-language",
+    "content-type",
+    "fiware-service",
+    "fiware-servicepath",
+    "link",
+    "mqtt-qos",
+    "mqtt-version",
+    "ngsild-scope",
+    "ngsild-tenant",
+    "prefer",
+    "traceparent",
+    "user-agent",
+];
+
+/// Whether values of this name may open something.
 pub(super) fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    [
-        "auth",
-        "token",
-        "secret",
-        "password",
-        "key",
-        "cookie",
-        "credential",
-    ]
-    .iter()
-    .any(|word| key.contains(word))
+    !SHOWN.contains(&key.to_ascii_lowercase().as_str())
 }
 
 /// The URL as it may be shown.

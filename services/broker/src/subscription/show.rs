@@ -261,7 +261,7 @@ impl Join {
 }
 
 impl Endpoint {
-    /// Values that open something are never told to anybody, and neither is a password in the URL.
+    /// Values that may open something are never told to anybody, and neither is a password in the URL.
     fn shown(&self, hide: bool) -> Json {
         let pair = |pair: &Pair| {
             let mut members = Members::default();

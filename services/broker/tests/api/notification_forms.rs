@@ -184,7 +184,7 @@ async fn the_media_type_that_is_asked_for_says_where_the_context_is_and_what_dat
 async fn what_opens_a_receiver_is_sent_to_it_and_shown_to_nobody() {
     let broker = Broker::ready().await;
     let receiver = Receiver::start().await;
-    let info = json!([{"key": "X-Api-Key", "value": "open-sesame"}, {"key": "X-City", "value": "v"}]);
+    let info = json!([{"key": "X-Api-Key", "value": "open-sesame"}, {"key": "X-Pwd", "value": "open-sesame too"}, {"key": "NGSILD-Scope", "value": "v"}]);
     let notification = json!({"endpoint": {"uri": receiver.url(), "receiverInfo": info}});
     subscribe(
         &broker,
@@ -200,7 +200,7 @@ async fn what_opens_a_receiver_is_sent_to_it_and_shown_to_nobody() {
     ] {
         let shown = broker.get(path).await.text();
         assert!(
-            !shown.contains("open-sesame") && shown.contains("X-City"),
+            !shown.contains("open-sesame") && shown.contains("X-Pwd") && shown.contains(r#""value":"v""#),
             "{path}: {shown}"
         );
     }
@@ -215,6 +215,7 @@ async fn what_opens_a_receiver_is_sent_to_it_and_shown_to_nobody() {
     receiver.until(1).await;
     let headers = receiver.all().remove(0).headers;
     assert_eq!(headers["x-api-key"], "open-sesame");
-    assert_eq!(headers["x-city"], "v");
+    assert_eq!(headers["x-pwd"], "open-sesame too");
+    assert_eq!(headers["ngsild-scope"], "v");
     assert!(!broker.log.lock().unwrap().contains("open-sesame"));
 }
