@@ -11,7 +11,7 @@ use crate::{
     context_broker::unobserved,
     duration::is_duration,
     names,
-    notification::Notification,
+    notification::{Notification, Switch},
     schema::{self, Default as SchemaDefault},
 };
 
@@ -180,6 +180,17 @@ pub struct ContextSubscriptionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = "^[-A-Za-z0-9*,;=. ]+$"))]
     pub lang: Option<String>,
+    /// Datasets whose instances of attributes count and are sent: their URIs, and `@none` for the default instance; absent: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::datasets")]
+    pub dataset_id: Vec<String>,
+    /// Whether only entities of the broker itself count, and none of other brokers that it asks; absent: Disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_only: Option<Switch>,
+    /// What the subscription is for, in words; it is kept in the broker beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub description: Option<String>,
     /// When the subscription ends. From then on nothing is sent; the object stays until it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,

@@ -206,7 +206,7 @@ pub struct Endpoint {
     #[schemars(length(min = 3, max = 32))]
     #[x_kube(validation = is_duration())]
     pub cooldown: Option<String>,
-    /// Headers of each notification (NGSI-LD `receiverInfo`); with MQTT they stand in its metadata.
+    /// Headers of each notification (NGSI-LD `receiverInfo`); with MQTT they stand in its metadata. A broker that hides their values, as it should, hides too that somebody changed one by hand: the next change of this object sets it back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(min = 1, max = 16),

@@ -362,6 +362,17 @@ pub(crate) fn attribute_names(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// `datasetId` as a list (ETSI GS CIM 009, 5.2.12): URIs, and `@none` for the instance without one.
+pub(crate) fn datasets(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "minLength": 3, "maxLength": 1024, "pattern": r"^(@none|[A-Za-z][-A-Za-z0-9+.]*:[^\s]+)$"},
+    })
+}
+
 /// Names of namespaces, or `*` for all.
 pub(crate) fn namespaces(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -87,10 +87,21 @@ fn what(
             body.insert(name.into(), seconds(millis(text, field)?));
         }
     }
-    for (name, text) in [("q", &spec.q), ("scopeQ", &spec.scope_q), ("lang", &spec.lang)] {
-        if let Some(text) = text {
-            body.insert(name.into(), json!(text));
-        }
+    for (name, text) in [
+        ("q", &spec.q),
+        ("scopeQ", &spec.scope_q),
+        ("lang", &spec.lang),
+        ("description", &spec.description),
+    ] {
+        put(body, name, text.as_deref());
+    }
+    put_list(
+        body,
+        "datasetId",
+        spec.dataset_id.iter().map(|id| json!(id)).collect(),
+    );
+    if spec.local_only == Some(Switch::Enabled) {
+        body.insert("localOnly".into(), json!(true));
     }
     if let Some(geo) = &spec.geo_q {
         body.insert("geoQ".into(), geo_query(geo, coordinates));

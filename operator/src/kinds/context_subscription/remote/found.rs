@@ -174,7 +174,7 @@ impl Found {
         ] {
             missing.extend(names.iter().filter(|name| {
                 let wanted = sent.get(**name).filter(|_| !found.contains_key(**name));
-                wanted.is_some_and(|value| **name != "subscriptionName" && !is_default(name, value))
+                wanted.is_some_and(|value| !is_default(name, value))
             }));
         }
         missing
@@ -188,7 +188,7 @@ fn sent(wanted: &Wanted) -> Option<&Map<String, Value>> {
 /// Whether a member says what holds without it.
 fn is_default(name: &str, value: &Value) -> bool {
     match (name, value) {
-        (_, Value::Null) | ("description" | "subscriptionName" | "temporalQ", _) => true,
+        (_, Value::Null) | ("subscriptionName" | "temporalQ", _) => true,
         ("isActive", value) => *value == json!(true),
         ("localOnly" | "splitEntities" | "showChanges" | "sysAttrs", value) => *value == json!(false),
         ("format", value) => *value == json!("normalized"),
