@@ -128,6 +128,7 @@ test: deps binaries ## All tests, against real servers
 	@date +%s >$(TARGET)/test-began
 	$(CARGO) test --locked $(SELECTION) --no-run
 	$(CARGO) test --locked -p mim-tests --no-run
+	$(CARGO) test --locked $(SELECTION) --test faults -- --quiet rolling::the_broker_before_is_built
 	@echo "make: the programs of the images are built first: some tests are about seconds, and compilers beside them take these"
 	$(TARGET)/mim-lab images --out $(IMAGES)
 	@began=$$(cat $(TARGET)/test-began); built=$$(date +%s); \
@@ -151,6 +152,7 @@ test: deps binaries ## All tests, against real servers
 	for log in $(TARGET)/test-{lab,images,services,api}.log; do \
 	  ! grep -q '^test result: FAILED' $$log || { echo "make: what failed in short; all of it is in $$log"; grep -A 4 '^thread .* panicked at' $$log | cut -c1-400 || true; }; \
 	done; \
+	grep -ho 'left out: .*' $(TARGET)/test-{lab,images,services,api}.log | sed 's/^/make: /' || true; \
 	echo "make: the tests were built in $$((built - began)) s and ran for $$(($$(date +%s) - built)) s"; exit $$failed
 	@if command -v c++ >/dev/null; then $(MAKE) --no-print-directory fuzz SECONDS=2; else \
 	  echo "make: fuzz targets are left out: libFuzzer needs a C++ compiler, which make fuzz installs"; fi
@@ -179,10 +181,10 @@ etsi: deps-build ## ETSI's NGSI-LD test suite against the broker: SUITE=<checkou
 	@$(TARGET)/mim-etsi --suite $(SUITE) $(ARGS)
 
 .PHONY: proof
-proof: deps binaries ## What takes too long for each change: the tests at an API server with all waits as long as in use (ten idle minutes), a receiver that is down for ten, the broker before beside this one, images built twice, the demo on a cluster by its kubeconfig
+proof: deps binaries ## What takes too long for each change: the tests at an API server with all waits as long as in use (ten idle minutes), a receiver that is down for ten, images built twice, the demo on a cluster by its kubeconfig
 	$(CARGO) build --locked -p mim-broker
 	MIM_PROOF=true $(CARGO) test --locked -p mim-tests --test api
-	MIM_PROOF=true $(CARGO) test --locked -p mim-broker --test faults -- rolling:: ten_minutes
+	MIM_PROOF=true $(CARGO) test --locked -p mim-broker --test faults -- ten_minutes
 	$(LAB) images --check --out $(IMAGES)
 	@: The lab, as any cluster of somebody: known by its kubeconfig alone, with the archives in its node, reached by forwards.
 	down=:; trap '$$down' EXIT; $(LAB) status >/dev/null 2>&1 || down="$(LAB) down"; \

@@ -3,7 +3,7 @@
 use crate::database::writer;
 use crate::read_only::reader;
 use crate::support::postgres::{SmallDisk, may_mount};
-use crate::support::{Broker, Postgres, eventually};
+use crate::support::{Broker, Postgres, eventually, left_out};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -41,8 +41,9 @@ async fn a_partition_waits(broker: &Broker, second: &Broker, disk: &SmallDisk, t
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_database_full_fails_no_read_loses_no_write_and_goes_on_when_there_is_room() {
     if !may_mount() {
-        println!("left out: only root, with the right to mount, may make the disk that is filled");
-        return;
+        return left_out(
+            "a full disk of the database: only root, with the right to mount, may make the one that is filled",
+        );
     }
     let postgres = Postgres::own();
     let disk = tokio::task::block_in_place(|| postgres.with_small_disk(96));
