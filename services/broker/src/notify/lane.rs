@@ -28,7 +28,7 @@ use uuid::Uuid;
 /// How long a lane is held, in milliseconds, unless the hold is made longer meanwhile: so long nobody empties the lanes
 /// of a replica that has died.
 pub(super) const HOLD: i32 = 20_000;
-/// After how long what was sent is noted, and the lane held anew.
+/// After how long, since the lane was asked, what was sent is noted, and the lane held anew: well before the hold is over.
 const NOTE: Duration = Duration::from_secs(10);
 /// A receiver that takes longer than this for what a lane gave is one for which too much may wait.
 const SLOW: Duration = Duration::from_secs(1);
@@ -61,6 +61,26 @@ pub struct Post {
     pub leaving: AtomicBool,
 }
 
+/// What a lane gave, and when it was asked: the hold counts from no earlier. A process that stood still beyond its hold, also
+/// on its way to the database and back, so knows by its own clock that another one may have told newer changes since, and
+/// sends none of these.
+struct Given {
+    asked: Instant,
+    waiting: Vec<Waiting>,
+}
+
+impl Given {
+    /// Whether no more of it is sent. One is, as long as the lane is held: however slow the database is, it goes on.
+    fn is_over(&self, done: &Done) -> bool {
+        let most = if done.changes.is_empty() {
+            Duration::from_millis(HOLD.unsigned_abs().into())
+        } else {
+            NOTE
+        };
+        self.asked.elapsed() > most
+    }
+}
+
 /// A lane whose receiver did not take what was sent last.
 #[derive(Clone, Copy, Debug)]
 pub struct Failing {
@@ -82,13 +102,15 @@ impl Post {
             holder: self.holder,
             millis: HOLD,
         };
-        let Ok(mut waiting) = self.store.take_lane(hold).await else {
+        let asked = Instant::now();
+        let Ok(waiting) = self.store.take_lane(hold).await else {
             return Some(PAUSE);
         };
-        while !waiting.is_empty() {
+        let mut given = Given { asked, waiting };
+        while !given.waiting.is_empty() {
             let started = Instant::now();
             let mut answered = None;
-            let sending = Box::pin(self.send_all(place, &waiting, &mut answered));
+            let sending = Box::pin(self.send_all(place, &given, &mut answered));
             let done = self.waiting(place.0, sending).await;
             let Some(next) = self.go_on(hold, &done).await else {
                 return Some(PAUSE);
@@ -104,20 +126,21 @@ impl Post {
                 let _ = self.store.leave_lanes(&[place], self.holder).await;
                 return None;
             }
-            waiting = next;
+            given = next;
         }
         None
     }
 
     /// Notes what was sent and gives what is next. While the database is away it is tried again, as long as the lane is
     /// held; what is not noted in the end is sent again: better than not at all.
-    async fn go_on(&self, hold: Hold, done: &Done) -> Option<Vec<Waiting>> {
+    async fn go_on(&self, hold: Hold, done: &Done) -> Option<Given> {
         let started = Instant::now();
         loop {
+            let asked = Instant::now();
             let noted = self.store.go_on_with_lane(hold, done).await;
             let in_time = started.elapsed().as_millis() < u128::from(hold.millis.unsigned_abs());
             match noted {
-                Ok(next) => return Some(next),
+                Ok(waiting) => return Some(Given { asked, waiting }),
                 Err(_) if in_time && !self.leaving.load(Ordering::Relaxed) => tokio::time::sleep(PAUSE).await,
                 Err(_) => return None,
             }
@@ -187,12 +210,11 @@ impl Post {
         }
     }
 
-    async fn send_all(&self, place: Place, waiting: &[Waiting], answered: &mut Option<Answered>) -> Done {
-        let started = Instant::now();
+    async fn send_all(&self, place: Place, given: &Given, answered: &mut Option<Answered>) -> Done {
         let mut done = Done::default();
-        for change in waiting {
+        for change in &given.waiting {
             let is_awaited = answered.as_ref().is_some_and(Answered::is_awaited);
-            if is_awaited || started.elapsed() > NOTE || self.leaving.load(Ordering::Relaxed) {
+            if is_awaited || given.is_over(&done) || self.leaving.load(Ordering::Relaxed) {
                 break;
             }
             match self.send_one(place, change, &mut done, answered).await {

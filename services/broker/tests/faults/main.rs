@@ -17,6 +17,7 @@ mod support;
 
 mod connections;
 mod database;
+mod fencing;
 mod full;
 mod hostile;
 mod late;
