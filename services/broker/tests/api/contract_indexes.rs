@@ -4,6 +4,7 @@ use crate::support::contract::City;
 use crate::support::{Broker, eventually};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 const INDEXED: &str = r#"{"type":"Air","columns":[
     {"name":"t","attribute":"p","type":"text","index":true},{"name":"i","attribute":"p","type":"integer","index":true},
@@ -134,6 +135,50 @@ async fn indexes_are_built_by_one_of_two_replicas_while_writes_go_on() {
     assert_eq!(built(&city.broker) + built(&second), 6, "each was built once");
     let count = city.read("one_v1", "select count(*) from one_v1.air where n >= 1");
     assert_eq!(count, written.load(Ordering::Relaxed).to_string());
+}
+
+/// `create index` without `concurrently` waits as this one does, but with a lock behind which all writes wait: `during > 10` above tells the two apart only
+/// where a build is slow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_waits_for_a_long_transaction_keeps_no_write_waiting() {
+    const SOON: Duration = Duration::from_secs(5);
+    let city = City::ready().await;
+    let second = replica(&city).await;
+    city.create(r#"{"id":"urn:a:held","type":"Air","p":0}"#).await;
+    let database = &city.broker.database;
+    let held = database.transaction("update mim.entities set modified = modified where id = 'urn:a:held'");
+    let writing = "select count(*) from pg_locks l join pg_stat_activity a using (pid) where a.datname = current_database() \
+        and a.state = 'idle in transaction' and l.relation = 'mim.entities'::regclass and l.mode = 'RowExclusiveLock' and l.granted";
+    eventually(20, "a transaction that writes is open", async || {
+        database.psql(writing) == "1"
+    })
+    .await;
+    city.put("air", INDEXED).await;
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' \
+        and query like 'create index%'";
+    eventually(30, "the build waits for its end", async || {
+        database.psql(waits) == "1"
+    })
+    .await;
+    for (n, replica) in [&city.broker, &second].into_iter().cycle().take(10).enumerate() {
+        let body = format!(r#"{{"id":"urn:a:{n}","type":"Air","p":{n}}}"#);
+        let write = replica.send("POST", "/entities", &[("NGSILD-Tenant", "one")], Some(&body));
+        let answer = tokio::time::timeout(SOON, write).await;
+        let answer = answer.unwrap_or_else(|_| panic!("write {n} waits for the index"));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    assert_eq!(
+        (database.psql(waits), database.psql(VALID)),
+        ("1".into(), "0".into())
+    );
+    drop(held);
+    until_valid(&city.broker, "6").await;
+    // What was written while it waited is in it.
+    let all = city.read(
+        "one_v1",
+        "select string_agg(n::text, ',' order by n) from one_v1.air",
+    );
+    assert_eq!(all, "0,0,1,2,3,4,5,6,7,8,9");
 }
 
 #[tokio::test]
