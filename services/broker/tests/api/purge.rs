@@ -1,6 +1,8 @@
 //! `DELETE /entities` (clauses 5.6.21 and 6.4.3.3).
 
-use crate::support::{Answer, Broker};
+use crate::notifications::subscribe;
+use crate::support::{Answer, Broker, Receiver, eventually};
+use crate::temporal::{insist, keeping, past, point, shown, values};
 use serde_json::{Value, json};
 
 async fn purge(broker: &Broker, query: &str) -> Answer {
@@ -243,4 +245,86 @@ async fn a_purge_stays_in_its_tenant() {
         )
         .await;
     assert_eq!(unknown.error(), "NonexistentTenant");
+}
+
+/// Three entities of type T, the first of them with a past from before it was there, with a subscriber who is told of all that happens to them from now on.
+async fn watched() -> (Broker, Receiver) {
+    let (broker, receiver) = (keeping().await, Receiver::start().await);
+    let before = json!({"id": "urn:x:1", "type": "T", "n": [point(0, "2020-01-01T00:00:00Z")]});
+    past(&broker, &before).await;
+    for n in 1..=3 {
+        let body = json!({"id": format!("urn:x:{n}"), "type": "T", "n": n, "other": 0});
+        broker.create(&body.to_string()).await;
+    }
+    let all = json!({"notificationTrigger": ["entityCreated", "attributeCreated", "attributeUpdated", "attributeDeleted", "entityDeleted"]});
+    subscribe(&broker, &receiver, "urn:s:1", all).await;
+    (broker, receiver)
+}
+
+/// What was told once nothing waits any more, by id: so many entities and no other.
+async fn told(broker: &Broker, receiver: &Receiver, count: usize) -> Vec<Value> {
+    let mut told = receiver.until(count).await;
+    eventually(20, "nothing waits", async || {
+        broker.database.psql("select count(*) from mim.deliveries") == "0"
+    })
+    .await;
+    assert_eq!(receiver.taken().len(), count, "{:?}", receiver.taken());
+    told.sort_by_key(|entity| entity["id"].to_string());
+    told
+}
+
+const ALL_PAST: &str = "?type=T&timerel=after&timeAt=1970-01-01T00:00:00Z&timeproperty=createdAt";
+
+#[tokio::test]
+async fn subscribers_are_told_of_each_entity_that_a_purge_deletes_and_its_past_goes_with_it() {
+    let (broker, receiver) = watched().await;
+    purged(&broker, "type=T&q=n%3C3").await;
+    let told = told(&broker, &receiver, 2).await;
+    for (n, entity) in (1..).zip(&told) {
+        assert_eq!(entity["id"], format!("urn:x:{n}"));
+        assert!(entity["deletedAt"].is_string(), "{entity}");
+        let gone = format!("/temporal/entities/urn:x:{n}");
+        insist(&broker, 404, "GET", &gone, None).await;
+    }
+    let past = shown(&broker, ALL_PAST).await;
+    let ids: Vec<_> = past.as_array().unwrap().iter().map(|e| &e["id"]).collect();
+    assert_eq!(ids, ["urn:x:3"]);
+    assert_eq!(values(&past[0], "n"), [json!(3)]);
+    broker.create(r#"{"id":"urn:x:1","type":"T","n":7}"#).await;
+    let anew = shown(&broker, "/urn:x:1").await;
+    assert_eq!(
+        values(&anew, "n"),
+        [json!(7)],
+        "it is not that of a later one of its name"
+    );
+    eventually(30, "what nobody sees any more is gone", async || {
+        let kept = "select count(*) from mim.history where entity = 'urn:x:2'";
+        broker.database.psql(kept) == "0"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn subscribers_are_told_of_each_attribute_that_a_purge_drops_and_the_past_shows_what_it_was() {
+    let (broker, receiver) = watched().await;
+    purged(&broker, "type=T&q=n%3C3&drop=n").await;
+    let told = told(&broker, &receiver, 2).await;
+    for (n, entity) in (1..).zip(&told) {
+        assert_eq!(entity["id"], format!("urn:x:{n}"));
+        assert_eq!(entity["n"]["value"], "urn:ngsi-ld:null", "{entity}");
+        assert_eq!(
+            (&entity["other"]["value"], &entity["deletedAt"]),
+            (&json!(0), &Value::Null)
+        );
+    }
+    let gone = json!("urn:ngsi-ld:null");
+    for (n, expected) in [
+        (1, vec![json!(0), json!(1), gone.clone()]),
+        (2, vec![json!(2), gone]),
+        (3, vec![json!(3)]),
+    ] {
+        let past = shown(&broker, &format!("/urn:x:{n}?options=sysAttrs")).await;
+        assert_eq!(values(&past, "n"), expected, "{past}");
+        assert_eq!(values(&past, "other"), [json!(0)], "{past}");
+    }
 }
