@@ -5,6 +5,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 const ENTITY: &str = r#"{"id":"urn:x:1","type":"A","p":1}"#;
+const SUBSCRIPTION: &str = r#"{"id":"urn:s:1","type":"Subscription","entities":[{"type":"A"}],"notification":{"endpoint":{"uri":"http://r.example/"}}}"#;
 const ON_FIRST_WRITE: &str = "tenants: [one]\ntenantCreation: OnFirstWrite\n";
 
 fn tenants(broker: &Broker) -> String {
@@ -55,6 +56,7 @@ async fn only_what_creates_makes_a_tenant() {
         ("/entityOperations/create", "[]"),
         ("/entityOperations/create", r#"[{"id":"nouri","type":"A"}]"#),
         ("/entityOperations/upsert", r#"[{"id":"urn:x:1"}]"#),
+        ("/subscriptions", r#"{"type":"Subscription"}"#),
     ] {
         let answer = broker.send("POST", path, new, Some(body)).await;
         assert!(
@@ -84,7 +86,22 @@ async fn only_what_creates_makes_a_tenant() {
             "nobody else sees it"
         );
     }
-    assert_eq!(tenants(&broker), "create,entities,one,upsert");
+    let subscriptions: &[(&str, &str)] = &[("NGSILD-Tenant", "subscriptions")];
+    let made = broker
+        .send("POST", "/subscriptions", subscriptions, Some(SUBSCRIPTION))
+        .await;
+    assert_eq!(
+        (made.status, made.header("ngsild-tenant")),
+        (201, "subscriptions"),
+        "{}",
+        made.text()
+    );
+    let read = broker
+        .send("GET", "/subscriptions/urn:s:1", subscriptions, None)
+        .await;
+    assert_eq!(read.status, 200);
+    assert_eq!(broker.get("/subscriptions/urn:s:1").await.status, 404);
+    assert_eq!(tenants(&broker), "create,entities,one,subscriptions,upsert");
     for bad in ["a b", "x'; drop table mim.tenants; --", &"a".repeat(64)] {
         let answer = broker
             .send("POST", "/entities", &[("NGSILD-Tenant", bad)], Some(ENTITY))
