@@ -5,6 +5,9 @@ use crate::support::{Broker, Mosquitto, Postgres, eventually};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
 
 /// A subscription to all entities of the type `T`, told in short.
 fn subscription(id: &str, uri: &str, version: &str, qos: u8) -> Value {
@@ -222,6 +225,60 @@ async fn by_tls_nothing_is_told_to_a_server_that_is_not_trusted() {
     let mut topics: Vec<_> = server.until(2).await.into_iter().map(|m| m.topic).collect();
     topics.sort_unstable();
     assert_eq!(topics, ["city/0", "city/1"]);
+}
+
+/// A server that takes connections and what comes over them, and never says anything; how many there were.
+async fn silent_server() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
+        }
+    });
+    (address, connections)
+}
+
+#[tokio::test]
+async fn row_broker_an_mqtt_server_that_never_answers_fails_within_its_time_and_keeps_no_other_waiting() {
+    const TIMEOUT: Duration = Duration::from_secs(4);
+    let broker = Broker::ready().await;
+    let server = Mosquitto::start().await;
+    let (silent, connections) = silent_server().await;
+    // Of the least quality of service, too, the server says that it is one.
+    for (n, (version, qos)) in [("mqtt5.0", 0), ("mqtt3.1.1", 2)].into_iter().enumerate() {
+        let mut body = subscription(&format!("urn:s:{n}"), &format!("mqtt://{silent}/t"), version, qos);
+        body["notification"]["endpoint"]["timeout"] = json!(TIMEOUT.as_millis());
+        subscribe(&broker, &body).await;
+    }
+    let uri = server.url(WRITER, "city/good");
+    subscribe(&broker, &subscription("urn:s:good", &uri, "mqtt5.0", 1)).await;
+    let began = Instant::now();
+    broker.create(r#"{"id":"urn:x:1","type":"T","n":5}"#).await;
+    server.until(1).await;
+    let told = began.elapsed();
+    assert!(told < TIMEOUT, "the other one is told after {told:?}");
+    for n in 0..2 {
+        let shown = until_failed(&broker, &format!("urn:s:{n}")).await;
+        assert!(shown["lastSuccess"].is_null(), "{shown}");
+    }
+    let failed = began.elapsed();
+    println!("the other one was told after {told:?}, both had failed after {failed:?}");
+    assert!(
+        failed >= TIMEOUT,
+        "a server has the time that it was given: {failed:?}"
+    );
+    assert!(failed < TIMEOUT * 4, "{failed:?}");
+    // And is tried again.
+    eventually(20, "both are tried again", async || {
+        connections.load(Ordering::SeqCst) >= 4
+    })
+    .await;
+    patch(&broker, "/entities/urn:x:1/attrs", &json!({"n": 6})).await;
+    server.until(2).await;
 }
 
 #[tokio::test]
