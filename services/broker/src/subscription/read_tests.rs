@@ -72,6 +72,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("timeInterval", "1e300", "timeInterval"),
     ("throttling", "\"5\"", "throttling"),
     ("q", "\"speed>\"", "q"),
+    // A write would have to read others to know whether it is selected.
+    ("q", "\"place{brand}==1\"", "linked"),
     (
         "geoQ",
         "{\"georel\":\"near\",\"geometry\":\"Point\",\"coordinates\":[0,0]}",
