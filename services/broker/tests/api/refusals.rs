@@ -10,8 +10,8 @@ fn whole(value: &str) -> String {
     WHOLE.replace("VALUE", value)
 }
 
-/// Sends bytes and reads the answer to its end.
-async fn raw(broker: &Broker, request: &[u8]) -> String {
+/// Sends bytes, and no more, and reads the answer to its end.
+pub async fn raw(broker: &Broker, request: &[u8]) -> String {
     let mut stream = tokio::net::TcpStream::connect(broker.api).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();

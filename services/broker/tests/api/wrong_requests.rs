@@ -2,6 +2,7 @@
 //! that.
 
 use crate::openapi::{Described, document, operations};
+use crate::refusals::raw;
 use crate::support::{Answer, Broker};
 use crate::world::{Good, World, all, ask};
 use serde_json::Value;
@@ -186,6 +187,143 @@ fn headers() -> Vec<(&'static str, String, u16, &'static str)> {
     all
 }
 
+/// Preferences that are none of the standard's, or none at all: who does not know one goes on as if it were not there (RFC 7240, clause 2).
+const PREFERENCES: [&str; 6] = ["", "nothing", "body=xml", "body=", ";;,=,", "body=\"json"];
+
+/// Two lines of `Accept`, with the type of the answer, or none where neither is offered. They mean what one line with both means.
+const ACCEPTS: [([&str; 2], Option<&str>); 4] = [
+    (["application/xml", "text/html"], None),
+    (["application/json;q=0", "application/ld+json;q=0"], None),
+    (["application/xml", "application/json"], Some("application/json")),
+    (
+        ["application/json;q=0.5", "application/ld+json"],
+        Some("application/ld+json"),
+    ),
+];
+
+/// What says wrong how long a body is, with the body, and the statuses that answer it. Where it is no length at all, or two, the request has no
+/// known end, and the connection ends with it.
+fn wrong_lengths(body: &str) -> Vec<(String, String, &'static [&'static str])> {
+    let length = body.len();
+    let of = |said: String| format!("Content-Length: {said}\r\n");
+    let invalid: &[&str] = &["400"];
+    vec![
+        (String::new(), String::new(), &["411"]),
+        (
+            "Transfer-Encoding: chunked\r\n".to_owned(),
+            format!("{length:x}\r\n{body}\r\n0\r\n\r\n"),
+            &["411"],
+        ),
+        (of("0".to_owned()), String::new(), invalid),
+        (of((length - 1).to_string()), body.to_owned(), invalid),
+        (of("x".to_owned()), body.to_owned(), invalid),
+        (of(format!("+{length}")), body.to_owned(), invalid),
+        (of(format!("-{length}")), body.to_owned(), invalid),
+        (of(format!("{length}, {}", length - 1)), body.to_owned(), invalid),
+        (
+            of(length.to_string()) + &of((length - 1).to_string()),
+            body.to_owned(),
+            invalid,
+        ),
+        (of("104857600".to_owned()), body.to_owned(), &["413"]),
+    ]
+}
+
+/// Sends a good request with these headers and this body; the whole answer.
+async fn ask_raw(broker: &Broker, good: &Good, headers: &str, body: &str) -> String {
+    let head = format!(
+        "{} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}\r\n",
+        good.method,
+        good.with("")
+    );
+    raw(broker, format!("{head}{body}").as_bytes()).await
+}
+
+fn has_status(answer: &str, expected: &[&str]) -> Option<String> {
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    (!expected.contains(&status)).then(|| format!("{answer:.300}"))
+}
+
+/// Sends each of them; what was answered otherwise.
+async fn with_wrong_lengths(broker: &Broker, good: &Good) -> Vec<(String, Option<String>)> {
+    let mut all = Vec::new();
+    for (headers, body, expected) in wrong_lengths(&good.text().unwrap_or_default()) {
+        let answer = ask_raw(broker, good, &headers, &body).await;
+        all.push((headers, has_status(&answer, expected)));
+    }
+    all
+}
+
+/// Sends all of them at once with the last byte of each body missing; what was answered otherwise than that it came too slowly.
+async fn with_a_byte_missing(broker: &Broker, all: &[Good]) -> Vec<(String, Option<String>)> {
+    let asked = all.iter().map(async |good| {
+        let body = good.text().unwrap_or_default();
+        let length = format!("Content-Length: {}\r\n", body.len() + 1);
+        let answer = ask_raw(broker, good, &length, &body).await;
+        (
+            format!("{} with a byte missing", good.id),
+            has_status(&answer, &["408"]),
+        )
+    });
+    futures::future::join_all(asked).await
+}
+
+/// The media types in which an operation answers.
+fn offered(described: &Described<'_>) -> Vec<String> {
+    let content = described.operation["responses"]["200"]["content"].as_object();
+    content
+        .into_iter()
+        .flatten()
+        .map(|(media, _)| media.clone())
+        .collect()
+}
+
+/// Asks in each media type with and without a preference; where the answers differ.
+async fn with_preferences(
+    broker: &Broker,
+    good: &Good,
+    described: &Described<'_>,
+) -> Vec<(String, Option<String>)> {
+    let mut all = Vec::new();
+    // One tells the time, and so never the same twice.
+    let is_lasting = good.method == "GET" && good.id != "retrieveSourceIdentity";
+    for media in offered(described).iter().filter(|_| is_lasting) {
+        let accept = ("accept", media.as_str());
+        let plain = ask(broker, good, &good.with(""), &[accept]).await;
+        for preference in PREFERENCES {
+            let answer = ask(broker, good, &good.with(""), &[accept, ("prefer", preference)]).await;
+            let of = |a: &Answer| (a.status, a.header("content-type").to_owned(), a.text());
+            let differs = (of(&answer) != of(&plain)).then(|| format!("{:.300?}", of(&answer)));
+            all.push((format!("{media}, prefer: {preference}"), differs));
+        }
+    }
+    all
+}
+
+/// Asks with each two lines; what was answered otherwise.
+async fn with_two_accepts(
+    broker: &Broker,
+    good: &Good,
+    described: &Described<'_>,
+) -> Vec<(String, Option<String>)> {
+    let (mut all, offered) = (Vec::new(), offered(described));
+    let may_refuse = described.operation["responses"]["406"].is_object();
+    for ([first, second], media) in ACCEPTS.into_iter().filter(|_| may_refuse) {
+        if media.is_some_and(|media| !offered.iter().any(|o| o == media)) {
+            continue;
+        }
+        let both = [("accept", first), ("accept", second)];
+        let answer = ask(broker, good, &good.with(""), &both).await;
+        let found = (answer.status < 300).then(|| answer.header("content-type"));
+        let wrong = match media {
+            None => judge(&answer, Some((406, "InvalidRequest"))),
+            Some(_) => (found != media).then(|| format!("{} {found:?}", answer.status)),
+        };
+        all.push((format!("accept: {first} and {second}"), wrong));
+    }
+    all
+}
+
 /// Checks one answer; what is wrong with it.
 fn judge(answer: &Answer, expected: Option<(u16, &str)>) -> Option<String> {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -220,7 +358,7 @@ fn path_of(good: &Good, wrong: &str) -> String {
 async fn row_broker_every_parameter_and_header_with_a_wrong_value_is_refused_at_every_operation() {
     let broker = Broker::configured("temporal: {mode: Enabled}\ntenants: [one]").await;
     let document = document(&broker).await;
-    let mut taken = Vec::new();
+    let (mut taken, mut with_body) = (Vec::new(), Vec::new());
     let mut asked = 0;
     for described in operations(&document) {
         let world = World::of(&broker, "", "here").await;
@@ -272,6 +410,17 @@ async fn row_broker_every_parameter_and_header_with_a_wrong_value_is_refused_at_
                 );
             }
         }
+        for (what, wrong) in with_preferences(&broker, &good, &described).await {
+            check(&what, wrong);
+        }
+        for (what, wrong) in with_two_accepts(&broker, &good, &described).await {
+            check(&what, wrong);
+        }
+        if good.body.is_some() {
+            for (length, wrong) in with_wrong_lengths(&broker, &good).await {
+                check(&length, wrong);
+            }
+        }
         let after = all(&broker, &world).await;
         if before != after {
             check("after all of them", Some(format!("{before:?} became {after:?}")));
@@ -279,6 +428,11 @@ async fn row_broker_every_parameter_and_header_with_a_wrong_value_is_refused_at_
         // It was good but for that.
         let answer = ask(&broker, &good, &good.with(""), &[]).await;
         check("the good request", (answer.status >= 300).then(|| answer.text()));
+        with_body.extend(Some(good).filter(|good| good.body.is_some()));
+    }
+    asked += with_body.len();
+    for (what, wrong) in with_a_byte_missing(&broker, &with_body).await {
+        taken.extend(wrong.map(|told| format!("{what}: {told}")));
     }
     assert!(
         taken.is_empty(),
