@@ -106,7 +106,7 @@ words!(Scheme: "Http", "Https", "Mqtt", "Mqtts");
     .message("joinLevel says how far join goes: write join Flat or Inline, or remove joinLevel")
     .field_path(".joinLevel").reason(Reason::FieldValueForbidden))]
 pub struct Notification {
-    /// Attributes that are sent; an entity without any of them is not. Prefer pick, which is newer and knows id, type and scope too.
+    /// Attributes that are sent; of an entity without any of them its id, type and scope. Prefer pick, which is newer and knows id, type and scope too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::attribute_names")]
     pub attributes: Vec<String>,

@@ -72,6 +72,9 @@ async fn of_an_entity_the_members_are_told_that_are_asked_for() {
     let broker = Broker::ready().await;
     for (wish, members) in [
         (json!({"attributes": ["l", "none"]}), "id l scope type"),
+        // What is told is chosen, not of which entities (clause 5.2.14): one without any of them is told all the same.
+        (json!({"attributes": ["none"]}), "id scope type"),
+        (json!({"pick": ["id", "none"]}), "id"),
         (json!({"pick": ["id", "n"]}), "id n"),
         (json!({"pick": "type,scope,j"}), "scope type j"),
         (json!({"omit": ["scope", "l", "none"]}), "id j location n type"),
