@@ -9,8 +9,9 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use mim_crds::ContextBroker;
 use mim_operator::reconcile::request::{Journal, Purpose};
 use mim_operator::reconcile::watch::Scope;
-use mim_tests::cluster::{api_of, apply};
+use mim_tests::cluster::{Cluster, api_of, apply};
 use mim_tests::eventually::eventually;
+use mim_tests::fake_broker::FakeBroker;
 use serde_json::{Value, json};
 
 use crate::city::{City, broker, platform};
@@ -116,12 +117,10 @@ async fn offboard(city: &City) {
     .await;
 }
 
-/// A subscription has no children whose refusal would show that its namespace has not let the operator in.
-#[tokio::test]
-async fn row_cluster_mode_namespace_not_onboarded_its_subscription_is_in_no_broker_whoever_lets_it_in() {
-    let own = own::cluster().await;
-    let mut host = City::without_rights(&own, "host").await;
-    let guest = City::without_rights(&own, "guest").await;
+/// An operator of the whole cluster in a namespace that has let it in, a namespace that has not, and a broker outside for the first of them.
+async fn host_and_guest(own: &Cluster) -> (City, City, FakeBroker) {
+    let mut host = City::without_rights(own, "host").await;
+    let guest = City::without_rights(own, "guest").await;
     host.doors = guest.doors.clone();
     let outside = host.serve("vienna").await;
     rights::install(&host.client, &rights::chart().await.cluster).await;
@@ -130,7 +129,35 @@ async fn row_cluster_mode_namespace_not_onboarded_its_subscription_is_in_no_brok
     let mut options = host.options();
     options.scope = Scope::Cluster;
     host.start_with(options, Journal::new());
+    (host, guest, outside)
+}
 
+/// Nobody deletes the subscription before: the namespace's controller does, in any order beside the RoleBinding. Of a broker in the same namespace the address and
+/// the token may go first, so this one is elsewhere.
+#[tokio::test]
+async fn row_namespace_deletion_takes_subscriptions_out_of_a_broker_that_answers() {
+    let own = own::cluster().await;
+    let (mut host, guest, outside) = host_and_guest(&own).await;
+    let mut open = host.external_broker("vienna");
+    open["spec"]["allowedNamespaces"] = json!([guest.namespace]);
+    host.apply(&open).await;
+    let role = format!("{RELEASE}-namespace");
+    rights::bind(&guest.client, &guest.namespace, RELEASE, "ClusterRole", &role).await;
+    let of = json!({"brokerRef": {"name": "vienna", "namespace": host.namespace}});
+    guest.apply(&subscription("air", "vienna", &of)).await;
+    guest.subscription_says("air", "True", "Ready").await;
+    assert!(outside.only().is_some());
+    delete_namespace(&guest).await;
+    assert_eq!((outside.only(), outside.made_and_deleted()), (None, (1, 1)));
+    host.stop().await;
+}
+
+/// A subscription has no children whose refusal would show that its namespace has not let the operator in.
+#[tokio::test]
+async fn row_cluster_mode_namespace_not_onboarded_its_subscription_is_in_no_broker_whoever_lets_it_in() {
+    let own = own::cluster().await;
+    let (mut host, guest, outside) = host_and_guest(&own).await;
+    let role = format!("{RELEASE}-namespace");
     let of_other = |name: &str, broker: &str, namespace: &str, q: &str| {
         let of = json!({"brokerRef": {"name": broker, "namespace": namespace}, "q": q});
         subscription(name, broker, &of)

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{annotate, subscription, with_broker};
 use crate::city::City;
-use crate::faults::delete_namespace;
 
 pub(super) async fn delete(city: &City, name: &str) {
     city.subscriptions()
@@ -108,16 +107,5 @@ async fn row_subscription_deleted_while_suspended_or_refused_goes_too() {
     city.subscription_says("air", "True", "Suspended").await;
     delete(&city, "air").await;
     is_gone(&city, "air").await;
-    assert_eq!(broker.only(), None);
-}
-
-#[tokio::test]
-async fn row_namespace_deletion_takes_subscriptions_out_of_a_broker_that_answers() {
-    let (city, broker) = with_broker("sub-ending").await;
-    city.apply(&subscription("air", "vienna", &json!({}))).await;
-    city.subscription_says("air", "True", "Ready").await;
-    delete(&city, "air").await;
-    is_gone(&city, "air").await;
-    delete_namespace(&city).await;
     assert_eq!(broker.only(), None);
 }
