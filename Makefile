@@ -184,6 +184,8 @@ etsi: deps-build ## ETSI's NGSI-LD test suite against the broker: SUITE=<checkou
 proof: deps binaries ## What takes too long for each change: the tests at an API server with all waits as long as in use (ten idle minutes), a receiver that is down for ten, images built twice, the demo on a cluster by its kubeconfig
 	$(CARGO) build --locked -p mim-broker
 	MIM_PROOF=true $(CARGO) test --locked -p mim-tests --test api
+	@: Alone, as the rate is asserted under which something is killed.
+	MIM_PROOF=true $(CARGO) test --locked -p mim-broker --test faults -- --test-threads=1 --nocapture loses_no_write_and_no_notification
 	MIM_PROOF=true $(CARGO) test --locked -p mim-broker --test faults -- ten_minutes
 	$(LAB) images --check --out $(IMAGES)
 	@: The lab, as any cluster of somebody: known by its kubeconfig alone, with the archives in its node, reached by forwards.
