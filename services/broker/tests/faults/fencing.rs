@@ -1,8 +1,8 @@
-//! A replica that stands still for longer than it holds its lanes, and goes on when another one has told what waited: a
-//! machine that was out of memory for a while, a pod that was frozen.
+//! A replica that holds a lane and cannot know any more that it does. It has stood still for longer than it holds its lanes, and goes on when another one has
+//! told what waited: a machine that was out of memory for a while, a pod that was frozen. Or the database has crashed, which may have forgotten who holds what.
 
 use crate::notifications::{count, subscribe};
-use crate::support::{Broker, Receiver, eventually};
+use crate::support::{Broker, Postgres, Receiver, eventually};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::sync::Arc;
@@ -106,4 +106,35 @@ async fn row_broker_a_replica_that_stood_still_while_it_was_given_changes_tells_
     })
     .await;
     goes_on_after_another(&first, &receiver).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_a_replica_whose_database_has_crashed_tells_nothing_more_until_it_is_back() {
+    let postgres = Postgres::own();
+    let broker = Broker::start(Arc::new(postgres.database()));
+    broker.until_ready().await;
+    let receiver = Receiver::start().await;
+    receiver.answers(500);
+    subscribe(&broker, "urn:s:1", json!({"uri": receiver.url()})).await;
+    write_all(&broker, WAITING).await;
+    receiver.takes(Duration::from_millis(500));
+    receiver.answers(204);
+    receiver.until(1).await;
+    tokio::task::block_in_place(|| postgres.kill());
+    broker.until_logged(1, "the database cannot be used").await;
+    let known = receiver.all().len();
+    // Time for four calls.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let told = receiver.all().len();
+    assert!(told <= known + 1, "{known} and then {told}");
+    tokio::task::block_in_place(|| postgres.launch());
+    receiver.takes(Duration::ZERO);
+    until_told(&broker, &receiver, WAITING.end - 1).await;
+    let mut told = numbers(&receiver.taken());
+    // What it could not note is told again, from the first of them on.
+    let again = told.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    assert!(again <= 1, "{told:?}");
+    told.sort_unstable();
+    told.dedup();
+    assert_eq!(told, WAITING.collect::<Vec<_>>());
 }
