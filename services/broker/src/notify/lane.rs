@@ -2,7 +2,6 @@
 
 use crate::context::Context;
 use crate::context::cache::Contexts;
-use crate::model::entity::Entity;
 use crate::notify::dispatch::{LOOK, every};
 use crate::notify::matcher::LANES;
 use crate::notify::message::{Message, Telling};
@@ -14,7 +13,7 @@ use crate::server::metrics::Metrics;
 use crate::store::outbox::{Done, Hold, Outbox, Waiting};
 use crate::store::rows::Sizes;
 use crate::store::told::Place;
-use crate::store::{Store, StoreError, TenantId};
+use crate::store::{Store, StoreError, TenantId, weight};
 use crate::subscription::Subscription;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
@@ -399,17 +398,15 @@ impl Post {
         Ok(Ok(Some(finished(telling, tenant))))
     }
 
-    /// Adds the entities that those of a notification link to, as they are now and as far as the owner sees them. Very large
-    /// ones are left out; and all are, where there are more than one notification may have.
+    /// Adds the entities that those of a notification link to, as they are now and as far as the owner sees them; none, where
+    /// there are more than one notification may have.
     pub async fn add_linked(&self, reach: Reach<'_>, telling: &mut Telling<'_>) -> Result<(), StoreError> {
         loop {
             let ids = telling.next_level();
             if ids.is_empty() {
                 return Ok(());
             }
-            let take = |entity: &Entity| telling.linked(entity);
-            let read = self.store.entities_of(reach, &ids, Sizes::Small, take);
-            if read.await?.is_none() {
+            if !self.add_level(reach, &ids, telling).await? {
                 tracing::info!(
                     "a notification is told without the entities that it links to: they are too many"
                 );
@@ -417,6 +414,34 @@ impl Post {
                 return Ok(());
             }
         }
+    }
+
+    /// Adds linked entities of these ids, each large one with the room that it takes; false: they are too many.
+    async fn add_level(
+        &self,
+        reach: Reach<'_>,
+        ids: &[String],
+        telling: &mut Telling<'_>,
+    ) -> Result<bool, StoreError> {
+        let small = self
+            .store
+            .entities_of(reach, ids, Sizes::Small, |entity| telling.linked(entity));
+        let Some(large) = small.await? else {
+            return Ok(false);
+        };
+        for (id, size) in large {
+            let room = self.store.room(weight::of_size(size)).await?;
+            let one = std::slice::from_ref(&id);
+            let read = self
+                .store
+                .entities_of(reach, one, Sizes::Any, |entity| telling.linked(entity));
+            let read = read.await?;
+            drop(room);
+            if read.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The context in which notifications are told. One that cannot be had is no reason to tell nothing: names are then

@@ -205,6 +205,7 @@ impl<'a> Telling<'a> {
     /// Tells what it is about, and nothing of linked entities: there are more than a notification may have.
     pub fn forget_linked(&mut self) {
         self.data.truncate(self.own);
+        self.data.shrink_to_fit();
         self.linked = None;
     }
 

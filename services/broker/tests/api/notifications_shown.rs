@@ -272,23 +272,51 @@ async fn linked_entities_are_told_inside_or_after_what_links_to_them() {
     assert_eq!(ids, ["urn:x:1", "urn:y:1"]);
 }
 
-#[tokio::test]
-async fn an_entity_that_links_to_too_much_is_told_alone() {
+/// Creates so many entities of so many bytes, and one that links to them, told inline and flat; what is told of it, inline
+/// and flat, once so many entities are told flat.
+async fn told_of_links(count: usize, size: usize, flat_ones: usize) -> [Vec<Value>; 2] {
     let broker = Broker::ready().await;
-    let large = "x".repeat(300_000);
-    for n in 0..5 {
+    let large = "x".repeat(size);
+    for n in 0..count {
         let body = json!({"id": format!("urn:y:{n}"), "type": "Y", "text": large});
         broker.create(&body.to_string()).await;
     }
-    let (inline, flat) = (Receiver::start().await, Receiver::start().await);
+    let (inline, flat, interval) = (
+        Receiver::start().await,
+        Receiver::start().await,
+        Receiver::start().await,
+    );
     for (id, receiver, join) in [("urn:s:1", &inline, "inline"), ("urn:s:2", &flat, "flat")] {
         let notification = json!({"join": join, "format": "keyValues", "endpoint": {"uri": receiver.url()}});
         subscribe(&broker, id, notification, json!({})).await;
     }
-    let targets: Vec<_> = (0..5).map(|n| format!("urn:y:{n}")).collect();
+    let targets: Vec<_> = (0..count).map(|n| format!("urn:y:{n}")).collect();
     let body = json!({"id": "urn:x:1", "type": "T", "to": {"type": "Relationship", "object": targets}});
     broker.create(&body.to_string()).await;
-    let alone = json!({"id": "urn:x:1", "type": "T", "to": targets});
-    assert_eq!(inline.until(1).await, std::slice::from_ref(&alone));
-    assert_eq!(flat.until(1).await, [alone]);
+    let told = [inline.until(1).await, flat.until(flat_ones).await];
+    // An interval tells the same.
+    let notification = json!({"join": "flat", "format": "keyValues", "endpoint": {"uri": interval.url()}});
+    subscribe(&broker, "urn:s:3", notification, json!({"timeInterval": 600})).await;
+    assert!(interval.until(flat_ones).await == told[1]);
+    told
+}
+
+#[tokio::test]
+async fn an_entity_that_links_to_too_much_is_told_alone() {
+    for (count, size) in [(20, 60_000), (5, 300_000)] {
+        let targets: Vec<_> = (0..count).map(|n| format!("urn:y:{n}")).collect();
+        let alone = [json!({"id": "urn:x:1", "type": "T", "to": targets})];
+        let told = told_of_links(count, size, 1).await;
+        assert!(told.iter().all(|told| *told == alone), "{count} of {size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_large_entity_is_told_inside_or_after_what_links_to_it() {
+    let [inline, flat] = told_of_links(1, 300_000, 2).await;
+    let linked = json!({"id": "urn:y:0", "type": "Y", "text": "x".repeat(300_000)});
+    let inside = [json!({"id": "urn:x:1", "type": "T", "to": [linked]})];
+    assert!(inline == inside, "it is told inside");
+    let alone = json!({"id": "urn:x:1", "type": "T", "to": ["urn:y:0"]});
+    assert!(flat == [alone, linked], "it is told after");
 }
