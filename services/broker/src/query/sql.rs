@@ -99,11 +99,7 @@ fn paged(
     let mut builder = Builder::new(reach);
     let From { tables, conditions } = builder.from(selection);
     let (sources, mut keys) = builder.ordered_by(ordering);
-    keys.push(if single_type(selection).is_some() {
-        "t.id".to_owned()
-    } else {
-        "e.id".to_owned()
-    });
+    keys.push(id(selection).to_owned());
     let limit = i64::try_from(window.limit).unwrap_or(i64::MAX - 1) + 1;
     let limit = builder.bind(Param::Integer(limit));
     let offset = builder.bind(Param::Integer(i64::try_from(window.offset).unwrap_or(i64::MAX)));
@@ -133,15 +129,38 @@ pub enum Among<'a> {
 /// The first entities by id that a selection selects among some: the id of each, when it was created and modified.
 #[must_use]
 pub fn stamps(reach: Reach<'_>, selection: &Selection, among: Among<'_>, limit: usize) -> Statement {
+    firsts(reach, selection, among, limit, "e.id, e.created, e.modified")
+}
+
+/// The first entities by id that a selection selects among some.
+#[must_use]
+pub fn first(
+    reach: Reach<'_>,
+    selection: &Selection,
+    among: Among<'_>,
+    limit: usize,
+    sizes: Sizes,
+) -> Statement {
+    firsts(reach, selection, among, limit, columns_of(sizes))
+}
+
+fn firsts(
+    reach: Reach<'_>,
+    selection: &Selection,
+    among: Among<'_>,
+    limit: usize,
+    columns: &str,
+) -> Statement {
     let mut builder = Builder::new(reach);
     let From { tables, conditions } = builder.from(selection);
+    let id = id(selection);
     let among = match among {
-        Among::After(id) => format!("e.id > {}", builder.text(id)),
-        Among::These(ids) => format!("e.id = any({})", builder.bind(Param::Texts(ids.to_vec()))),
+        Among::After(after) => format!("{id} > {}", builder.text(after)),
+        Among::These(ids) => format!("{id} = any({})", builder.bind(Param::Texts(ids.to_vec()))),
     };
     let limit = builder.bind(Param::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     builder.done(format!(
-        "select e.id, e.created, e.modified from {tables} where {conditions} and {among} order by e.id limit {limit}"
+        "select {columns} from {tables} where {conditions} and {among} order by {id} limit {limit}"
     ))
 }
 
@@ -154,6 +173,14 @@ pub fn some(reach: Reach<'_>, ids: &[String], sizes: Sizes) -> Statement {
     builder.done(format!(
         "select {columns} from mim.entities e where e.tenant = $1 and e.id = any({ids}) and {visible} order by e.id"
     ))
+}
+
+/// The column of ids in whose order entities are read: with one type that of its key, from which they are read off.
+fn id(selection: &Selection) -> &'static str {
+    match single_type(selection) {
+        Some(_) => "t.id",
+        None => "e.id",
+    }
 }
 
 fn single_type(selection: &Selection) -> Option<&str> {

@@ -25,6 +25,19 @@ pub struct Page {
     pub left_out: usize,
 }
 
+/// How far entities were read that are told one after the other.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// The id of the last one that was given, or is not seen.
+    pub last: Option<String>,
+    /// How many there were.
+    pub seen: usize,
+    /// How many bytes each of those has that come next, from the first one on that is large.
+    pub next: Vec<usize>,
+    /// Whether the taker has had enough.
+    pub enough: bool,
+}
+
 /// An entity as it was: what was done to it later can be told by this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -103,6 +116,37 @@ impl Store {
             large,
             left_out,
         })
+    }
+
+    /// Gives the entities of a statement of [`crate::query::sql::first`] to `take`, one by one, until it says false or one is left
+    /// out as large. What comes from there on is only measured, until it has more than so many bytes.
+    pub async fn read_first(
+        &self,
+        reach: Reach<'_>,
+        first: &Statement,
+        bytes: usize,
+        mut take: impl FnMut(&Entity) -> bool + Send,
+    ) -> Result<Reached, StoreError> {
+        let mut lease = self.pool.lease().await?;
+        let (mut reached, mut measured) = (Reached::default(), 0);
+        let each = |row: &Row| {
+            reached.seen += 1;
+            let size = match rows::found(row)? {
+                Found::Entity(entity) if reached.next.is_empty() => {
+                    reached.last = Some(entity.id.clone());
+                    reached.enough = reach.seen(entity).is_some_and(|entity| !take(&entity));
+                    return Ok(!reached.enough);
+                }
+                Found::Entity(_) => row.raw_size_bytes(),
+                Found::Large(size) => size,
+            };
+            reached.next.push(size);
+            measured += size;
+            Ok(measured <= bytes)
+        };
+        let params = typed(&first.params);
+        lease.stream_typed(&first.sql, &params, each, None).await?;
+        Ok(reached)
     }
 
     /// All rows of a statement.
