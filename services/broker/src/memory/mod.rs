@@ -31,6 +31,10 @@ pub struct Rooms {
     pub names: Room,
     /// Contexts, kept or in use.
     pub contexts: Room,
+    /// Notifications of intervals, until their receivers have taken them.
+    pub notifications: Room,
+    /// Those for receivers that did not take the last one: however many of them hang, they leave the others theirs.
+    pub doubtful: Room,
     /// Entities on their way from the database.
     pub entities: Room,
     /// Answers, until the client has taken them.
@@ -49,6 +53,8 @@ impl Rooms {
             documents: Room::new(share(104)),
             names: Room::new(share(24)),
             contexts: Room::undivided(share(28).max(24 * MIB)),
+            notifications: Room::new(share(24)),
+            doubtful: Room::new(share(8)),
             entities: Room::new(share(56)),
             answers: Room::new(share(40).max(38 * MIB)),
         }

@@ -1,7 +1,7 @@
 //! Which lanes are emptied now. A write says where something waits; a look from time to time finds what nobody said: the
-//! lanes of a replica that has died, and those that rest after a failure of another one's.
+//! lanes of a replica that has died, and those that rest after a failure of another one's. Beside them intervals are told.
 
-use crate::notify::interval;
+use crate::notify::interval::Intervals;
 use crate::notify::lane::{HOLD, Post};
 use crate::store::told::Place;
 use std::collections::HashMap;
@@ -26,6 +26,7 @@ const LAST: Duration = Duration::from_secs(5);
 /// The lanes that this process empties.
 pub struct Dispatch {
     post: Arc<Post>,
+    intervals: Arc<Intervals>,
     /// Lanes that are being emptied, and whether more has come to them since.
     running: Mutex<HashMap<Place, bool>>,
     /// Lanes that rest, and what wakes each of them: one thing, however often something else has woken them meanwhile.
@@ -38,8 +39,10 @@ impl Dispatch {
     /// Empties no lane yet.
     #[must_use]
     pub fn new(post: Post) -> Arc<Self> {
+        let post = Arc::new(post);
         Arc::new(Self {
-            post: Arc::new(post),
+            intervals: Intervals::new(Arc::clone(&post)),
+            post,
             running: Mutex::default(),
             resting: Mutex::default(),
             places: Semaphore::new(AT_ONCE),
@@ -50,7 +53,7 @@ impl Dispatch {
     /// Runs for ever. What a write says is heard at once, and lanes are held, however long the database takes to give up
     /// what waits beyond the limit.
     pub async fn run(self: Arc<Self>, waiting: mpsc::Receiver<Place>) {
-        tokio::spawn(interval::run(Arc::clone(&self.post)));
+        tokio::spawn(Arc::clone(&self.intervals).run());
         tokio::join!(self.hear(waiting), self.look_around(), self.post.clear_away());
     }
 
@@ -89,10 +92,14 @@ impl Dispatch {
         running.keys().copied().collect()
     }
 
-    /// Takes no more lanes, ends what is being sent, and leaves all lanes to others.
+    /// Takes no more lanes and intervals, ends what is being sent, and leaves all of them to others.
     pub async fn leave(&self) {
         self.post.leaving.store(true, Ordering::Relaxed);
         let until = Instant::now() + LAST;
+        tokio::join!(self.leave_lanes(until), self.intervals.leave(until));
+    }
+
+    async fn leave_lanes(&self, until: Instant) {
         while !self.emptied().is_empty() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

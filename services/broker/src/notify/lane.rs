@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::context::cache::Contexts;
+use crate::memory::Rooms;
 use crate::notify::dispatch::{LOOK, every};
 use crate::notify::matcher::LANES;
 use crate::notify::message::{Message, Telling};
@@ -42,6 +43,8 @@ const LONGEST_REST: Duration = Duration::from_mins(5);
 pub struct Post {
     /// Where notifications wait.
     pub store: Store,
+    /// What memory there is.
+    pub rooms: Arc<Rooms>,
     /// What names mean.
     pub contexts: Arc<Contexts>,
     /// What sends.
@@ -481,7 +484,7 @@ enum Next {
 }
 
 /// How long to rest after so many failures: twice as long each time, and not all lanes at the same moment.
-fn rest(tries: u32) -> Duration {
+pub(super) fn rest(tries: u32) -> Duration {
     let base = Duration::from_secs(1).saturating_mul(1 << tries.saturating_sub(1).min(16));
     base.min(LONGEST_REST).mul_f64(rand::random_range(0.75..1.25))
 }

@@ -30,7 +30,7 @@ pub struct Message {
 }
 
 /// How many bytes linked entities may take in one notification, and how many more once they stand inside of others.
-const MAX_LINKED_BYTES: usize = 1024 * 1024;
+pub const MAX_LINKED_BYTES: usize = 1024 * 1024;
 
 /// What a subscription is told, entity by entity.
 pub struct Telling<'a> {

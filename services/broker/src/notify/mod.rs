@@ -13,7 +13,7 @@
 //! * [`message`]: what is told of a change;
 //! * [`send`]: by HTTP, or by [`mqtt`];
 //! * [`unnoted`]: what came of that and is not in the database yet;
-//! * [`interval`]: notifications that wait for no change.
+//! * [`interval`]: notifications that wait for no change, [`selected`]: what they tell.
 
 pub mod dispatch;
 pub mod interval;
@@ -22,5 +22,6 @@ pub mod matcher;
 pub mod message;
 pub mod mqtt;
 pub mod record;
+pub mod selected;
 pub mod send;
 pub mod unnoted;

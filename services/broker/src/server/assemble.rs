@@ -53,6 +53,7 @@ pub(super) async fn assemble(settings: &Settings, config: &watch::Receiver<Confi
 fn post(app: &App, config: &watch::Receiver<Config>, loopback: bool) -> Post {
     Post {
         store: app.store.clone(),
+        rooms: Arc::clone(&app.rooms),
         contexts: Arc::clone(&app.contexts),
         sender: followed(
             config.clone(),

@@ -11,7 +11,7 @@
 //! * [`history`]: what each write adds to the past, [`partitions`]: the tables it is in, [`sweeper`]: how it goes,
 //!   [`past`]: how it is read, [`temporal`]: what is written to it alone;
 //! * [`contract`]: what others than the broker may read, and their roles;
-//! * [`told`]: what each write tells subscribers, [`outbox`]: how that waits;
+//! * [`told`]: what each write tells subscribers, [`outbox`]: how that waits, [`intervals`]: what waits for no write;
 //! * [`entities`], [`batch`] with what it [`decide`]s, [`search`] and large pages in [`parts`], [`types`], [`names`], [`contexts`], [`subscriptions`]: the operations. One round trip per read, one transaction per write;
 //!   more where entities are large, whose memory is shared ([`weight`]).
 
@@ -23,6 +23,7 @@ pub mod decide;
 pub mod drop;
 pub mod entities;
 pub mod history;
+pub mod intervals;
 pub mod keeper;
 pub mod migrate;
 pub mod names;

@@ -2,8 +2,7 @@
 
 use crate::store::pool::Lease;
 use crate::store::told::Place;
-use crate::store::{Store, StoreError, TenantId, subscriptions};
-use crate::subscription::Subscription;
+use crate::store::{Store, StoreError, TenantId};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::num::NonZeroU32;
@@ -190,30 +189,6 @@ const EPOCH: &str = "update mim.tenants t set subscriptions = t.subscriptions + 
   where t.id = (select s.tenant from mim.subscriptions s where s.number = $1)";
 const PAUSE: &str = "update mim.subscriptions set body = body || '{\"isActive\": false}' where number = $1";
 
-/// A subscription whose interval is over.
-#[derive(Clone, Debug)]
-pub struct Due {
-    /// Its number.
-    pub number: i64,
-    /// Whose.
-    pub tenant: TenantId,
-    /// What is wanted.
-    pub subscription: Subscription,
-}
-
-/// Takes some whose interval is over; each is due again after the next one. Replicas take different ones, and none twice.
-const TAKE_DUE: &str = "update mim.subscriptions s \
-    set due = greatest(s.due, clock_timestamp() - i.every) + i.every \
-  from (select d.number, (d.body ->> 'timeInterval')::float8 * interval '1 second' as every from mim.subscriptions d \
-    where d.due <= clock_timestamp() order by d.due limit 20 for update skip locked) i \
-  where s.number = i.number returning s.number, s.tenant, s.body::text";
-/// How many seconds it is until the next one is over.
-const NEXT_DUE: &str = "select extract(epoch from min(due) - clock_timestamp())::float8 from mim.subscriptions where due is not null";
-const NOTE: &str = "update mim.subscriptions s set times_sent = times_sent + 1, \
-    times_failed = times_failed + (case when $2 then 0 else 1 end), last_notification = $3, \
-    last_success = case when $2 then $3 else last_success end, last_failure = case when $2 then last_failure else $3 end \
-  where s.number = $1";
-
 fn count(rows: &[Row]) -> i64 {
     rows.first().map_or(0, |row| row.get(0))
 }
@@ -227,36 +202,6 @@ async fn pause(lease: &mut Lease, subscription: i64) -> Result<i64, StoreError> 
 }
 
 impl Store {
-    /// Some subscriptions whose interval is over.
-    pub async fn take_due(&self) -> Result<Vec<Due>, StoreError> {
-        let rows = self.pool.lease().await?.query(TAKE_DUE, &[]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Due {
-                    number: row.get(0),
-                    tenant: TenantId(row.get(1)),
-                    subscription: subscriptions::read(row.get(2))?,
-                })
-            })
-            .collect()
-    }
-
-    /// How many seconds it is until the next interval is over; `None`: there is none.
-    pub async fn next_due(&self) -> Result<Option<f64>, StoreError> {
-        let rows = self.pool.lease().await?.query(NEXT_DUE, &[]).await?;
-        Ok(rows.first().and_then(|row| row.get(0)))
-    }
-
-    /// Notes what came of a notification that waited in no lane.
-    pub async fn note(&self, number: i64, taken: bool, at: Timestamp) -> Result<(), StoreError> {
-        self.pool
-            .lease()
-            .await?
-            .query(NOTE, &[&number, &taken, &at])
-            .await?;
-        Ok(())
-    }
-
     /// Takes a lane; what is first in it. Empty: there is nothing, somebody else has it, or it rests.
     pub async fn take_lane(&self, hold: Hold) -> Result<Vec<Waiting>, StoreError> {
         let (subscription, lane) = hold.place;

@@ -63,7 +63,8 @@ const LOCK: &str = concat!(
 );
 const UPDATE: &str = "with epoch as ( \
     update mim.tenants set subscriptions = subscriptions + 1 where id = $1) \
-  update mim.subscriptions set body = $3::text::jsonb, modified = $4, due = $5, quiet_until = null \
+  update mim.subscriptions set body = $3::text::jsonb, modified = $4, due = $5, quiet_until = null, \
+    owed = null, told_to = null, hold = null, failures = null \
   where tenant = $1 and id = $2";
 /// Lanes rest no longer after a failure.
 const RESTED: &str =

@@ -34,6 +34,7 @@ mod endpoints;
 mod entities;
 mod geometries;
 mod history;
+mod intervals;
 mod joins;
 mod kept;
 mod merge;

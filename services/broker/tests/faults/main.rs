@@ -20,6 +20,7 @@ mod database;
 mod fencing;
 mod full;
 mod hostile;
+mod intervals;
 mod late;
 mod memory;
 mod migrations;

@@ -19,6 +19,7 @@ pub struct Receiver {
     millis: Arc<AtomicU64>,
     received: Arc<Mutex<Vec<Received>>>,
     connected: Arc<AtomicUsize>,
+    under_way: Arc<AtomicUsize>,
     is_tls: bool,
     task: tokio::task::JoinHandle<()>,
 }
@@ -57,15 +58,20 @@ impl Receiver {
         let takes = Arc::clone(&millis);
         let (connected, is_tls) = (Arc::<AtomicUsize>::default(), tls.is_some());
         let connections = Arc::clone(&connected);
+        let under_way = Arc::<AtomicUsize>::default();
+        let calls = Arc::clone(&under_way);
         let elsewhere: Arc<str> = format!("http://{address}/elsewhere").into();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
                 let (elsewhere, takes) = (Arc::clone(&elsewhere), Arc::clone(&takes));
+                let calls = Arc::clone(&calls);
                 let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                     let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
                     let (elsewhere, takes) = (Arc::clone(&elsewhere), Arc::clone(&takes));
+                    let call = Call::begin(&calls);
                     async move {
+                        let _call = call;
                         let (head, body) = request.into_parts();
                         let body = body
                             .collect()
@@ -113,6 +119,7 @@ impl Receiver {
             millis,
             received,
             connected,
+            under_way,
             is_tls,
             task,
         }
@@ -126,6 +133,11 @@ impl Receiver {
     /// How many connections were made to it so far.
     pub fn connections(&self) -> usize {
         self.connected.load(Ordering::SeqCst)
+    }
+
+    /// How many calls it has not answered whose callers still wait.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
     }
 
     /// What is answered from now on.
@@ -158,6 +170,22 @@ impl Receiver {
         })
         .await;
         self.taken()
+    }
+}
+
+/// A call, until it is answered or its caller has left.
+struct Call(Arc<AtomicUsize>);
+
+impl Call {
+    fn begin(calls: &Arc<AtomicUsize>) -> Self {
+        calls.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
