@@ -83,7 +83,12 @@ impl Intervals {
             // Nobody else takes places.
             if let Ok(place) = Arc::clone(self.places_for(&due)).try_acquire_owned() {
                 self.held().insert(due.hold, due.number);
-                tokio::spawn(Arc::clone(self).tell(due, place));
+                let turn = Turn {
+                    intervals: Arc::clone(self),
+                    hold: due.hold,
+                    place: Some(place),
+                };
+                tokio::spawn(turn.tell(due));
             }
         }
         Ok(())
@@ -122,22 +127,6 @@ impl Intervals {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells one for as long as it is held.
-    async fn tell(self: Arc<Self>, due: Due, place: OwnedSemaphorePermit) {
-        tokio::select! {
-            () = tell_all(&self.post, &due) => {}
-            () = self.until_lost(&due) => {
-                tracing::info!(subscription = due.subscription.id, "an interval is not told on: its subscription was changed, or somebody else tells it");
-            }
-        }
-        self.held().remove(&due.hold);
-        let was_full = self.places_for(&due).available_permits() == 0;
-        drop(place);
-        if was_full {
-            self.freed.notify_one();
-        }
-    }
-
     /// Holds it anew, again and again, until it is lost. A database that does not answer gives it to nobody else either.
     async fn until_lost(&self, due: &Due) {
         let mut is_held = true;
@@ -160,6 +149,39 @@ impl Intervals {
             .collect();
         if !left.is_empty() {
             let _ = self.post.store.leave_intervals(&left).await;
+        }
+    }
+}
+
+/// A hold and a place, given back when this is dropped, whatever came of it.
+struct Turn {
+    intervals: Arc<Intervals>,
+    hold: Uuid,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    /// Tells it for as long as it is held.
+    async fn tell(self, due: Due) {
+        tokio::select! {
+            () = tell_all(&self.intervals.post, &due) => {}
+            () = self.intervals.until_lost(&due) => {
+                tracing::info!(subscription = due.subscription.id, "an interval is not told on: its subscription was changed, or somebody else tells it");
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.intervals.held().remove(&self.hold);
+        if let Some(place) = self.place.take() {
+            let places = Arc::clone(place.semaphore());
+            let was_full = places.available_permits() == 0;
+            drop(place);
+            if was_full {
+                self.intervals.freed.notify_one();
+            }
         }
     }
 }

@@ -165,6 +165,12 @@ impl<'a> Telling<'a> {
         }
     }
 
+    /// Whether entities may follow that these link to.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.linked.is_some()
+    }
+
     /// The ids of linked entities that are to be read next; none where all are there.
     pub fn next_level(&mut self) -> Vec<String> {
         self.linked.as_mut().map(Linked::next_level).unwrap_or_default()

@@ -19,6 +19,8 @@ const MAX_ENTITIES: usize = 1000;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How often what is written is in memory: as it is put together, and as it is sent.
 const COPIES: usize = 2;
+/// What linked entities may take, and what they may take again inside of others.
+const LINKED: usize = 3 * MAX_LINKED_BYTES;
 /// Room is taken in steps of so many bytes.
 const ROOM_STEP: usize = 256 * 1024;
 
@@ -28,8 +30,6 @@ pub struct Selected<'a> {
     reach: Reach<'a>,
     selection: Selection,
     room: &'a Room,
-    /// What linked entities may take, and what they may take again inside of others.
-    linked: usize,
     last: String,
     is_over: bool,
 }
@@ -48,7 +48,6 @@ impl<'a> Selected<'a> {
             } else {
                 &rooms.notifications
             },
-            linked: subscription.notification.join.map_or(0, |_| 3 * MAX_LINKED_BYTES),
             last: last.unwrap_or_default().to_owned(),
             is_over: false,
         })
@@ -68,10 +67,11 @@ impl<'a> Selected<'a> {
 
     /// Adds what comes next, as much as one notification has; the room that this takes until it is sent.
     pub async fn fill(&mut self, telling: &mut Telling<'_>) -> Result<Held, StoreError> {
+        let linked = if telling.is_joined() { LINKED } else { 0 };
         let mut page = Page {
             room: self.room,
-            linked: self.linked,
-            held: take(self.room, self.linked).await?,
+            linked,
+            held: take(self.room, linked).await?,
             entities: 0,
             largest: 0,
             telling,
@@ -120,6 +120,7 @@ impl<'a> Selected<'a> {
 struct Page<'p, 't> {
     telling: &'p mut Telling<'t>,
     room: &'p Room,
+    /// How much of it is for linked entities.
     linked: usize,
     held: Held,
     entities: usize,
