@@ -164,7 +164,7 @@ impl Post {
         slow.insert(subscription);
     }
 
-    /// Gives up what waits beyond the limit, and what nobody waits for, again and again, for ever.
+    /// Gives up what waits beyond the limit, again and again, for ever.
     pub(super) async fn clear_away(&self) {
         let mut look = every(LOOK);
         loop {
@@ -172,7 +172,6 @@ impl Post {
             // While the database is away or takes no writes nothing can be given up.
             if self.store.pool().target().is_some() {
                 self.bound_all().await;
-                let _ = self.store.sweep_changes().await;
             }
         }
     }

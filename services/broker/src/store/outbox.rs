@@ -121,10 +121,16 @@ const FORGOTTEN: &str = "with recursive waiting as ( \
   select w.subscription, w.lane from waiting w left join mim.lanes l using (subscription, lane) \
   where (l.held_until is null or l.held_until <= clock_timestamp()) \
     and (l.retry_at is null or l.retry_at <= clock_timestamp()) limit 1000";
-/// Two lanes that end a change at the same moment may each leave it to the other.
-const ORPHANS: &str = "delete from mim.changes c where c.number in ( \
-    select o.number from mim.changes o where not exists (select from mim.deliveries d where d.change = o.number) \
-    order by o.number limit 1000) and c.number < (select coalesce(max(m.number), 0) - 10000 from mim.changes m)";
+/// Changes up to a number that nobody waits for: two lanes that end one at the same moment may each leave it to the other, and a subscription goes without what
+/// waited for it.
+const ORPHANS: &str = "with gone as ( \
+    delete from mim.changes c where c.number in ( \
+      select o.number from mim.changes o \
+      where o.number <= $1 and not exists (select from mim.deliveries d where d.change = o.number) \
+      order by o.number limit 1000) returning 1) \
+  select count(*) from gone";
+/// The number of the last change. The table itself would be read through all that was told since it was last vacuumed.
+const LAST_CHANGE: &str = "select coalesce(pg_sequence_last_value('mim.changes_number_seq'), 0)";
 /// Who takes a lane may do so just when its subscription goes; numbers of subscriptions do not come again.
 const LEFT_BEHIND: &str = "delete from mim.lanes l where l.held_until <= clock_timestamp() \
     and not exists (select from mim.subscriptions s where s.number = l.subscription) \
@@ -293,10 +299,16 @@ impl Store {
         Ok(())
     }
 
-    /// Takes away changes that nobody waits for.
-    pub async fn sweep_changes(&self) -> Result<(), StoreError> {
-        self.pool.lease().await?.query(ORPHANS, &[]).await?;
-        Ok(())
+    /// Takes away some changes up to this one that nobody waits for; false when there were none.
+    pub async fn sweep_changes(&self, last: i64) -> Result<bool, StoreError> {
+        let rows = self.pool.lease().await?.query(ORPHANS, &[&last]).await?;
+        Ok(count(&rows) > 0)
+    }
+
+    /// The number of the last change so far; 0: there was none.
+    pub async fn last_change(&self) -> Result<i64, StoreError> {
+        let rows = self.pool.lease().await?.query(LAST_CHANGE, &[]).await?;
+        Ok(count(&rows))
     }
 
     /// Takes away lanes of subscriptions that are gone.

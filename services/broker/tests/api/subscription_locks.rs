@@ -143,3 +143,23 @@ async fn what_is_given_up_waits_for_no_lane_that_takes_away_what_it_has_sent() {
         assert_eq!(left, 5 - expected, "{overflow:?}");
     }
 }
+
+#[tokio::test]
+async fn changes_that_nobody_waits_for_go_up_to_the_one_that_is_said_and_no_others() {
+    let database = Arc::new(Postgres::shared().database());
+    let store = store_over(&database, &[]).await;
+    assert_eq!(store.last_change().await.unwrap(), 0);
+    with_six_that_wait(&database);
+    database.psql("delete from mim.deliveries where change in (1, 2, 6)");
+    let last = store.last_change().await.unwrap();
+    assert_eq!(last, 6);
+    let left = || database.psql("select string_agg(number::text, ',' order by number) from mim.changes");
+    assert!(store.sweep_changes(last - 1).await.unwrap());
+    assert_eq!(left(), "3,4,5,6");
+    assert!(
+        !store.sweep_changes(last - 1).await.unwrap(),
+        "nothing is left to do"
+    );
+    assert!(store.sweep_changes(last).await.unwrap());
+    assert_eq!(left(), "3,4,5");
+}
