@@ -272,7 +272,7 @@ impl From<StoreError> for Problem {
             }
             StoreError::Quota(over) => Self::new(ErrorType::QuotaExceeded, over.to_string()),
             StoreError::Internal(_) => {
-                tracing::error!(%error, "the store failed");
+                error.tell_if_lasting();
                 Self::new(ErrorType::InternalError, "the broker failed; its log says why")
             }
         }

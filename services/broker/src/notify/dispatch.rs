@@ -3,6 +3,7 @@
 
 use crate::notify::interval::Intervals;
 use crate::notify::lane::{HOLD, Post};
+use crate::store::StoreError;
 use crate::store::told::Place;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -79,9 +80,16 @@ impl Dispatch {
         }
         let held = self.emptied();
         if !held.is_empty() {
-            let _ = store.hold_lanes(&held, self.post.holder, HOLD).await;
+            let _ = store
+                .hold_lanes(&held, self.post.holder, HOLD)
+                .await
+                .inspect_err(StoreError::tell_if_lasting);
         }
-        for place in store.forgotten_lanes().await.unwrap_or_default() {
+        let forgotten = store.forgotten_lanes().await;
+        for place in forgotten
+            .inspect_err(StoreError::tell_if_lasting)
+            .unwrap_or_default()
+        {
             self.wake(place);
         }
         self.post.forget_rested(&held);

@@ -66,9 +66,13 @@ impl Intervals {
     pub async fn run(self: Arc<Self>) {
         while !self.post.leaving.load(Ordering::Relaxed) {
             // While the database is away or takes no writes nothing is taken, however much is due.
-            match self.take().await {
-                Ok(()) => self.until_next().await,
-                Err(_) => tokio::time::sleep(LOOK).await,
+            let step = async {
+                self.take().await?;
+                self.until_next().await
+            };
+            if let Err(error) = step.await {
+                error.tell_if_lasting();
+                tokio::time::sleep(LOOK).await;
             }
         }
     }
@@ -95,17 +99,18 @@ impl Intervals {
     }
 
     /// Waits until something is due for which there is a place.
-    async fn until_next(&self) {
+    async fn until_next(&self) -> Result<(), StoreError> {
         let free = self.free();
         let of = Classes {
             sound: free.sound > 0,
             doubtful: free.doubtful > 0,
         };
-        let next = self.post.store.next_due(of).await.ok().flatten();
+        let next = self.post.store.next_due(of).await?;
         let wait = next.map_or(LOOK, |seconds| {
             Duration::try_from_secs_f64(seconds).unwrap_or_default()
         });
         let _ = timeout(wait.clamp(Duration::from_millis(20), LOOK), self.freed.notified()).await;
+        Ok(())
     }
 
     fn free(&self) -> Classes<usize> {

@@ -105,8 +105,12 @@ impl Post {
             millis: HOLD,
         };
         let asked = Instant::now();
-        let Ok(waiting) = self.store.take_lane(hold).await else {
-            return Some(PAUSE);
+        let waiting = match self.store.take_lane(hold).await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                error.tell_if_lasting();
+                return Some(PAUSE);
+            }
         };
         let mut given = Given { asked, waiting };
         while !given.waiting.is_empty() {
@@ -143,7 +147,10 @@ impl Post {
             let in_time = started.elapsed().as_millis() < u128::from(hold.millis.unsigned_abs());
             match noted {
                 Ok(waiting) => return Some(Given { asked, waiting }),
-                Err(_) if in_time && !self.leaving.load(Ordering::Relaxed) => tokio::time::sleep(PAUSE).await,
+                Err(error) if in_time && !self.leaving.load(Ordering::Relaxed) => {
+                    error.tell_if_lasting();
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(_) => return None,
             }
         }

@@ -108,7 +108,7 @@ const TAKE: &str = concat!(
 );
 /// How many seconds it is until the next one is due, of the classes that are asked for.
 const NEXT: &str = "select extract(epoch from min(due) - clock_timestamp())::float8 from mim.subscriptions \
-  where due is not null and case when failures > 0 then $2 else $1 end";
+  where due is not null and case when failures > 0 then $2::bool else $1::bool end";
 /// What came of a notification; of none where nothing was sent.
 macro_rules! outcome {
     ($taken:literal, $at:literal) => {

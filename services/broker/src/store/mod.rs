@@ -151,6 +151,14 @@ impl StoreError {
             _ => Self::Internal(format!("{} ({})", db.message(), code.code())),
         }
     }
+
+    /// Tells the log of what does not pass by itself: a defect of the broker, or damaged data. For work that nobody waits for: the
+    /// rest, that the database is away or full, others tell.
+    pub fn tell_if_lasting(&self) {
+        if let Self::Internal(_) = self {
+            tracing::error!(error = %self, "the store failed");
+        }
+    }
 }
 
 /// Whether a source file, as errors name it, is one of PostGIS.

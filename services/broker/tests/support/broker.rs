@@ -317,6 +317,14 @@ impl Drop for Broker {
                 "--- what its PostgreSQL says of itself\n{}",
                 self.database.postgres.of_itself()
             );
+            return;
         }
+        // What nobody waits for fails unseen: it is tried again, or done otherwise.
+        let log = self.log.lock().unwrap();
+        let failed: Vec<_> = log
+            .lines()
+            .filter(|line| line.contains("the store failed"))
+            .collect();
+        assert!(failed.is_empty(), "{failed:#?}");
     }
 }
