@@ -136,12 +136,12 @@ const LEFT_BEHIND: &str = "delete from mim.lanes l where l.held_until <= clock_t
     and not exists (select from mim.subscriptions s where s.number = l.subscription) \
     and not exists (select from mim.deliveries d where d.subscription = l.subscription and d.lane = l.lane)";
 /// Holds lanes longer that are still held. One whose row is locked is about to be left, or held longer anyway.
-const HOLD_ON: &str = "update mim.lanes l set held_until = clock_timestamp() + $4 * interval '1 millisecond' \
+const HOLD_ON: &str = "update mim.lanes l set held_until = clock_timestamp() + $4::float8 * interval '1 millisecond' \
   where (l.subscription, l.lane) in ( \
     select h.subscription, h.lane from unnest($1::bigint[], $2::smallint[]) p (s, n) \
     join mim.lanes h on h.subscription = p.s and h.lane = p.n \
     where h.holder = $3 and h.held_until > clock_timestamp() \
-      and h.held_until < clock_timestamp() + $4 * 0.75 * interval '1 millisecond' \
+      and h.held_until < clock_timestamp() + $4::float8 * 0.75 * interval '1 millisecond' \
     for update of h skip locked)";
 /// Leaves lanes as they are.
 const LEAVE: &str = "update mim.lanes l set held_until = '-infinity' \

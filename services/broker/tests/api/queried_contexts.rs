@@ -109,6 +109,7 @@ async fn where_no_context_can_be_kept_a_query_is_answered_with_whole_names() {
         );
         assert_eq!(answer.json()[0]["type"], "urn:c:T", "{path}");
     }
+    broker.was_to_fail();
 }
 
 #[tokio::test]

@@ -239,6 +239,7 @@ async fn damaged_data_is_the_brokers_failure_and_a_geometry_that_postgis_refuses
         "{}",
         answer.text()
     );
+    broker.was_to_fail();
 }
 
 #[tokio::test]

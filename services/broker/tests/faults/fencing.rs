@@ -109,6 +109,21 @@ async fn row_broker_a_replica_that_stood_still_while_it_was_given_changes_tells_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_a_call_that_takes_longer_than_a_hold_is_made_once() {
+    let first = Broker::ready().await;
+    let second = Broker::start_with(Arc::clone(&first.database), Arc::clone(&first.config));
+    second.until_ready().await;
+    let receiver = Receiver::start().await;
+    let endpoint = json!({"uri": receiver.url(), "timeout": 60_000});
+    subscribe(&first, "urn:s:1", endpoint).await;
+    // The hold is 20 s, and each replica looks every 5 s for lanes that nobody holds.
+    receiver.takes(Duration::from_secs(32));
+    write_all(&first, 0..1).await;
+    until_told(&first, &receiver, 0).await;
+    assert_eq!(receiver.all().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_broker_a_replica_whose_database_has_crashed_tells_nothing_more_until_it_is_back() {
     let postgres = Postgres::own();
     let broker = Broker::start(Arc::new(postgres.database()));

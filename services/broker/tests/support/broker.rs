@@ -295,6 +295,11 @@ impl Broker {
         held
     }
 
+    /// Says that what failed so far was to fail: this test made the database do so.
+    pub fn was_to_fail(&self) {
+        self.log.lock().unwrap().clear();
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: &str) {
         assert!(
