@@ -113,7 +113,8 @@ impl Dispatch {
         }
         let left = self.emptied();
         if !left.is_empty() {
-            let _ = self.post.store.leave_lanes(&left, self.post.holder).await;
+            let left = self.post.store.leave_lanes(&left, self.post.holder).await;
+            let _ = left.inspect_err(StoreError::tell_if_lasting);
         }
     }
 

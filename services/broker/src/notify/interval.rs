@@ -153,7 +153,8 @@ impl Intervals {
             .map(|(hold, number)| (*number, *hold))
             .collect();
         if !left.is_empty() {
-            let _ = self.post.store.leave_intervals(&left).await;
+            let left = self.post.store.leave_intervals(&left).await;
+            let _ = left.inspect_err(StoreError::tell_if_lasting);
         }
     }
 }

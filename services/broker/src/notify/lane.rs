@@ -129,7 +129,8 @@ impl Post {
                 return Duration::try_from(again.duration_since(Timestamp::now())).ok();
             }
             if self.leaving.load(Ordering::Relaxed) {
-                let _ = self.store.leave_lanes(&[place], self.holder).await;
+                let left = self.store.leave_lanes(&[place], self.holder).await;
+                let _ = left.inspect_err(StoreError::tell_if_lasting);
                 return None;
             }
             given = next;
@@ -354,7 +355,8 @@ impl Post {
             return false;
         };
         let seconds = Duration::from_millis(cooldown).as_secs_f64();
-        let _ = self.store.keep_quiet(number, seconds).await;
+        let kept = self.store.keep_quiet(number, seconds).await;
+        let _ = kept.inspect_err(StoreError::tell_if_lasting);
         true
     }
 
