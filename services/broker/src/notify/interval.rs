@@ -137,7 +137,8 @@ impl Intervals {
         let mut is_held = true;
         while is_held {
             tokio::time::sleep(RENEW).await;
-            is_held = self.post.store.hold_interval(due, HOLD).await.unwrap_or(true);
+            let held = self.post.store.hold_interval(due, HOLD).await;
+            is_held = held.inspect_err(StoreError::tell_if_lasting).unwrap_or(true);
         }
     }
 
