@@ -224,9 +224,9 @@ impl Post {
         for change in &given.waiting {
             let is_awaited = answered.as_ref().is_some_and(Answered::is_awaited);
             // A database that has crashed may have forgotten who holds the lane, and give it to another one when it is back.
-            let is_doubtful = answered.is_some() && self.store.pool().target().is_none();
+            let is_away = answered.is_some() && self.store.pool().target().is_none();
             let is_late = given.is_over(&done) || self.leaving.load(Ordering::Relaxed);
-            if is_awaited || is_doubtful || is_late {
+            if is_awaited || is_away || is_late {
                 break;
             }
             match self.send_one(place, change, &mut done, answered).await {

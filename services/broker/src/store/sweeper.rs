@@ -47,7 +47,9 @@ impl Store {
             self.drop_tenants().await;
             if looked.elapsed() >= CHANGES {
                 while goes_on("changes that nobody waits for", self.sweep_changes(last).await) {}
-                (looked, last) = (Instant::now(), self.last_change().await.unwrap_or(last));
+                looked = Instant::now();
+                let now = self.last_change().await;
+                last = now.inspect_err(StoreError::tell_if_lasting).unwrap_or(last);
             }
             goes_on(
                 "lanes of deleted subscriptions",
