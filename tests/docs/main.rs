@@ -151,7 +151,7 @@ fn items(page: &str, heading: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// Words of each row of the table of bad input and faults, and what the names of its tests begin with.
-const ROWS: [(&str, &[&str]); 15] = [
+const ROWS: [(&str, &[&str]); 17] = [
     ("refused at apply", &["row_refused_at_apply_"]),
     (
         "a Secret or ConfigMap named in the spec is missing",
@@ -193,6 +193,11 @@ const ROWS: [(&str, &[&str]); 15] = [
             "row_database_full_",
             "row_database_out_of_connections_",
         ],
+    ),
+    ("the database is slow", &["row_database_slow_"]),
+    (
+        "two replicas change one entity at once",
+        &["row_broker_concurrent_"],
     ),
     (
         "a new broker beside an old one",
@@ -256,5 +261,30 @@ fn every_invariant_has_a_test_whose_name_says_so() {
         for test in tests {
             assert!(test.starts_with(&own), "{test} stands under {line}");
         }
+    }
+}
+
+#[test]
+fn every_metric_of_the_broker_is_told_with_what_it_says() {
+    let source = std::fs::read_to_string(checkout().join("services/broker/src/server/metrics.rs")).unwrap();
+    let page = std::fs::read_to_string(checkout().join("docs/operands.md")).unwrap();
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let registered = lines
+        .windows(2)
+        .filter(|two| two[0].ends_with("register(") || two[0].ends_with("register_with_unit("));
+    let names: Vec<&str> = registered.map(|two| two[1].trim_matches([',', '"'])).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let begin = format!("| `mim_broker_{name}");
+        assert!(page.contains(&begin), "docs/operands.md does not tell of {name}");
+    }
+}
+
+#[test]
+fn no_page_has_marks_of_two_versions_that_were_not_made_one() {
+    for file in files("md") {
+        let page = std::fs::read_to_string(&file).unwrap();
+        let is_mark = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+        assert!(!page.lines().any(is_mark), "{}", file.display());
     }
 }

@@ -138,6 +138,7 @@ fn words(subscription: &ContextSubscription) -> Result<(), Refusal> {
         unknown.push(("spec.notification.join", word));
     }
     for (field, switch) in [
+        ("spec.localOnly", &spec.local_only),
         ("spec.notification.sysAttrs", &notification.sys_attrs),
         ("spec.notification.showChanges", &notification.show_changes),
     ] {

@@ -60,6 +60,7 @@ fn a_spec_becomes_a_plan() {
 fn words_of_a_newer_definition_are_refused_by_their_field() {
     for (path, value, field) in [
         ("/mode", json!("Idle"), "spec.mode"),
+        ("/localOnly", json!("Some"), "spec.localOnly"),
         (
             "/notificationTrigger",
             json!(["EntityCreated", "Later"]),

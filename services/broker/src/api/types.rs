@@ -42,7 +42,8 @@ pub async fn list(State(app): State<App>, request: Request<Body>) -> Result<Resp
         let types = store.types_with_attributes(reach, range).await;
         Names::Detailed(types.map_err(too_slow)?, entity_type)
     } else {
-        Names::Plain(store.type_names(reach, range).await?, type_list)
+        let names = store.type_names(reach, range).await;
+        Names::Plain(names.map_err(too_slow)?, type_list)
     };
     listing.answer(&names).await
 }

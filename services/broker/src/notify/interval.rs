@@ -3,19 +3,20 @@
 //!
 //! When the next one is due stands in the database. A replica takes what is due for a time, and holds it for as long as it tells
 //! it: one notification of a subscription is under way at a time, however many replicas there are, and what a replica was telling
-//! that has died is told by another one. Where a receiver does not take one it is tried again after a rest, from there on.
+//! that has died is told by another one; one that stood still beyond its hold sends nothing more of it. Where a receiver does not
+//! take one it is tried again after a rest, from there on.
 
-use crate::memory::room::Held;
+use crate::memory::room::Held as Room;
 use crate::model::Refusal;
 use crate::notify::lane::{Post, finished, rest};
 use crate::notify::message::{Message, Telling};
 use crate::notify::selected::Selected;
 use crate::notify::send::Failed;
 use crate::notify::unnoted::Answered;
-use crate::store::StoreError;
-use crate::store::intervals::{Classes, Due, Next, Sent};
+use crate::store::intervals::{Class, Classes, Due, Free, Next, Sent};
+use crate::store::{StoreError, TenantId};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,10 +30,13 @@ const LOOK: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_secs(20);
 /// How often a hold is made longer.
 const RENEW: Duration = Duration::from_secs(5);
-/// How many are told at once.
+/// How many are told at once. No tenant has more places than are free, give or take what is taken at once: with half of them for
+/// one, there are always some for others.
 const AT_ONCE: usize = 256;
-/// How many whose receivers did not take the last one: however many of them hang, they do not keep others waiting.
+/// How many whose receivers did not take the last one, or took their time: however many of them hang, they do not keep others waiting.
 const DOUBTFUL_AT_ONCE: usize = 64;
+/// A receiver that takes longer than this is one that may hang.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// The intervals that this process tells.
 pub struct Intervals {
@@ -40,10 +44,17 @@ pub struct Intervals {
     places: Classes<Arc<Semaphore>>,
     /// A place is free again where there was none.
     freed: Notify,
-    /// Holds, and the subscriptions that they are of.
-    held: Mutex<HashMap<Uuid, i64>>,
+    /// What this process holds.
+    held: Mutex<HashMap<Uuid, Held>>,
     /// Whoever has it takes what is due.
     taking: tokio::sync::Mutex<()>,
+}
+
+/// What a hold is of, and which place it has.
+struct Held {
+    number: i64,
+    tenant: TenantId,
+    class: Class,
 }
 
 impl Intervals {
@@ -83,16 +94,24 @@ impl Intervals {
         if self.post.leaving.load(Ordering::Relaxed) {
             return Ok(());
         }
-        for due in self.post.store.take_due(self.free(), HOLD).await? {
+        let asked = Instant::now();
+        for due in self.post.store.take_due(&self.free(), HOLD).await? {
             // Nobody else takes places.
-            if let Ok(place) = Arc::clone(self.places_for(&due)).try_acquire_owned() {
-                self.held().insert(due.hold, due.number);
+            let class = due.class();
+            if let Ok(place) = Arc::clone(self.places.of(class)).try_acquire_owned() {
+                let held = Held {
+                    number: due.number,
+                    tenant: due.tenant,
+                    class,
+                };
+                self.held().insert(due.hold, held);
                 let turn = Turn {
                     intervals: Arc::clone(self),
-                    hold: due.hold,
+                    due,
+                    since: Mutex::new(asked),
                     place: Some(place),
                 };
-                tokio::spawn(turn.tell(due));
+                tokio::spawn(async move { turn.tell().await });
             }
         }
         Ok(())
@@ -100,12 +119,7 @@ impl Intervals {
 
     /// Waits until something is due for which there is a place.
     async fn until_next(&self) -> Result<(), StoreError> {
-        let free = self.free();
-        let of = Classes {
-            sound: free.sound > 0,
-            doubtful: free.doubtful > 0,
-        };
-        let next = self.post.store.next_due(of).await?;
+        let next = self.post.store.next_due(&self.free()).await?;
         let wait = next.map_or(LOOK, |seconds| {
             Duration::try_from_secs_f64(seconds).unwrap_or_default()
         });
@@ -113,33 +127,28 @@ impl Intervals {
         Ok(())
     }
 
-    fn free(&self) -> Classes<usize> {
+    fn free(&self) -> Classes<Free> {
         Classes {
-            sound: self.places.sound.available_permits(),
-            doubtful: self.places.doubtful.available_permits(),
+            sound: self.free_of(Class::Sound),
+            doubtful: self.free_of(Class::Doubtful),
         }
     }
 
-    fn places_for(&self, due: &Due) -> &Arc<Semaphore> {
-        if due.failures > 0 {
-            &self.places.doubtful
-        } else {
-            &self.places.sound
+    fn free_of(&self, class: Class) -> Free {
+        let places = self.places.of(class).available_permits();
+        let mut taken = BTreeMap::<_, usize>::new();
+        for held in self.held().values().filter(|held| held.class == class) {
+            *taken.entry(held.tenant.0).or_default() += 1;
+        }
+        let with_enough = taken.into_iter().filter(|(_, taken)| *taken >= places);
+        Free {
+            places,
+            but: with_enough.map(|(tenant, _)| tenant).collect(),
         }
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, i64>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Holds it anew, again and again, until it is lost. A database that does not answer gives it to nobody else either.
-    async fn until_lost(&self, due: &Due) {
-        let mut is_held = true;
-        while is_held {
-            tokio::time::sleep(RENEW).await;
-            let held = self.post.store.hold_interval(due, HOLD).await;
-            is_held = held.inspect_err(StoreError::tell_if_lasting).unwrap_or(true);
-        }
     }
 
     /// Waits for what is being told, until then at most, and leaves the rest to others. No more is taken by now.
@@ -151,7 +160,7 @@ impl Intervals {
         let left: Vec<_> = self
             .held()
             .iter()
-            .map(|(hold, number)| (*number, *hold))
+            .map(|(hold, held)| (held.number, *hold))
             .collect();
         if !left.is_empty() {
             let left = self.post.store.leave_intervals(&left).await;
@@ -163,32 +172,125 @@ impl Intervals {
 /// A hold and a place, given back when this is dropped, whatever came of it.
 struct Turn {
     intervals: Arc<Intervals>,
-    hold: Uuid,
+    due: Due,
+    /// When the database was asked for the hold that there is. It counts from no earlier: a process that stood still, also on its way
+    /// to the database and back, so knows by its own clock that another one may have told newer values since.
+    since: Mutex<Instant>,
     place: Option<OwnedSemaphorePermit>,
 }
 
 impl Turn {
-    /// Tells it for as long as it is held.
-    async fn tell(self, due: Due) {
-        tokio::select! {
-            () = tell_all(&self.intervals.post, &due) => {}
-            () = self.intervals.until_lost(&due) => {
-                tracing::info!(subscription = due.subscription.id, "an interval is not told on: its subscription was changed, or somebody else tells it");
+    /// Tells it notification by notification for as long as it is held, and notes what came of each.
+    async fn tell(&self) {
+        let (post, due) = (&self.intervals.post, &self.due);
+        let (mut told_to, mut failures) = (due.told_to.clone(), due.failures.unwrap_or_default());
+        loop {
+            let told = tokio::select! {
+                told = self.tell_next(&mut told_to) => told,
+                () = self.until_lost() => Err(Untold::Lost),
+            };
+            let sent = told.as_ref().ok().map(|told| told.sent);
+            if sent.is_some_and(|sent| sent.taken) {
+                failures = 0;
+            }
+            let next = match &told {
+                Ok(told) => after(post, due, told, told_to.as_ref(), failures).await,
+                Err(Untold::Next(next)) => next.clone(),
+                Err(Untold::Failed(error)) => {
+                    tracing::warn!(subscription = due.subscription.id, %error, "a notification of an interval was not sent; it is tried again");
+                    again(told_to.as_ref(), failures, !is_busy(error))
+                }
+                Err(Untold::Lost) => {
+                    tracing::info!(
+                        subscription = due.subscription.id,
+                        "an interval is not told on: its subscription was changed, or somebody else tells it"
+                    );
+                    return;
+                }
+            };
+            let asked = Instant::now();
+            match post.store.note_interval(due, sent, &next).await {
+                Ok(true) if matches!(next, Next::More { .. }) => self.is_held_since(asked),
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(subscription = due.subscription.id, %error, "what came of an interval is not noted; it is told again");
+                    return;
+                }
             }
         }
+    }
+
+    fn since(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_held_since(&self, asked: Instant) {
+        *self.since() = asked;
+    }
+
+    /// Holds it anew, again and again, until it is lost. A database that does not answer gives it to nobody else either.
+    async fn until_lost(&self) {
+        let mut is_held = true;
+        while is_held {
+            tokio::time::sleep(RENEW).await;
+            let asked = Instant::now();
+            let held = self.intervals.post.store.hold_interval(&self.due, HOLD).await;
+            if held.as_ref().is_ok_and(|held| *held) {
+                self.is_held_since(asked);
+            }
+            is_held = held.inspect_err(StoreError::tell_if_lasting).unwrap_or(true);
+        }
+    }
+
+    /// Sends the notification after this entity, and moves on to its last one where the receiver takes it.
+    async fn tell_next(&self, told_to: &mut Option<String>) -> Result<Told, Untold> {
+        let (post, due) = (&self.intervals.post, &self.due);
+        if let Some(next) = silence(post, due).await? {
+            return Err(Untold::Next(next));
+        }
+        let mut selected = Selected::after(post, due, told_to.as_deref()).map_err(refused)?;
+        let Some((message, room)) = message(post, due, &mut selected).await? else {
+            return Err(Untold::Next(Next::Interval));
+        };
+        let subscription = &due.subscription;
+        let sender = post.sender.borrow().clone();
+        if self.since().elapsed() > HOLD {
+            return Err(Untold::Lost);
+        }
+        let started = Instant::now();
+        let sent = sender.send(&subscription.notification.endpoint, &message).await;
+        drop((message, room));
+        let answered = post.store.unnoted().answered(due.tenant, &subscription.id);
+        post.metrics
+            .notified(sent.as_ref().map_or_else(Failed::kind, |()| "ok"));
+        let taken = sent.is_ok();
+        match sent {
+            Ok(()) => *told_to = Some(selected.last().to_owned()),
+            Err(failed) => {
+                tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
+            }
+        }
+        Ok(Told {
+            sent: Sent {
+                taken,
+                was_slow: started.elapsed() > SLOW,
+                at: Timestamp::now(),
+            },
+            is_last: selected.is_over(),
+            _answered: answered,
+        })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.intervals.held().remove(&self.hold);
-        if let Some(place) = self.place.take() {
-            let places = Arc::clone(place.semaphore());
-            let was_full = places.available_permits() == 0;
-            drop(place);
-            if was_full {
-                self.intervals.freed.notify_one();
-            }
+        let class = self.due.class();
+        let were_free = self.intervals.free_of(class);
+        self.intervals.held().remove(&self.due.hold);
+        drop(self.place.take());
+        // Whoever takes what is due has not asked for what there was no place for.
+        if were_free.places == 0 || !were_free.but.is_empty() {
+            self.intervals.freed.notify_one();
         }
     }
 }
@@ -200,27 +302,19 @@ struct Told {
     _answered: Answered,
 }
 
-/// Tells what is due, notification by notification, and notes what came of each.
-async fn tell_all(post: &Post, due: &Due) {
-    let mut told_to = due.told_to.clone();
-    loop {
-        let told = tell_next(post, due, &mut told_to).await;
-        let (sent, next) = match &told {
-            Ok(None) => (None, Next::Interval),
-            Ok(Some(told)) => (Some(told.sent), after(post, due, told, told_to.as_ref()).await),
-            Err(error) => {
-                tracing::warn!(subscription = due.subscription.id, %error, "a notification of an interval was not sent; it is tried again");
-                (None, again(due, told_to.as_ref(), !is_busy(error)))
-            }
-        };
-        match post.store.note_interval(due, sent, &next).await {
-            Ok(true) if matches!(next, Next::More { .. }) => {}
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(subscription = due.subscription.id, %error, "what came of an interval is not noted; it is told again");
-                return;
-            }
-        }
+/// Why nothing was sent.
+enum Untold {
+    /// There is nothing to send; what is next instead.
+    Next(Next),
+    /// It could not be read, or there is no room for it.
+    Failed(StoreError),
+    /// It is not held any more.
+    Lost,
+}
+
+impl From<StoreError> for Untold {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -229,16 +323,17 @@ fn is_busy(error: &StoreError) -> bool {
     matches!(error, StoreError::Crowded | StoreError::Unavailable(_))
 }
 
-fn again(due: &Due, told_to: Option<&String>, has_failed: bool) -> Next {
+/// A try again after one more than so many failures.
+fn again(told_to: Option<&String>, failures: u32, has_failed: bool) -> Next {
     Next::Again {
         told_to: told_to.cloned(),
-        rest: rest(due.failures + 1),
+        rest: rest(failures + 1),
         has_failed,
     }
 }
 
 /// What is next after a notification; now it is told up to this entity.
-async fn after(post: &Post, due: &Due, told: &Told, told_to: Option<&String>) -> Next {
+async fn after(post: &Post, due: &Due, told: &Told, told_to: Option<&String>, failures: u32) -> Next {
     match told_to {
         _ if told.sent.taken && told.is_last => Next::Interval,
         Some(told_to) if told.sent.taken => Next::More {
@@ -246,53 +341,21 @@ async fn after(post: &Post, due: &Due, told: &Told, told_to: Option<&String>) ->
             hold: HOLD,
         },
         _ if post.cool_down(due.number, &due.subscription).await => Next::Interval,
-        told_to => again(due, told_to, true),
+        told_to => again(told_to, failures, true),
     }
 }
 
-/// Sends the notification after this entity, and moves on to its last one where the receiver takes it. `None`: there is none.
-async fn tell_next(post: &Post, due: &Due, told_to: &mut Option<String>) -> Result<Option<Told>, StoreError> {
-    if is_silent(post, due).await? {
-        return Ok(None);
-    }
-    let mut selected = Selected::after(post, due, told_to.as_deref()).map_err(refused)?;
-    let Some((message, room)) = message(post, due, &mut selected).await? else {
-        return Ok(None);
-    };
+/// What is next where nothing is told of this interval.
+async fn silence(post: &Post, due: &Due) -> Result<Option<Next>, StoreError> {
     let subscription = &due.subscription;
-    let sender = post.sender.borrow().clone();
-    let sent = sender.send(&subscription.notification.endpoint, &message).await;
-    drop((message, room));
-    let answered = post.store.unnoted().answered(due.tenant, &subscription.id);
-    post.metrics
-        .notified(sent.as_ref().map_or_else(Failed::kind, |()| "ok"));
-    let taken = sent.is_ok();
-    match sent {
-        Ok(()) => *told_to = Some(selected.last().to_owned()),
-        Err(failed) => {
-            tracing::info!(subscription = subscription.id, %failed, "a notification was not taken");
-        }
+    if subscription.time_interval.is_none() || subscription.status(Timestamp::now()) != "active" {
+        return Ok(Some(Next::Never));
     }
-    Ok(Some(Told {
-        sent: Sent {
-            taken,
-            at: Timestamp::now(),
-        },
-        is_last: selected.is_over(),
-        _answered: answered,
-    }))
-}
-
-/// Whether nothing is told of this interval.
-async fn is_silent(post: &Post, due: &Due) -> Result<bool, StoreError> {
-    if due.subscription.status(Timestamp::now()) != "active" {
-        return Ok(true);
-    }
-    let cools = post.is_cooling(due.number, &due.subscription).await?;
+    let cools = post.is_cooling(due.number, subscription).await?;
     if cools {
         post.metrics.notifications_dropped("cooldown", 1);
     }
-    Ok(cools)
+    Ok(cools.then_some(Next::Interval))
 }
 
 /// The next notification, with the room that it takes; `None`: there is nothing to tell.
@@ -300,7 +363,7 @@ async fn message(
     post: &Post,
     due: &Due,
     selected: &mut Selected<'_>,
-) -> Result<Option<(Message, Held)>, StoreError> {
+) -> Result<Option<(Message, Room)>, StoreError> {
     let subscription = &due.subscription;
     let shape = subscription.shape().map_err(refused)?;
     let context = post.context(due.tenant, subscription).await;

@@ -209,7 +209,9 @@ impl Post {
     /// Gives up what waits beyond the limit.
     async fn bound(&self, subscription: i64) {
         let outbox = *self.outbox.borrow();
-        if let Ok(dropped @ 1..) = self.store.bound_outbox(subscription, outbox).await {
+        let dropped = self.store.bound_outbox(subscription, outbox).await;
+        let dropped = dropped.inspect_err(StoreError::tell_if_lasting);
+        if let Ok(dropped @ 1..) = dropped {
             tracing::warn!(
                 subscription,
                 dropped,
@@ -247,35 +249,14 @@ impl Post {
         done: &mut Done,
         answered: &mut Option<Answered>,
     ) -> Next {
-        let Ok(subscription) = self.subscription(place.0, change).await else {
-            return Next::Rest(PAUSE);
-        };
-        // Deleted, paused or expired since.
-        let Some(subscription) = subscription else {
-            self.forget(place);
-            return Next::Go;
-        };
-        let Ok(tenant) = self.store.tenant_name(change.tenant).await else {
-            return Next::Rest(PAUSE);
-        };
-        let message = match self.message(&subscription, change, tenant).await {
-            Ok(Ok(Some(message))) => message,
-            // The owner does not see it any more.
-            Ok(Ok(None)) => return Next::Go,
-            Ok(Err(why)) => {
-                tracing::error!(subscription = subscription.id, why, "a change cannot be told");
-                return Next::Go;
+        let (subscription, message) = match self.to_send(place, change).await {
+            Ok(Some(to_send)) => to_send,
+            Ok(None) => return Next::Go,
+            Err(error) => {
+                error.tell_if_lasting();
+                return Next::Rest(PAUSE);
             }
-            Err(_) => return Next::Rest(PAUSE),
         };
-        match self.keeps_silent(place.0, change.change, &subscription).await {
-            Ok(None) => {}
-            Ok(Some(cause)) => {
-                self.metrics.notifications_dropped(cause, 1);
-                return Next::Go;
-            }
-            Err(_) => return Next::Rest(PAUSE),
-        }
         let sender = self.sender.borrow().clone();
         let sent = sender.send(&subscription.notification.endpoint, &message).await;
         answered.get_or_insert_with(|| self.store.unnoted().answered(change.tenant, &subscription.id));
@@ -296,6 +277,34 @@ impl Post {
                 self.after_failure(place, &subscription).await
             }
         }
+    }
+
+    /// What is sent of a change, and for which subscription; `None`: nothing.
+    async fn to_send(
+        &self,
+        place: Place,
+        change: &Waiting,
+    ) -> Result<Option<(Arc<Subscription>, Message)>, StoreError> {
+        // Deleted, paused or expired since.
+        let Some(subscription) = self.subscription(place.0, change).await? else {
+            self.forget(place);
+            return Ok(None);
+        };
+        let tenant = self.store.tenant_name(change.tenant).await?;
+        let message = match self.message(&subscription, change, tenant).await? {
+            Ok(Some(message)) => message,
+            // The owner does not see it any more.
+            Ok(None) => return Ok(None),
+            Err(why) => {
+                tracing::error!(subscription = subscription.id, why, "a change cannot be told");
+                return Ok(None);
+            }
+        };
+        if let Some(cause) = self.keeps_silent(place.0, change.change, &subscription).await? {
+            self.metrics.notifications_dropped(cause, 1);
+            return Ok(None);
+        }
+        Ok(Some((subscription, message)))
     }
 
     async fn after_failure(&self, place: Place, subscription: &Subscription) -> Next {
@@ -339,12 +348,12 @@ impl Post {
     }
 
     /// The subscription as it is in the epoch of the change's look, or later.
-    async fn subscription(&self, number: i64, change: &Waiting) -> Result<Option<Arc<Subscription>>, ()> {
-        let known = self
-            .store
-            .known_since(change.tenant, change.epoch)
-            .await
-            .map_err(|_| ())?;
+    async fn subscription(
+        &self,
+        number: i64,
+        change: &Waiting,
+    ) -> Result<Option<Arc<Subscription>>, StoreError> {
+        let known = self.store.known_since(change.tenant, change.epoch).await?;
         let ready = known.get(number).map(|ready| Arc::clone(&ready.subscription));
         Ok(ready.filter(|subscription| subscription.status(Timestamp::now()) == "active"))
     }
@@ -410,19 +419,28 @@ impl Post {
     }
 
     /// Adds the entities that those of a notification link to, as they are now and as far as the owner sees them; none, where
-    /// there are more than one notification may have.
+    /// there are more than one notification may have, or where they cannot be read: that would be so at the next try, too.
     pub async fn add_linked(&self, reach: Reach<'_>, telling: &mut Telling<'_>) -> Result<(), StoreError> {
         loop {
             let ids = telling.next_level();
             if ids.is_empty() {
                 return Ok(());
             }
-            if !self.add_level(reach, &ids, telling).await? {
-                tracing::info!(
-                    "a notification is told without the entities that it links to: they are too many"
-                );
-                telling.forget_linked();
-                return Ok(());
+            match self.add_level(reach, &ids, telling).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::info!(
+                        "a notification is told without the entities that it links to: they are too many"
+                    );
+                    telling.forget_linked();
+                    return Ok(());
+                }
+                Err(error @ StoreError::Internal(_)) => {
+                    tracing::error!(%error, "a notification is told without the entities that it links to");
+                    telling.forget_linked();
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::notify::message::{MAX_LINKED_BYTES, Telling};
 use crate::permissions::reach::Reach;
 use crate::query::Selection;
 use crate::query::sql::{self, Among};
-use crate::store::intervals::Due;
+use crate::store::intervals::{Class, Due};
 use crate::store::rows::{Sizes, UNCOUNTED};
 use crate::store::search::Reached;
 use crate::store::{Store, StoreError, weight};
@@ -43,10 +43,9 @@ impl<'a> Selected<'a> {
             reach: subscription.reach(due.tenant),
             selection: subscription.criteria()?,
             // A receiver that hangs holds what it was sent.
-            room: if due.failures > 0 {
-                &rooms.doubtful
-            } else {
-                &rooms.notifications
+            room: match due.class() {
+                Class::Doubtful => &rooms.doubtful,
+                Class::Sound => &rooms.notifications,
             },
             last: last.unwrap_or_default().to_owned(),
             is_over: false,

@@ -26,6 +26,8 @@ use tokio::task::JoinSet;
 const MAX_CONNECTIONS: usize = 2048;
 /// How long a connection may be idle, or take to send a head.
 const HEAD_TIME: Duration = Duration::from_secs(75);
+/// How long whoever came to a guarded door and is not whom it is for may take to send the head of the one request that is answered.
+const STRANGERS_TIME: Duration = Duration::from_secs(5);
 /// The longest head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 /// How long a client may take over an answer, and how many bytes of it must be taken each second beyond that: 32 MiB, the largest that
@@ -123,7 +125,7 @@ pub async fn serve(
                     let mark = move |extensions: &mut Extensions| {
                         extensions.insert(from_here);
                     };
-                    connection(stream, mark, service, ending).await;
+                    connection(stream, true, mark, service, ending).await;
                 }
                 Door::Guarded(guest, keys) => {
                     if let Some((stream, who)) = gateway::met(guest, stream, &keys, &metrics).await {
@@ -134,7 +136,7 @@ pub async fn serve(
                                 Guest::Administrators => drop(extensions.insert(Administrator(who))),
                             }
                         };
-                        connection(stream, mark, service, ending).await;
+                        connection(stream, who.is_ok(), mark, service, ending).await;
                     }
                 }
             }
@@ -177,6 +179,7 @@ async fn accept(
 /// Answers what comes over one connection. Each request is marked by whom it comes from.
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    is_welcome: bool,
     mark: impl Fn(&mut Extensions) + Clone + Send + 'static,
     service: impl Serve,
     mut ending: Ending,
@@ -198,7 +201,8 @@ async fn connection(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .keep_alive(is_welcome)
+        .header_read_timeout(if is_welcome { HEAD_TIME } else { STRANGERS_TIME })
         .max_buf_size(MAX_HEAD)
         .title_case_headers(true);
     let serving = builder.serve_connection(TokioIo::new(Stalling::new(stream, STALL, SLOWEST)), answer);

@@ -25,19 +25,67 @@ pub struct Due {
     pub subscription: Subscription,
     /// Which hold this is.
     pub hold: Uuid,
+    /// As of when it is read: who has changed it since may know of no holds.
+    pub modified: Timestamp,
     /// Up to which entity it is told already.
     pub told_to: Option<String>,
-    /// How often it was tried, one failure after the other.
-    pub failures: u32,
+    /// How often it was tried, one failure after the other; 0 where the receiver took its time. `None`: the last try took neither.
+    pub failures: Option<u32>,
 }
 
-/// Subscriptions by what came of the last try: those whose receivers took what was sent, and the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl Due {
+    /// Of which class it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        if self.failures.is_some() {
+            Class::Doubtful
+        } else {
+            Class::Sound
+        }
+    }
+}
+
+/// Subscriptions by what came of the last try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Those whose receivers took what was sent, and at once.
+    Sound,
+    /// The others.
+    Doubtful,
+}
+
+/// Something of each class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Classes<T> {
-    /// Of receivers that took it.
+    /// Of the one.
     pub sound: T,
-    /// Of those that did not.
+    /// Of the other.
     pub doubtful: T,
+}
+
+impl<T> Classes<T> {
+    /// That of one class.
+    pub fn of(&self, class: Class) -> &T {
+        match class {
+            Class::Sound => &self.sound,
+            Class::Doubtful => &self.doubtful,
+        }
+    }
+}
+
+/// How many may be taken, and of whom none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Free {
+    /// So many.
+    pub places: usize,
+    /// Of these tenants none.
+    pub but: Vec<i32>,
+}
+
+impl Free {
+    fn most(&self) -> i64 {
+        i64::try_from(self.places.min(MOST)).unwrap_or_default()
+    }
 }
 
 /// What became of one notification.
@@ -45,6 +93,8 @@ pub struct Classes<T> {
 pub struct Sent {
     /// Whether the receiver took it.
     pub taken: bool,
+    /// Whether it took its time.
+    pub was_slow: bool,
     /// When.
     pub at: Timestamp,
 }
@@ -61,6 +111,8 @@ pub enum Next {
     },
     /// Nothing: the next interval, counted from when this one was due.
     Interval,
+    /// Nothing ever, unless the subscription is changed.
+    Never,
     /// A try again, not later than the next interval.
     Again {
         /// Up to which entity it is told, where any of it is.
@@ -78,37 +130,52 @@ macro_rules! unflushed {
         "unflushed as materialized (select set_config('synchronous_commit', 'off', true) as set)"
     };
 }
-/// The first that are due, of those for which this holds, so many of them. Replicas take different ones.
+/// How many seconds an interval has: times have microseconds, so none is shorter.
+macro_rules! every {
+    ($of:literal) => {
+        concat!("greatest((", $of, ".body ->> 'timeInterval')::float8, 0.000001)")
+    };
+}
+/// The first that are due, so many of one class, but of some tenants none. Replicas take different ones.
 macro_rules! first_due {
-    ($which:literal, $most:literal) => {
+    ($which:literal, $most:literal, $but:literal) => {
         concat!(
-            "(select d.number, (d.body ->> 'timeInterval')::float8 * interval '1 second' as every \
-               from mim.subscriptions d where d.due <= now() and ",
+            "(select d.number, ",
+            every!("d"),
+            " as every, case when d.modified <= d.owed then d.owed else d.due end as owed, \
+               case when d.modified <= d.owed then d.told_to end as told_to \
+               from mim.subscriptions d where d.due <= now() and d.failures is ",
             $which,
-            " order by d.due limit ",
+            " and d.tenant <> all(",
+            $but,
+            "::int[]) order by d.due limit ",
             $most,
             " for update skip locked)"
         )
     };
 }
-/// Where the next interval has begun meanwhile it is told from the beginning.
+/// Where a later interval has begun meanwhile that one is owed instead, from the beginning: once, however often it is then tried. What was
+/// changed by a replica of the version before, which knows of none of this, begins anew.
 const TAKE: &str = concat!(
     "with ",
     unflushed!(),
     ", sound as materialized ",
-    first_due!("coalesce(d.failures, 0) = 0", "$2"),
+    first_due!("null", "$2", "$4"),
     ", doubtful as materialized ",
-    first_due!("d.failures > 0", "$3"),
-    " update mim.subscriptions s set owed = coalesce(s.owed, s.due), hold = gen_random_uuid(), \
-        due = clock_timestamp() + $1 * interval '1 second', \
-        told_to = case when coalesce(s.owed, s.due) + i.every > clock_timestamp() then s.told_to end \
-      from (select * from sound union all select * from doubtful) i cross join unflushed \
-      where s.number = i.number and unflushed.set is not null \
-      returning s.number, s.tenant, s.body::text, s.hold, s.told_to, coalesce(s.failures, 0)"
+    first_due!("not null", "$3", "$5"),
+    ", late as ( \
+       select i.*, floor(extract(epoch from clock_timestamp() - i.owed)::float8 / i.every) as intervals \
+         from (select * from sound union all select * from doubtful) i) \
+     update mim.subscriptions s set hold = gen_random_uuid(), due = clock_timestamp() + $1 * interval '1 second', \
+        owed = i.owed + i.intervals * i.every * interval '1 second', \
+        told_to = case when i.intervals < 1 then i.told_to end \
+      from late i cross join unflushed where s.number = i.number and unflushed.set is not null \
+      returning s.number, s.tenant, s.body::text, s.hold, s.modified, s.told_to, s.failures"
 );
 /// How many seconds it is until the next one is due, of the classes that are asked for.
 const NEXT: &str = "select extract(epoch from min(due) - clock_timestamp())::float8 from mim.subscriptions \
-  where due is not null and case when failures > 0 then $2::bool else $1::bool end";
+  where due is not null and case when failures is null then $1::bool and tenant <> all($3::int[]) \
+    else $2::bool and tenant <> all($4::int[]) end";
 /// What came of a notification; of none where nothing was sent.
 macro_rules! outcome {
     ($taken:literal, $at:literal) => {
@@ -139,11 +206,12 @@ macro_rules! note {
             "with ",
             unflushed!(),
             ", held as materialized ( \
-               select h.number, extract(epoch from clock_timestamp() - h.owed)::float8 as late, \
-                 (h.body ->> 'timeInterval')::float8 as every \
-               from mim.subscriptions h where h.number = $1 and h.hold = $2 for update) \
+               select h.number, extract(epoch from clock_timestamp() - h.owed)::float8 as late, ",
+            every!("h"),
+            " as every \
+               from mim.subscriptions h where h.number = $1 and h.hold = $2 and h.modified = $3 for update) \
              update mim.subscriptions s set ",
-            outcome!("$3", "$4"),
+            outcome!("$4", "$5"),
             ", ",
             $next,
             " from held cross join unflushed where s.number = held.number and unflushed.set is not null returning 1"
@@ -156,17 +224,33 @@ macro_rules! next_interval {
         "s.owed + (floor(held.late / held.every) + 1) * held.every * interval '1 second'"
     };
 }
-const MORE: &str = note!("told_to = $5, due = clock_timestamp() + $6 * interval '1 second'");
+/// How often it was tried in vain, after one that was taken (`$4`), maybe slowly (`$6`), or that was not sent.
+macro_rules! failures {
+    () => {
+        "case when $4 then case when $6::bool then 0 end else s.failures end"
+    };
+}
+const MORE: &str = note!(concat!(
+    "told_to = $7, due = clock_timestamp() + $8 * interval '1 second', failures = ",
+    failures!()
+));
 const INTERVAL: &str = note!(concat!(
     "owed = null, told_to = null, hold = null, due = ",
     next_interval!(),
-    ", failures = case when $3 is false then coalesce(s.failures, 0) + 1 when $3 then null else s.failures end"
+    ", failures = case when $4 is false then coalesce(s.failures, 0) + 1 else ",
+    failures!(),
+    " end"
+));
+const NEVER: &str = note!(concat!(
+    "owed = null, told_to = null, hold = null, due = null, failures = ",
+    failures!()
 ));
 const AGAIN: &str = note!(concat!(
-    "told_to = $5, hold = null, failures = coalesce(s.failures, 0) + $7::bool::int, \
-     due = least(clock_timestamp() + $6 * interval '1 second', ",
+    "told_to = $7, hold = null, due = least(clock_timestamp() + $8 * interval '1 second', ",
     next_interval!(),
-    ")"
+    "), failures = case when $9::bool then coalesce(s.failures, 0) + 1 else ",
+    failures!(),
+    " end"
 ));
 /// Of one that is not held any more.
 const OUTCOME: &str = concat!(
@@ -180,7 +264,7 @@ const HOLD_ON: &str = concat!(
     "with ",
     unflushed!(),
     " update mim.subscriptions s set due = clock_timestamp() + $3 * interval '1 second' \
-      from unflushed where s.number = $1 and s.hold = $2 and unflushed.set is not null returning 1"
+      from unflushed where s.number = $1 and s.hold = $2 and s.modified = $4 and unflushed.set is not null returning 1"
 );
 const LEAVE: &str = "update mim.subscriptions s set due = clock_timestamp(), hold = null \
   from unnest($1::bigint[], $2::uuid[]) as h(number, hold) where s.number = h.number and s.hold = h.hold";
@@ -191,20 +275,24 @@ fn due(row: &Row) -> Result<Due, StoreError> {
         tenant: TenantId(row.get(1)),
         subscription: subscriptions::read(row.get(2))?,
         hold: row.get(3),
-        told_to: row.get(4),
-        failures: u32::try_from(row.get::<_, i32>(5)).unwrap_or_default(),
+        modified: row.get(4),
+        told_to: row.get(5),
+        failures: row
+            .get::<_, Option<i32>>(6)
+            .map(|failures| u32::try_from(failures).unwrap_or_default()),
     })
 }
 
 impl Store {
     /// Takes some subscriptions whose interval is over, at most so many of each class, and holds them for so long.
-    pub async fn take_due(&self, free: Classes<usize>, hold: Duration) -> Result<Vec<Due>, StoreError> {
-        let most = |free: usize| i64::try_from(free.min(MOST)).unwrap_or_default();
-        let (sound, doubtful) = (most(free.sound), most(free.doubtful));
+    pub async fn take_due(&self, free: &Classes<Free>, hold: Duration) -> Result<Vec<Due>, StoreError> {
+        let Classes { sound, doubtful } = free;
+        let hold = hold.as_secs_f64();
+        let (most_sound, most_doubtful) = (sound.most(), doubtful.most());
+        let params: [&(dyn ToSql + Sync); 5] =
+            [&hold, &most_sound, &most_doubtful, &sound.but, &doubtful.but];
         let mut lease = self.pool.lease().await?;
-        let rows = lease
-            .query(TAKE, &[&hold.as_secs_f64(), &sound, &doubtful])
-            .await?;
+        let rows = lease.query(TAKE, &params).await?;
         let read = |row: &Row| {
             let read = due(row);
             // One that cannot be read keeps no other one waiting.
@@ -214,10 +302,13 @@ impl Store {
         Ok(rows.iter().filter_map(read).collect())
     }
 
-    /// How many seconds it is until the next interval is over, of these classes; `None`: there is none.
-    pub async fn next_due(&self, of: Classes<bool>) -> Result<Option<f64>, StoreError> {
+    /// How many seconds it is until the next interval is over, of those for which there are places; `None`: there is none.
+    pub async fn next_due(&self, free: &Classes<Free>) -> Result<Option<f64>, StoreError> {
+        let Classes { sound, doubtful } = free;
+        let (of_sound, of_doubtful) = (sound.places > 0, doubtful.places > 0);
+        let params: [&(dyn ToSql + Sync); 4] = [&of_sound, &of_doubtful, &sound.but, &doubtful.but];
         let mut lease = self.pool.lease().await?;
-        let rows = lease.query(NEXT, &[&of.sound, &of.doubtful]).await?;
+        let rows = lease.query(NEXT, &params).await?;
         Ok(rows.first().and_then(|row| row.get(0)))
     }
 
@@ -225,7 +316,10 @@ impl Store {
     pub async fn hold_interval(&self, due: &Due, hold: Duration) -> Result<bool, StoreError> {
         let mut lease = self.pool.lease().await?;
         let rows = lease
-            .query(HOLD_ON, &[&due.number, &due.hold, &hold.as_secs_f64()])
+            .query(
+                HOLD_ON,
+                &[&due.number, &due.hold, &hold.as_secs_f64(), &due.modified],
+            )
             .await?;
         Ok(!rows.is_empty())
     }
@@ -239,30 +333,30 @@ impl Store {
         next: &Next,
     ) -> Result<bool, StoreError> {
         let (taken, at) = (sent.map(|sent| sent.taken), sent.map(|sent| sent.at));
-        let mut lease = self.pool.lease().await?;
-        let rows = match next {
-            Next::More { told_to, hold } => {
-                let hold = hold.as_secs_f64();
-                lease
-                    .query(MORE, &[&due.number, &due.hold, &taken, &at, told_to, &hold])
-                    .await?
+        let was_slow = sent.is_some_and(|sent| sent.was_slow);
+        let mut params: Vec<&(dyn ToSql + Sync)> =
+            vec![&due.number, &due.hold, &due.modified, &taken, &at, &was_slow];
+        let (hold, rest);
+        let statement = match next {
+            Next::More { told_to, hold: until } => {
+                hold = until.as_secs_f64();
+                params.extend([told_to as &(dyn ToSql + Sync), &hold]);
+                MORE
             }
-            Next::Interval => {
-                lease
-                    .query(INTERVAL, &[&due.number, &due.hold, &taken, &at])
-                    .await?
-            }
+            Next::Interval => INTERVAL,
+            Next::Never => NEVER,
             Next::Again {
                 told_to,
-                rest,
+                rest: until,
                 has_failed,
             } => {
-                let rest = rest.as_secs_f64();
-                let params: [&(dyn ToSql + Sync); 7] =
-                    [&due.number, &due.hold, &taken, &at, told_to, &rest, has_failed];
-                lease.query(AGAIN, &params).await?
+                rest = until.as_secs_f64();
+                params.extend([told_to as &(dyn ToSql + Sync), &rest, has_failed]);
+                AGAIN
             }
         };
+        let mut lease = self.pool.lease().await?;
+        let rows = lease.query(statement, &params).await?;
         if rows.is_empty() && sent.is_some() {
             lease.query(OUTCOME, &[&due.number, &taken, &at]).await?;
         }

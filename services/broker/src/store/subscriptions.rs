@@ -164,9 +164,10 @@ fn count(rows: &[Row]) -> i64 {
     rows.first().map_or(0, |row| row.get(0))
 }
 
-/// When the first notification of an interval is due: at once.
+/// When the first notification of an interval is due: at once, and never while it is paused.
 fn due(subscription: &Subscription, now: Timestamp) -> Option<Timestamp> {
-    subscription.time_interval.as_ref().map(|_| now)
+    let has_interval = subscription.time_interval.is_some() && subscription.status(now) == "active";
+    has_interval.then_some(now)
 }
 
 impl Store {

@@ -156,6 +156,25 @@ impl Endpoint {
         }
     }
 
+    /// What is shown in place of a secret is no secret: a copy of what was shown would be told with it, and refused by its receiver.
+    pub(super) fn has_no_stand_in(&self) -> Result<(), Refusal> {
+        for pair in self.receiver_info.iter().chain(&self.notifier_info) {
+            if pair.value == HIDDEN && is_secret(&pair.key) {
+                return refuse(format!(
+                    "notification.endpoint: {HIDDEN} stands for a value of {:?} that is not shown; send the value itself",
+                    pair.key
+                ));
+            }
+        }
+        let url = Url::parse(&self.uri).ok();
+        if url.is_some_and(|url| url.password() == Some(HIDDEN)) {
+            return refuse(format!(
+                "notification.endpoint.uri: {HIDDEN} stands for a password that is not shown; send the password itself"
+            ));
+        }
+        Ok(())
+    }
+
     /// How notifications travel. An endpoint that was read has one.
     pub fn transport(&self) -> Result<Transport, Refusal> {
         let url = Url::parse(&self.uri)

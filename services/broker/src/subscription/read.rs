@@ -206,6 +206,11 @@ const MEMBERS: &[&str] = &[
 impl Subscription {
     /// Reads a whole subscription. `new_id` is its id where the client gave none.
     pub fn read(body: &Json, context: &Context, new_id: &str, now: Timestamp) -> Result<Self, Refusal> {
+        Self::parsed(body, context, new_id)?.checked(now)
+    }
+
+    /// Its members, each by itself.
+    fn parsed(body: &Json, context: &Context, new_id: &str) -> Result<Self, Refusal> {
         let sent = Object::of(body, "")?;
         let known: Vec<&str> = MEMBERS.iter().chain(&READ_ONLY).copied().collect();
         sent.only(&known)?;
@@ -217,7 +222,7 @@ impl Subscription {
             Some("Subscription") => {}
             _ => return refuse("type must be \"Subscription\""),
         }
-        let found = Self {
+        Ok(Self {
             id: match sent.text("id", MAX_TEXT)?.or(sent.text("@id", MAX_TEXT)?) {
                 None => new_id.to_owned(),
                 Some(id) if is_uri(&id) => id,
@@ -257,8 +262,7 @@ impl Subscription {
                 Some(value) => notification(value, context)?,
                 None => return refuse("notification is missing"),
             },
-        };
-        found.checked(now)
+        })
     }
 
     /// What an update makes of it (clause 5.8.2): members given take the place of those there, whole as 5.2.12 wants them, and
@@ -273,7 +277,7 @@ impl Subscription {
         // What is kept is shown with full names, which mean the same in every context.
         let mut whole = self.kept();
         merge(&mut whole, fragment);
-        let mut updated = Self::read(&whole, context, &self.id, now)?;
+        let mut updated = Self::parsed(&whole, context, &self.id)?;
         if updated.id != self.id {
             return refuse("id cannot be changed");
         }
@@ -291,7 +295,6 @@ impl Subscription {
             .notification
             .endpoint
             .keep_hidden(&self.notification.endpoint);
-        updated.own_context.clone_from(&self.own_context);
         updated.owner.clone_from(&self.owner);
         updated.context = context
             .given_link()
@@ -326,6 +329,7 @@ impl Subscription {
         // Also refuses what no change can be asked.
         Prepared::of(&self.criteria()?)?;
         self.notification.checked()?;
+        self.notification.endpoint.has_no_stand_in()?;
         self.shape()?;
         Ok(self)
     }

@@ -142,6 +142,141 @@ async fn what_was_taken_of_an_interval_is_not_told_again_where_the_rest_was_not_
 }
 
 #[tokio::test]
+async fn of_an_interval_that_has_begun_meanwhile_what_was_taken_is_not_told_again_either() {
+    let broker = Broker::ready().await;
+    create(&broker, &[1; ENTITIES + 1]).await;
+    let (receiver, second) = (Receiver::start().await, id(ENTITIES));
+    receiver.refuses(&second);
+    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    let told = |taken: bool| {
+        receiver
+            .all()
+            .iter()
+            .filter(|one| (one.status == 204) == taken)
+            .count()
+    };
+    eventually(20, "the second is refused", async || told(false) > 0).await;
+    assert_eq!(told(true), 1);
+    // The next interval begins: the first one is told again, and once.
+    broker.database.psql(
+        "update mim.subscriptions set owed = owed - interval '601 seconds', modified = modified - interval '601 seconds'",
+    );
+    eventually(20, "the next interval is told", async || told(true) == 2).await;
+    let before = told(false);
+    eventually(20, "the second is refused again and again", async || {
+        told(false) >= before + 3
+    })
+    .await;
+    assert_eq!(told(true), 2);
+}
+
+#[tokio::test]
+async fn an_interval_of_next_to_nothing_is_told_and_counted_whether_it_is_taken_or_not() {
+    let broker = Broker::ready().await;
+    create(&broker, &[1]).await;
+    let (good, bad) = (Receiver::start().await, Receiver::start().await);
+    bad.answers(500);
+    for (id, receiver) in [("urn:s:good", &good), ("urn:s:bad", &bad)] {
+        let body = format!(
+            r#"{{"id":"{id}","type":"Subscription","entities":[{{"type":"T"}}],"timeInterval":1e-320,"notification":{{"endpoint":{{"uri":"{}"}}}}}}"#,
+            receiver.url()
+        );
+        let answer = broker.post("/subscriptions", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    eventually(20, "what was taken is counted", async || {
+        let shown = shown(&broker, "urn:s:good").await;
+        shown["timesSent"].as_u64() > Some(3) && shown["lastSuccess"].is_string()
+    })
+    .await;
+    eventually(20, "what was not is counted", async || {
+        let shown = shown(&broker, "urn:s:bad").await;
+        shown["timesFailed"].as_u64() > Some(1) && shown["status"] == "failed"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_takes_again_what_it_is_sent_is_one_that_takes_it() {
+    let broker = Broker::ready().await;
+    // After these it has to be asked whether there are more.
+    create(&broker, &[1; ENTITIES]).await;
+    let receiver = Receiver::start().await;
+    receiver.answers(500);
+    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    let class = "select failures from mim.subscriptions";
+    eventually(20, "it has failed", async || broker.database.psql(class) == "1").await;
+    receiver.answers(204);
+    receiver.until(ENTITIES).await;
+    let over = "select due > clock_timestamp() + interval '8 minutes' from mim.subscriptions";
+    eventually(20, "it is told", async || broker.database.psql(over) == "t").await;
+    assert_eq!(broker.database.psql(class), "");
+}
+
+#[tokio::test]
+async fn what_is_paused_or_expired_is_not_looked_at_until_it_is_changed() {
+    let broker = Broker::ready().await;
+    create(&broker, &[1]).await;
+    let (paused, expiring) = (Receiver::start().await, Receiver::start().await);
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    for (id, receiver, more) in [
+        ("urn:s:paused", &paused, json!({"isActive": false})),
+        (
+            "urn:s:expiring",
+            &expiring,
+            json!({"expiresAt": format!("{soon:.3}")}),
+        ),
+    ] {
+        let mut body = json!({"id": id, "type": "Subscription", "entities": [{"type": "T"}], "timeInterval": 0.1,
+            "notification": {"endpoint": {"uri": receiver.url()}}});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let answer = broker.post("/subscriptions", &body.to_string()).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    expiring.until(2).await;
+    eventually(20, "neither is due any more", async || {
+        broker.database.psql("select count(due) from mim.subscriptions") == "0"
+    })
+    .await;
+    assert!(paused.all().is_empty());
+    let change = json!({"isActive": true}).to_string();
+    let changed = broker
+        .send("PATCH", "/subscriptions/urn:s:paused", &[], Some(&change))
+        .await;
+    assert_eq!(changed.status, 204, "{}", changed.text());
+    paused.until(2).await;
+}
+
+/// What the broker of before holds were known writes where a subscription is changed.
+const CHANGED_BY_THE_BROKER_OF_BEFORE: &str = "update mim.subscriptions set modified = now(), due = now(), quiet_until = null, \
+    body = jsonb_set(body, '{notification,endpoint,uri}', to_jsonb('$URI'::text)); \
+    update mim.tenants set subscriptions = subscriptions + 1";
+
+#[tokio::test]
+async fn a_subscription_that_the_broker_of_before_changes_is_told_whole_though_its_receiver_hangs() {
+    let broker = Broker::ready().await;
+    let all = create(&broker, &[1; ENTITIES + 1]).await;
+    let (hanging, good) = (Receiver::start().await, Receiver::start().await);
+    hanging.takes(Duration::from_secs(2));
+    subscribe(&broker, &hanging, "urn:s:1", 600.0).await;
+    eventually(10, "the first is being told", async || hanging.all().len() == 1).await;
+    hanging.answers(0);
+    eventually(10, "the second is being told", async || hanging.all().len() == 2).await;
+    let change = CHANGED_BY_THE_BROKER_OF_BEFORE.replace("$URI", &good.url());
+    broker.database.psql(&change);
+    assert_eq!(ids(&good.until(all.len()).await), all);
+    eventually(20, "nothing is under way", async || hanging.under_way() == 0).await;
+    let next = "select due > clock_timestamp() + interval '8 minutes' from mim.subscriptions";
+    eventually(20, "the next one comes in time", async || {
+        broker.database.psql(next) == "t"
+    })
+    .await;
+    assert_eq!((hanging.all().len(), good.all().len()), (2, 2));
+}
+
+#[tokio::test]
 async fn a_subscription_that_is_changed_is_told_at_once_though_its_receiver_hangs() {
     let broker = Broker::ready().await;
     create(&broker, &[1]).await;

@@ -252,7 +252,7 @@ async fn a_merge_that_cannot_be_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn concurrent_merges_of_two_replicas_lose_nothing() {
+async fn row_broker_concurrent_merges_of_two_replicas_lose_nothing() {
     let broker = broker().await;
     let other = Broker::start_with(broker.database.clone(), broker.config.clone());
     other.until_ready().await;

@@ -214,6 +214,27 @@ async fn what_opens_a_receiver_is_sent_to_it_and_shown_to_nobody() {
         .send("PATCH", "/subscriptions/urn:s:1", &[], Some(&same))
         .await;
     assert_eq!(answer.status, 204, "{}", answer.text());
+    // Who copies it, or calls a header otherwise, has to know what it says.
+    let mut copy = shown.clone();
+    copy["id"] = "urn:s:2".into();
+    let mut other = shown["notification"]["endpoint"].clone();
+    other["receiverInfo"][0]["key"] = "X-Other".into();
+    let other = json!({"notification": {"endpoint": other}}).to_string();
+    for (answer, name) in [
+        (
+            broker.post("/subscriptions", &copy.to_string()).await,
+            "X-Api-Key",
+        ),
+        (
+            broker
+                .send("PATCH", "/subscriptions/urn:s:1", &[], Some(&other))
+                .await,
+            "X-Other",
+        ),
+    ] {
+        assert_eq!(answer.error(), "BadRequestData");
+        assert!(answer.text().contains(name), "{}", answer.text());
+    }
     broker.create(ENTITY).await;
     receiver.until(1).await;
     let headers = receiver.all().remove(0).headers;

@@ -320,3 +320,21 @@ async fn a_large_entity_is_told_inside_or_after_what_links_to_it() {
     let alone = json!({"id": "urn:x:1", "type": "T", "to": ["urn:y:0"]});
     assert!(flat == [alone, linked], "it is told after");
 }
+
+#[tokio::test]
+async fn a_notification_is_told_alone_where_what_it_links_to_cannot_be_read() {
+    let broker = Broker::ready().await;
+    let receiver = Receiver::start().await;
+    let notification = json!({"join": "inline", "format": "keyValues", "endpoint": {"uri": receiver.url()}});
+    subscribe(&broker, "urn:s:1", notification, json!({})).await;
+    broker.create(r#"{"id":"urn:y:1","type":"Y","n":2}"#).await;
+    broker.database.psql("update mim.entities set attrs = '[]'");
+    broker
+        .create(r#"{"id":"urn:x:1","type":"T","to":{"object":"urn:y:1"}}"#)
+        .await;
+    let alone = json!({"id": "urn:x:1", "type": "T", "to": "urn:y:1"});
+    assert_eq!(receiver.until(1).await, [alone]);
+    broker
+        .until_logged(1, "without the entities that it links to")
+        .await;
+}

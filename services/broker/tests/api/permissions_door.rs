@@ -1,6 +1,6 @@
 //! Whose permission sets are obeyed: those of the platform's gateway, who shows its certificate at its own door.
 
-use crate::support::gateway::{Authority, Guarded, NAME, everything, header, send};
+use crate::support::gateway::{Authority, Guarded, NAME, connect, everything, header, send, send_over};
 use crate::support::{Answer, Broker, eventually};
 use serde_json::json;
 
@@ -95,6 +95,25 @@ async fn row_broker_without_the_certificate_of_the_gateway_nobody_comes_in_by_it
     let gateway = authority.client(Some(NAME));
     let answer = send(&gateway, guarded.door, "GET", "/types", &headers, None).await;
     assert_eq!(answer.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn row_broker_who_is_not_the_gateway_keeps_no_place_at_its_door() {
+    let guarded = Guarded::ready("").await;
+    let mut stranger = connect(&guarded.authority.client(None), guarded.door)
+        .await
+        .unwrap();
+    let answer = send_over(&mut stranger, "GET", "/types", &[], None)
+        .await
+        .unwrap();
+    assert!(is_forbidden(&answer), "{}", answer.text());
+    let again = send_over(&mut stranger, "GET", "/types", &[], None).await;
+    assert!(again.is_err(), "{again:?}");
+    // Who asks nothing is not waited for either.
+    let silent = connect(&guarded.authority.client(None), guarded.door)
+        .await
+        .unwrap();
+    eventually(10, "it is let go", async || silent.is_closed()).await;
 }
 
 #[tokio::test]

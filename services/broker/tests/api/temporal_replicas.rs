@@ -14,7 +14,8 @@ async fn replicas(config: &str) -> [Broker; 2] {
 }
 
 #[tokio::test]
-async fn concurrent_patches_at_two_replicas_are_all_in_the_history_in_the_order_in_which_they_were_made() {
+async fn row_broker_concurrent_patches_at_two_replicas_are_all_in_the_history_in_the_order_in_which_they_were_made()
+ {
     const WRITERS: usize = 8;
     const EACH: usize = 10;
     let replicas = replicas("temporal: {mode: Enabled}").await;
@@ -57,7 +58,7 @@ async fn concurrent_patches_at_two_replicas_are_all_in_the_history_in_the_order_
 }
 
 #[tokio::test]
-async fn concurrent_pasts_of_one_new_entity_make_it_once_and_lose_nothing() {
+async fn row_broker_concurrent_pasts_of_one_new_entity_make_it_once_and_lose_nothing() {
     for config in [
         "temporal: {mode: Enabled}",
         "temporal: {mode: Enabled}\ncompatibility: {temporalCreate: PastAndEntity}",

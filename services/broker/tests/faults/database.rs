@@ -159,7 +159,7 @@ async fn one_entity_that_the_database_refuses_does_not_lose_its_batch() {
 }
 
 #[tokio::test]
-async fn busy_connections_are_bounded_and_say_so() {
+async fn row_database_slow_connections_are_bounded_and_who_waits_too_long_for_one_is_to_come_again() {
     let broker = Broker::ready().await;
     broker.create(r#"{"id":"urn:x:1","type":"T"}"#).await;
     // Somebody holds the row; every writer of it waits with a connection.

@@ -133,6 +133,53 @@ async fn row_broker_however_many_receivers_of_intervals_hang_few_calls_are_under
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_broker_however_many_intervals_of_one_tenant_are_slow_those_of_another_are_in_time() {
+    /// More than a replica tells at once.
+    const SLOW: usize = 300;
+    let broker = Broker::configured("tenants: [one, two]").await;
+    let (slow, good) = (Receiver::start().await, Receiver::start().await);
+    // It takes what it is sent, and each of the others is yet to be tried.
+    slow.takes(Duration::from_secs(30));
+    let send = async |tenant: &str, path: &str, body: &Value| {
+        let headers = [("ngsild-tenant", tenant)];
+        let answer = broker.send("POST", path, &headers, Some(&body.to_string())).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    };
+    let subscription = |id: &str, to: &Receiver| {
+        json!({"id": id, "type": "Subscription", "entities": [{"type": "T"}], "timeInterval": 1.0,
+            "notification": {"format": "keyValues", "endpoint": {"uri": to.url(), "timeout": 60_000}}})
+    };
+    for tenant in ["one", "two"] {
+        send(
+            tenant,
+            "/entities",
+            &json!({"id": "urn:x:1", "type": "T", "n": 1}),
+        )
+        .await;
+    }
+    for n in 0..SLOW {
+        send(
+            "one",
+            "/subscriptions",
+            &subscription(&format!("urn:s:{n}"), &slow),
+        )
+        .await;
+    }
+    eventually(20, "as many as may be are under way", async || {
+        slow.under_way() >= 128
+    })
+    .await;
+    let started = Instant::now();
+    send("two", "/subscriptions", &subscription("urn:s:good", &good)).await;
+    good.until(5).await;
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    let under_way = slow.under_way();
+    assert!(under_way < 160, "{under_way}");
+    println!("{under_way} slow ones under way, the fifth of the other after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_broker_however_many_receivers_of_large_intervals_hang_memory_is_bounded_and_others_are_told() {
     const HANGING: usize = 30;
     /// The operator's default limit, in KiB.

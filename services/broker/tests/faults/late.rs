@@ -16,7 +16,8 @@ pub fn sessions(broker: &Broker) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn abandoned_requests_leave_no_statement_behind_and_never_more_connections_than_the_pool_has() {
+async fn row_database_slow_abandoned_requests_leave_no_statement_behind_and_never_more_connections_than_the_pool_has()
+ {
     let broker = Arc::new(Broker::ready().await);
     broker
         .create(r#"{"id":"urn:x:1","type":"T","p":{"value":1,"observedAt":"2024-01-01T00:00:00Z"}}"#)
@@ -57,7 +58,7 @@ async fn abandoned_requests_leave_no_statement_behind_and_never_more_connections
 }
 
 #[tokio::test]
-async fn a_batch_that_takes_longer_than_a_statement_may_is_too_large_and_leaves_nothing_behind() {
+async fn row_database_slow_a_batch_that_takes_longer_than_it_may_is_too_large_and_leaves_nothing_behind() {
     let broker = Broker::ready().await;
     broker.create(r#"{"id":"urn:x:0","type":"T","p":1}"#).await;
     broker.database.psql("create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return new; end $$; create trigger slow before insert on mim.entities for each row execute function slow()");
@@ -76,6 +77,32 @@ async fn a_batch_that_takes_longer_than_a_statement_may_is_too_large_and_leaves_
     // What is told helps.
     let fewer = broker.post("/entityOperations/upsert", &items(3)).await;
     assert_eq!(fewer.status, 201, "{}", fewer.text());
+}
+
+#[tokio::test]
+async fn row_database_slow_a_query_is_too_complex_and_a_write_is_to_come_again() {
+    let broker = Broker::ready().await;
+    broker
+        .create(r#"{"id":"urn:x:1","type":"T","p":{"value":1,"observedAt":"2024-01-01T00:00:00Z"}}"#)
+        .await;
+    // Both take a second longer than a statement may.
+    broker.database.psql(
+        "create or replace function mim.instant_key(t text) returns text language plpgsql volatile as $$ begin perform pg_sleep(11); return t; end $$; \
+         create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(11); return new; end $$; \
+         create trigger slow before insert on mim.entities for each row execute function slow()",
+    );
+    let (query, write) = tokio::join!(
+        broker.get("/entities?type=T&q=p.observedAt%3E2023-01-01T00:00:00Z"),
+        broker.post("/entities", r#"{"id":"urn:x:2","type":"T"}"#),
+    );
+    assert_eq!(query.status, 403, "{}", query.text());
+    assert_eq!(
+        query.json()["type"],
+        "https://uri.etsi.org/ngsi-ld/errors/TooComplexQuery"
+    );
+    assert_eq!(write.status, 503, "{}", write.text());
+    assert_eq!(write.header("retry-after"), "2");
+    assert_eq!(broker.database.psql("select id from mim.entities"), "urn:x:1");
 }
 
 /// Sends requests one after the other until told to stop; returns how long the slowest took, and what was created.
@@ -111,7 +138,7 @@ async fn caller(broker: Arc<Broker>, caller: usize, stop: Arc<AtomicBool>) -> (D
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_hangs_is_answered_for_and_serves_again_when_it_goes_on() {
+async fn row_database_slow_one_that_hangs_is_answered_for_and_serves_again_when_it_goes_on() {
     let postgres = Postgres::own();
     let broker = Arc::new(Broker::start(Arc::new(postgres.database())));
     broker.until_ready().await;
@@ -138,9 +165,10 @@ async fn a_server_that_hangs_is_answered_for_and_serves_again_when_it_goes_on() 
     })
     .await;
     stop.store(true, Ordering::Relaxed);
-    let mut created = Vec::new();
+    let (mut created, mut longest) = (Vec::new(), Duration::ZERO);
     for caller in callers {
         let (slowest, of_caller) = caller.await.unwrap();
+        longest = longest.max(slowest);
         assert!(slowest < Duration::from_secs(20), "{slowest:?}");
         created.extend(of_caller);
     }
@@ -150,6 +178,7 @@ async fn a_server_that_hangs_is_answered_for_and_serves_again_when_it_goes_on() 
         .lines()
         .map(str::to_owned)
         .collect();
+    println!("{} created, the slowest answer took {longest:?}", created.len());
     assert!(created.len() > 20 && created.iter().all(|id| kept.contains(id)));
     eventually(10, "no more sessions than the pool has", async || {
         tokio::task::block_in_place(|| sessions(&broker)) <= MOST

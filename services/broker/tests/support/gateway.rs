@@ -252,7 +252,8 @@ pub async fn send(
     send_over(&mut sender, method, path, headers, body).await
 }
 
-async fn connect(connector: &TlsConnector, to: SocketAddr) -> Result<Sender, String> {
+/// A connection to that door.
+pub async fn connect(connector: &TlsConnector, to: SocketAddr) -> Result<Sender, String> {
     let stream = TcpStream::connect(to).await.map_err(|e| e.to_string())?;
     let name = ServerName::try_from("broker.city.svc").unwrap();
     let stream = connector.connect(name, stream).await.map_err(|e| e.to_string())?;
@@ -263,7 +264,8 @@ async fn connect(connector: &TlsConnector, to: SocketAddr) -> Result<Sender, Str
     Ok(sender)
 }
 
-async fn send_over(
+/// One request over it.
+pub async fn send_over(
     sender: &mut Sender,
     method: &str,
     path: &str,

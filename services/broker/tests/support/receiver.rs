@@ -12,10 +12,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::TlsAcceptor;
 
-/// Answers every POST with one status; 0 is no answer at all.
+/// Answers every POST with one status, but for what it refuses; 0 is no answer at all.
 pub struct Receiver {
     pub address: SocketAddr,
     status: Arc<AtomicU16>,
+    refused: Arc<Mutex<Option<String>>>,
     millis: Arc<AtomicU64>,
     received: Arc<Mutex<Vec<Received>>>,
     connected: Arc<AtomicUsize>,
@@ -54,6 +55,8 @@ impl Receiver {
         let address = listener.local_addr().unwrap();
         let (status, received) = (Arc::new(AtomicU16::new(204)), Arc::new(Mutex::new(Vec::new())));
         let (answer, log) = (Arc::clone(&status), Arc::clone(&received));
+        let refused = Arc::<Mutex<Option<String>>>::default();
+        let unwanted = Arc::clone(&refused);
         let millis = Arc::<AtomicU64>::default();
         let takes = Arc::clone(&millis);
         let (connected, is_tls) = (Arc::<AtomicUsize>::default(), tls.is_some());
@@ -65,11 +68,11 @@ impl Receiver {
             while let Ok((stream, _)) = listener.accept().await {
                 let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
                 let (elsewhere, takes) = (Arc::clone(&elsewhere), Arc::clone(&takes));
-                let calls = Arc::clone(&calls);
+                let (calls, unwanted) = (Arc::clone(&calls), Arc::clone(&unwanted));
                 let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
                     let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
                     let (elsewhere, takes) = (Arc::clone(&elsewhere), Arc::clone(&takes));
-                    let call = Call::begin(&calls);
+                    let (call, unwanted) = (Call::begin(&calls), Arc::clone(&unwanted));
                     async move {
                         let _call = call;
                         let (head, body) = request.into_parts();
@@ -78,12 +81,18 @@ impl Receiver {
                             .await
                             .map(http_body_util::Collected::to_bytes)
                             .unwrap_or_default();
-                        let status = answer.load(Ordering::SeqCst);
+                        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                        let is_refused = unwanted.lock().unwrap().as_ref().is_some_and(|id| has(&body, id));
+                        let status = if is_refused {
+                            500
+                        } else {
+                            answer.load(Ordering::SeqCst)
+                        };
                         log.lock().unwrap().push(Received {
                             status,
                             path: head.uri.path().to_owned(),
                             headers: head.headers,
-                            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+                            body,
                         });
                         tokio::time::sleep(Duration::from_millis(takes.load(Ordering::SeqCst))).await;
                         if status == 0 {
@@ -116,6 +125,7 @@ impl Receiver {
         Self {
             address,
             status,
+            refused,
             millis,
             received,
             connected,
@@ -145,6 +155,11 @@ impl Receiver {
         self.status.store(status, Ordering::SeqCst);
     }
 
+    /// From now on what tells of this entity is answered 500, whatever else is.
+    pub fn refuses(&self, id: &str) {
+        *self.refused.lock().unwrap() = Some(id.to_owned());
+    }
+
     /// How long every answer takes from now on.
     pub fn takes(&self, time: Duration) {
         let millis = u64::try_from(time.as_millis()).unwrap();
@@ -171,6 +186,11 @@ impl Receiver {
         .await;
         self.taken()
     }
+}
+
+fn has(body: &Value, id: &str) -> bool {
+    let entities = body["data"].as_array();
+    entities.is_some_and(|entities| entities.iter().any(|entity| entity["id"] == id))
 }
 
 /// A call, until it is answered or its caller has left.

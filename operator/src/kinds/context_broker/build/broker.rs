@@ -16,7 +16,7 @@ use crate::reconcile::child::Children;
 
 /// Uid and gid of the program (`docs/operands.md`).
 const USER: i64 = 65532;
-/// It ends within 25 s (`docs/operands.md`).
+/// It ends within 28 s (`docs/operands.md`).
 const GRACE_SECONDS: i64 = 30;
 /// Where the image has the program.
 const PROGRAM: &str = "/usr/bin/mim-broker";
