@@ -6,7 +6,7 @@
 //! that has died is told by another one; one that stood still beyond its hold sends nothing more of it. Where a receiver does not
 //! take one it is tried again after a rest, from there on.
 
-use crate::memory::room::Held as Room;
+use crate::memory::room::Held;
 use crate::model::Refusal;
 use crate::notify::lane::{Post, finished, rest};
 use crate::notify::message::{Message, Telling};
@@ -45,13 +45,13 @@ pub struct Intervals {
     /// A place is free again where there was none.
     freed: Notify,
     /// What this process holds.
-    held: Mutex<HashMap<Uuid, Held>>,
+    held: Mutex<HashMap<Uuid, Holding>>,
     /// Whoever has it takes what is due.
     taking: tokio::sync::Mutex<()>,
 }
 
 /// What a hold is of, and which place it has.
-struct Held {
+struct Holding {
     number: i64,
     tenant: TenantId,
     class: Class,
@@ -99,7 +99,7 @@ impl Intervals {
             // Nobody else takes places.
             let class = due.class();
             if let Ok(place) = Arc::clone(self.places.of(class)).try_acquire_owned() {
-                let held = Held {
+                let held = Holding {
                     number: due.number,
                     tenant: due.tenant,
                     class,
@@ -147,7 +147,7 @@ impl Intervals {
         }
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Held>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Holding>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -210,7 +210,7 @@ impl Turn {
             };
             let asked = Instant::now();
             match post.store.note_interval(due, sent, &next).await {
-                Ok(true) if matches!(next, Next::More { .. }) => self.is_held_since(asked),
+                Ok(true) if matches!(next, Next::More { .. }) => self.renewed(asked),
                 Ok(_) => return,
                 Err(error) => {
                     tracing::warn!(subscription = due.subscription.id, %error, "what came of an interval is not noted; it is told again");
@@ -224,7 +224,7 @@ impl Turn {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_held_since(&self, asked: Instant) {
+    fn renewed(&self, asked: Instant) {
         *self.since() = asked;
     }
 
@@ -236,7 +236,7 @@ impl Turn {
             let asked = Instant::now();
             let held = self.intervals.post.store.hold_interval(&self.due, HOLD).await;
             if held.as_ref().is_ok_and(|held| *held) {
-                self.is_held_since(asked);
+                self.renewed(asked);
             }
             is_held = held.inspect_err(StoreError::tell_if_lasting).unwrap_or(true);
         }
@@ -363,7 +363,7 @@ async fn message(
     post: &Post,
     due: &Due,
     selected: &mut Selected<'_>,
-) -> Result<Option<(Message, Room)>, StoreError> {
+) -> Result<Option<(Message, Held)>, StoreError> {
     let subscription = &due.subscription;
     let shape = subscription.shape().map_err(refused)?;
     let context = post.context(due.tenant, subscription).await;
