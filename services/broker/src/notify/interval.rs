@@ -26,12 +26,14 @@ use uuid::Uuid;
 
 /// How long to wait at most before looking again: others may have subscribed at another replica.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long to wait at least: what is due may be much, and places may be free again and again.
+const LEAST: Duration = Duration::from_millis(20);
 /// How long one is held, unless the hold is made longer meanwhile: so long nobody tells what a replica was telling that has died.
 const HOLD: Duration = Duration::from_secs(20);
 /// How often a hold is made longer.
 const RENEW: Duration = Duration::from_secs(5);
-/// How many are told at once. No tenant has more places than are free, give or take what is taken at once: with half of them for
-/// one, there are always some for others.
+/// How many are told at once. Who has as many places as are free gets no more, and what is taken at once are half of these at most: so
+/// there are always some for others.
 const AT_ONCE: usize = 256;
 /// How many whose receivers did not take the last one, or took their time: however many of them hang, they do not keep others waiting.
 const DOUBTFUL_AT_ONCE: usize = 64;
@@ -123,7 +125,8 @@ impl Intervals {
         let wait = next.map_or(LOOK, |seconds| {
             Duration::try_from_secs_f64(seconds).unwrap_or_default()
         });
-        let _ = timeout(wait.clamp(Duration::from_millis(20), LOOK), self.freed.notified()).await;
+        let waiting = timeout(wait.min(LOOK), self.freed.notified());
+        let _ = tokio::join!(tokio::time::sleep(LEAST), waiting);
         Ok(())
     }
 
@@ -285,11 +288,11 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let class = self.due.class();
-        let were_free = self.intervals.free_of(class);
+        let had_enough = self.intervals.free_of(class).but;
         self.intervals.held().remove(&self.due.hold);
         drop(self.place.take());
         // Whoever takes what is due has not asked for what there was no place for.
-        if were_free.places == 0 || !were_free.but.is_empty() {
+        if !had_enough.is_empty() || self.intervals.free_of(class).places == 1 {
             self.intervals.freed.notify_one();
         }
     }
@@ -336,6 +339,12 @@ fn again(told_to: Option<&String>, failures: u32, has_failed: bool) -> Next {
 async fn after(post: &Post, due: &Due, told: &Told, told_to: Option<&String>, failures: u32) -> Next {
     match told_to {
         _ if told.sent.taken && told.is_last => Next::Interval,
+        // The rest of it by one of the places for such receivers.
+        told_to if told.sent.taken && told.sent.was_slow && due.class() == Class::Sound => Next::Again {
+            told_to: told_to.cloned(),
+            rest: Duration::ZERO,
+            has_failed: false,
+        },
         Some(told_to) if told.sent.taken => Next::More {
             told_to: told_to.clone(),
             hold: HOLD,

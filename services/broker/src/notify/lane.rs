@@ -435,12 +435,12 @@ impl Post {
                     telling.forget_linked();
                     return Ok(());
                 }
-                Err(error @ StoreError::Internal(_)) => {
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Crowded)) => return Err(error),
+                Err(error) => {
                     tracing::error!(%error, "a notification is told without the entities that it links to");
                     telling.forget_linked();
                     return Ok(());
                 }
-                Err(error) => return Err(error),
             }
         }
     }

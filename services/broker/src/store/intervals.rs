@@ -73,10 +73,10 @@ impl<T> Classes<T> {
     }
 }
 
-/// How many may be taken, and of whom none.
+/// How many places there are, and for whom none of them is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Free {
-    /// So many.
+    /// So many. Half of them are taken at once, at most.
     pub places: usize,
     /// Of these tenants none.
     pub but: Vec<i32>,
@@ -84,7 +84,7 @@ pub struct Free {
 
 impl Free {
     fn most(&self) -> i64 {
-        i64::try_from(self.places.min(MOST)).unwrap_or_default()
+        i64::try_from(self.places.div_ceil(2).min(MOST)).unwrap_or_default()
     }
 }
 
@@ -155,7 +155,7 @@ macro_rules! first_due {
     };
 }
 /// Where a later interval has begun meanwhile that one is owed instead, from the beginning: once, however often it is then tried. What was
-/// changed by a replica of the version before, which knows of none of this, begins anew.
+/// changed by a replica of the version before, which knows of none of this, begins anew, unless its clock is late by more than what is owed.
 const TAKE: &str = concat!(
     "with ",
     unflushed!(),
@@ -284,7 +284,7 @@ fn due(row: &Row) -> Result<Due, StoreError> {
 }
 
 impl Store {
-    /// Takes some subscriptions whose interval is over, at most so many of each class, and holds them for so long.
+    /// Takes some subscriptions whose interval is over, and holds them for so long.
     pub async fn take_due(&self, free: &Classes<Free>, hold: Duration) -> Result<Vec<Due>, StoreError> {
         let Classes { sound, doubtful } = free;
         let hold = hold.as_secs_f64();

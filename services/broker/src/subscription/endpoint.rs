@@ -149,7 +149,8 @@ impl Endpoint {
         ];
         for (pairs, before) in lists {
             for pair in pairs.iter_mut().filter(|pair| pair.value == HIDDEN) {
-                if let Some(same) = before.iter().find(|other| other.key == pair.key) {
+                let same = |other: &&Pair| other.key.eq_ignore_ascii_case(&pair.key);
+                if let Some(same) = before.iter().find(same) {
                     pair.value.clone_from(&same.value);
                 }
             }

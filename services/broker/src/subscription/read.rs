@@ -206,7 +206,9 @@ const MEMBERS: &[&str] = &[
 impl Subscription {
     /// Reads a whole subscription. `new_id` is its id where the client gave none.
     pub fn read(body: &Json, context: &Context, new_id: &str, now: Timestamp) -> Result<Self, Refusal> {
-        Self::parsed(body, context, new_id)?.checked(now)
+        let read = Self::parsed(body, context, new_id)?;
+        read.notification.endpoint.has_no_stand_in()?;
+        read.checked(now)
     }
 
     /// Its members, each by itself.
@@ -291,10 +293,11 @@ impl Subscription {
         if fragment.get("notification").is_none() {
             updated.notification.clone_from(&self.notification);
         }
-        updated
-            .notification
-            .endpoint
-            .keep_hidden(&self.notification.endpoint);
+        let endpoint = &mut updated.notification.endpoint;
+        endpoint.keep_hidden(&self.notification.endpoint);
+        if fragment.get("notification").is_some() {
+            endpoint.has_no_stand_in()?;
+        }
         updated.owner.clone_from(&self.owner);
         updated.context = context
             .given_link()
@@ -329,7 +332,6 @@ impl Subscription {
         // Also refuses what no change can be asked.
         Prepared::of(&self.criteria()?)?;
         self.notification.checked()?;
-        self.notification.endpoint.has_no_stand_in()?;
         self.shape()?;
         Ok(self)
     }

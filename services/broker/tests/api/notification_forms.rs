@@ -214,6 +214,17 @@ async fn what_opens_a_receiver_is_sent_to_it_and_shown_to_nobody() {
         .send("PATCH", "/subscriptions/urn:s:1", &[], Some(&same))
         .await;
     assert_eq!(answer.status, 204, "{}", answer.text());
+    // Of one that has the stars already, all else may be changed.
+    broker.database.psql(
+        "update mim.subscriptions set body = jsonb_insert(body, '{notification,endpoint,receiverInfo,-1}', \
+           '{\"key\":\"X-Stars\",\"value\":\"***\"}', true); \
+         update mim.tenants set subscriptions = subscriptions + 1",
+    );
+    let change = json!({"description": "d"}).to_string();
+    let answer = broker
+        .send("PATCH", "/subscriptions/urn:s:1", &[], Some(&change))
+        .await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
     // Who copies it, or calls a header otherwise, has to know what it says.
     let mut copy = shown.clone();
     copy["id"] = "urn:s:2".into();
@@ -240,6 +251,7 @@ async fn what_opens_a_receiver_is_sent_to_it_and_shown_to_nobody() {
     let headers = receiver.all().remove(0).headers;
     assert_eq!(headers["x-api-key"], "open-sesame");
     assert_eq!(headers["x-pwd"], "open-sesame too");
+    assert_eq!(headers["x-stars"], "***");
     assert_eq!(headers["ngsild-scope"], "v");
     assert!(!broker.log.lock().unwrap().contains("open-sesame"));
 }

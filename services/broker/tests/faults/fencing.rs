@@ -135,7 +135,7 @@ async fn row_broker_a_replica_that_stood_still_while_it_read_an_interval_tells_n
     receiver.until(1).await;
     first.signal("-CONT");
     // That it does not, for one reason or the other: the database was too late for it, or its hold is over.
-    first.until_logged(1, "interval").await;
+    first.until_logged(1, "urn:s:1").await;
     assert_eq!(numbers(&receiver.taken()), [2]);
 }
 

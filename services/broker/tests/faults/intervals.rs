@@ -139,7 +139,7 @@ async fn row_broker_however_many_intervals_of_one_tenant_are_slow_those_of_anoth
     let broker = Broker::configured("tenants: [one, two]").await;
     let (slow, good) = (Receiver::start().await, Receiver::start().await);
     // It takes what it is sent, and each of the others is yet to be tried.
-    slow.takes(Duration::from_secs(30));
+    slow.takes(Duration::from_secs(55));
     let send = async |tenant: &str, path: &str, body: &Value| {
         let headers = [("ngsild-tenant", tenant)];
         let answer = broker.send("POST", path, &headers, Some(&body.to_string())).await;
