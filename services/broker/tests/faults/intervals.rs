@@ -173,7 +173,7 @@ async fn row_broker_however_many_intervals_of_one_tenant_are_slow_those_of_anoth
     send("two", "/subscriptions", &subscription("urn:s:good", &good)).await;
     good.until(5).await;
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_secs(15), "{took:?}");
     let under_way = slow.under_way();
     assert!(under_way < 160, "{under_way}");
     println!("{under_way} slow ones under way, the fifth of the other after {took:?}");
