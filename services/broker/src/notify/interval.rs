@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{timeout, timeout_at};
 use uuid::Uuid;
 
@@ -43,10 +43,9 @@ const SLOW: Duration = Duration::from_secs(5);
 /// The intervals that this process tells.
 pub struct Intervals {
     post: Arc<Post>,
-    places: Classes<Arc<Semaphore>>,
     /// A place is free again where there was none.
     freed: Notify,
-    /// What this process holds.
+    /// What this process holds; each has a place.
     held: Mutex<HashMap<Uuid, Holding>>,
     /// Whoever has it takes what is due.
     taking: tokio::sync::Mutex<()>,
@@ -59,16 +58,30 @@ struct Holding {
     class: Class,
 }
 
+/// The places of one class that these leave.
+fn free_of(class: Class, held: &HashMap<Uuid, Holding>) -> Free {
+    let mut taken = BTreeMap::<_, usize>::new();
+    for held in held.values().filter(|held| held.class == class) {
+        *taken.entry(held.tenant.0).or_default() += 1;
+    }
+    let all = match class {
+        Class::Sound => AT_ONCE,
+        Class::Doubtful => DOUBTFUL_AT_ONCE,
+    };
+    let places = all.saturating_sub(taken.values().sum());
+    let with_enough = taken.into_iter().filter(|(_, taken)| *taken >= places);
+    Free {
+        places,
+        but: with_enough.map(|(tenant, _)| tenant).collect(),
+    }
+}
+
 impl Intervals {
     /// Tells nothing yet.
     #[must_use]
     pub fn new(post: Arc<Post>) -> Arc<Self> {
         Arc::new(Self {
             post,
-            places: Classes {
-                sound: Arc::new(Semaphore::new(AT_ONCE)),
-                doubtful: Arc::new(Semaphore::new(DOUBTFUL_AT_ONCE)),
-            },
             freed: Notify::new(),
             held: Mutex::default(),
             taking: tokio::sync::Mutex::default(),
@@ -97,24 +110,20 @@ impl Intervals {
             return Ok(());
         }
         let asked = Instant::now();
+        // Nobody else takes places, so each of them has one.
         for due in self.post.store.take_due(&self.free(), HOLD).await? {
-            // Nobody else takes places.
-            let class = due.class();
-            if let Ok(place) = Arc::clone(self.places.of(class)).try_acquire_owned() {
-                let held = Holding {
-                    number: due.number,
-                    tenant: due.tenant,
-                    class,
-                };
-                self.held().insert(due.hold, held);
-                let turn = Turn {
-                    intervals: Arc::clone(self),
-                    due,
-                    since: Mutex::new(asked),
-                    place: Some(place),
-                };
-                tokio::spawn(async move { turn.tell().await });
-            }
+            let holding = Holding {
+                number: due.number,
+                tenant: due.tenant,
+                class: due.class(),
+            };
+            self.held().insert(due.hold, holding);
+            let turn = Turn {
+                intervals: Arc::clone(self),
+                due,
+                since: Mutex::new(asked),
+            };
+            tokio::spawn(async move { turn.tell().await });
         }
         Ok(())
     }
@@ -131,22 +140,10 @@ impl Intervals {
     }
 
     fn free(&self) -> Classes<Free> {
+        let held = self.held();
         Classes {
-            sound: self.free_of(Class::Sound),
-            doubtful: self.free_of(Class::Doubtful),
-        }
-    }
-
-    fn free_of(&self, class: Class) -> Free {
-        let places = self.places.of(class).available_permits();
-        let mut taken = BTreeMap::<_, usize>::new();
-        for held in self.held().values().filter(|held| held.class == class) {
-            *taken.entry(held.tenant.0).or_default() += 1;
-        }
-        let with_enough = taken.into_iter().filter(|(_, taken)| *taken >= places);
-        Free {
-            places,
-            but: with_enough.map(|(tenant, _)| tenant).collect(),
+            sound: free_of(Class::Sound, &held),
+            doubtful: free_of(Class::Doubtful, &held),
         }
     }
 
@@ -179,7 +176,6 @@ struct Turn {
     /// When the database was asked for the hold that there is. It counts from no earlier: a process that stood still, also on its way
     /// to the database and back, so knows by its own clock that another one may have told newer values since.
     since: Mutex<Instant>,
-    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Turn {
@@ -201,7 +197,7 @@ impl Turn {
                 Err(Untold::Next(next)) => next.clone(),
                 Err(Untold::Failed(error)) => {
                     tracing::warn!(subscription = due.subscription.id, %error, "a notification of an interval was not sent; it is tried again");
-                    again(told_to.as_ref(), failures, !is_busy(error))
+                    again(told_to.as_ref(), failures, !error.is_busy())
                 }
                 Err(Untold::Lost) => {
                     tracing::info!(
@@ -287,12 +283,11 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let class = self.due.class();
-        let had_enough = self.intervals.free_of(class).but;
-        self.intervals.held().remove(&self.due.hold);
-        drop(self.place.take());
-        // Whoever takes what is due has not asked for what there was no place for.
-        if !had_enough.is_empty() || self.intervals.free_of(class).places == 1 {
+        let mut held = self.intervals.held();
+        let had_enough = free_of(self.due.class(), &held).but;
+        held.remove(&self.due.hold);
+        // Whoever takes what is due has not asked for what there was no place for. Where none was free, this one's tenant had enough.
+        if !had_enough.is_empty() {
             self.intervals.freed.notify_one();
         }
     }
@@ -319,11 +314,6 @@ impl From<StoreError> for Untold {
     fn from(error: StoreError) -> Self {
         Self::Failed(error)
     }
-}
-
-/// Whether it has nothing to do with the subscription that it was not told.
-fn is_busy(error: &StoreError) -> bool {
-    matches!(error, StoreError::Crowded | StoreError::Unavailable(_))
 }
 
 /// A try again after one more than so many failures.

@@ -427,21 +427,19 @@ impl Post {
                 return Ok(());
             }
             match self.add_level(reach, &ids, telling).await {
-                Ok(true) => {}
+                Ok(true) => continue,
                 Ok(false) => {
                     tracing::info!(
                         "a notification is told without the entities that it links to: they are too many"
                     );
-                    telling.forget_linked();
-                    return Ok(());
                 }
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Crowded)) => return Err(error),
+                Err(error) if error.is_busy() => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, "a notification is told without the entities that it links to");
-                    telling.forget_linked();
-                    return Ok(());
                 }
             }
+            telling.forget_linked();
+            return Ok(());
         }
     }
 

@@ -63,16 +63,6 @@ pub struct Classes<T> {
     pub doubtful: T,
 }
 
-impl<T> Classes<T> {
-    /// That of one class.
-    pub fn of(&self, class: Class) -> &T {
-        match class {
-            Class::Sound => &self.sound,
-            Class::Doubtful => &self.doubtful,
-        }
-    }
-}
-
 /// How many places there are, and for whom none of them is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Free {
@@ -200,8 +190,9 @@ macro_rules! outcome {
         )
     };
 }
+/// Notes it. `failures` counts what was tried in vain, and begins anew after what was taken (`$4`), maybe slowly (`$6`).
 macro_rules! note {
-    ($next:expr) => {
+    ($has_failed:literal, $next:expr) => {
         concat!(
             "with ",
             unflushed!(),
@@ -212,7 +203,9 @@ macro_rules! note {
                from mim.subscriptions h where h.number = $1 and h.hold = $2 and h.modified = $3 for update) \
              update mim.subscriptions s set ",
             outcome!("$4", "$5"),
-            ", ",
+            ", failures = case when ",
+            $has_failed,
+            " then coalesce(s.failures, 0) + 1 when $4 then case when $6::bool then 0 end else s.failures end, ",
             $next,
             " from held cross join unflushed where s.number = held.number and unflushed.set is not null returning 1"
         )
@@ -224,34 +217,26 @@ macro_rules! next_interval {
         "s.owed + (floor(held.late / held.every) + 1) * held.every * interval '1 second'"
     };
 }
-/// How often it was tried in vain, after one that was taken (`$4`), maybe slowly (`$6`), or that was not sent.
-macro_rules! failures {
-    () => {
-        "case when $4 then case when $6::bool then 0 end else s.failures end"
-    };
-}
-const MORE: &str = note!(concat!(
-    "told_to = $7, due = clock_timestamp() + $8 * interval '1 second', failures = ",
-    failures!()
-));
-const INTERVAL: &str = note!(concat!(
-    "owed = null, told_to = null, hold = null, due = ",
-    next_interval!(),
-    ", failures = case when $4 is false then coalesce(s.failures, 0) + 1 else ",
-    failures!(),
-    " end"
-));
-const NEVER: &str = note!(concat!(
-    "owed = null, told_to = null, hold = null, due = null, failures = ",
-    failures!()
-));
-const AGAIN: &str = note!(concat!(
-    "told_to = $7, hold = null, due = least(clock_timestamp() + $8 * interval '1 second', ",
-    next_interval!(),
-    "), failures = case when $9::bool then coalesce(s.failures, 0) + 1 else ",
-    failures!(),
-    " end"
-));
+const MORE: &str = note!(
+    "false",
+    "told_to = $7, due = clock_timestamp() + $8 * interval '1 second'"
+);
+const INTERVAL: &str = note!(
+    "$4 is false",
+    concat!(
+        "owed = null, told_to = null, hold = null, due = ",
+        next_interval!()
+    )
+);
+const NEVER: &str = note!("false", "owed = null, told_to = null, hold = null, due = null");
+const AGAIN: &str = note!(
+    "$9::bool",
+    concat!(
+        "told_to = $7, hold = null, due = least(clock_timestamp() + $8 * interval '1 second', ",
+        next_interval!(),
+        ")"
+    )
+);
 /// Of one that is not held any more.
 const OUTCOME: &str = concat!(
     "with ",
@@ -336,22 +321,22 @@ impl Store {
         let was_slow = sent.is_some_and(|sent| sent.was_slow);
         let mut params: Vec<&(dyn ToSql + Sync)> =
             vec![&due.number, &due.hold, &due.modified, &taken, &at, &was_slow];
-        let (hold, rest);
+        let seconds;
         let statement = match next {
-            Next::More { told_to, hold: until } => {
-                hold = until.as_secs_f64();
-                params.extend([told_to as &(dyn ToSql + Sync), &hold]);
+            Next::More { told_to, hold } => {
+                seconds = hold.as_secs_f64();
+                params.extend([told_to as &(dyn ToSql + Sync), &seconds]);
                 MORE
             }
             Next::Interval => INTERVAL,
             Next::Never => NEVER,
             Next::Again {
                 told_to,
-                rest: until,
+                rest,
                 has_failed,
             } => {
-                rest = until.as_secs_f64();
-                params.extend([told_to as &(dyn ToSql + Sync), &rest, has_failed]);
+                seconds = rest.as_secs_f64();
+                params.extend([told_to as &(dyn ToSql + Sync), &seconds, has_failed]);
                 AGAIN
             }
         };

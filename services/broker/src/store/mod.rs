@@ -152,6 +152,12 @@ impl StoreError {
         }
     }
 
+    /// Whether it has nothing to do with what was asked: the same may be had a moment later.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Crowded | Self::Unavailable(_))
+    }
+
     /// Tells the log of what does not pass by itself: a defect of the broker, or damaged data. For work that nobody waits for: the
     /// rest, that the database is away or full, others tell.
     pub fn tell_if_lasting(&self) {

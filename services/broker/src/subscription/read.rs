@@ -292,10 +292,9 @@ impl Subscription {
         }
         if fragment.get("notification").is_none() {
             updated.notification.clone_from(&self.notification);
-        }
-        let endpoint = &mut updated.notification.endpoint;
-        endpoint.keep_hidden(&self.notification.endpoint);
-        if fragment.get("notification").is_some() {
+        } else {
+            let endpoint = &mut updated.notification.endpoint;
+            endpoint.keep_hidden(&self.notification.endpoint);
             endpoint.has_no_stand_in()?;
         }
         updated.owner.clone_from(&self.owner);

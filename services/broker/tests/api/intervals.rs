@@ -1,5 +1,6 @@
 //! Notifications of an interval: all that match, however many and however large they are, and at least once.
 
+use crate::support::interval::subscribe;
 use crate::support::{Broker, Receiver, eventually};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -10,16 +11,17 @@ const BYTES: usize = 8 * 1024 * 1024;
 /// Of an entity that is not read without room.
 const LARGE: usize = 70_000;
 
-/// Subscribes to all entities of the type `T`, told in short every so many seconds.
-async fn subscribe(broker: &Broker, receiver: &Receiver, id: &str, seconds: f64) {
-    let body = json!({"id": id, "type": "Subscription", "entities": [{"type": "T"}], "timeInterval": seconds,
-        "notification": {"format": "keyValues", "endpoint": {"uri": receiver.url()}}});
-    let answer = broker.post("/subscriptions", &body.to_string()).await;
-    assert_eq!(answer.status, 201, "{}", answer.text());
-}
-
 async fn shown(broker: &Broker, id: &str) -> Value {
     broker.get(&format!("/subscriptions/{id}")).await.json()["notification"].clone()
+}
+
+/// Waits until an interval of ten minutes is told, so that the next one comes in its time.
+async fn until_over(broker: &Broker) {
+    let over = "select due > clock_timestamp() + interval '8 minutes' from mim.subscriptions";
+    eventually(20, "the interval is told", async || {
+        broker.database.psql(over) == "t"
+    })
+    .await;
 }
 
 fn id(n: usize) -> String {
@@ -50,7 +52,7 @@ async fn a_large_entity_is_told_and_silences_none_that_follow_it() {
     let broker = Broker::ready().await;
     let all = create(&broker, &[LARGE, 1, 3_000_000, 1, LARGE, 1]).await;
     let receiver = Receiver::start().await;
-    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    subscribe(&broker, "urn:s:1", 600.0, json!({"uri": receiver.url()})).await;
     let told = receiver.until(all.len()).await;
     assert_eq!(ids(&told), all);
     let sizes: Vec<_> = told.iter().map(|e| e["text"].as_str().unwrap().len()).collect();
@@ -63,7 +65,7 @@ async fn more_entities_than_one_notification_has_are_told_once_each_in_several()
     let broker = Broker::ready().await;
     let all = create(&broker, &[1; 2 * ENTITIES + 1]).await;
     let receiver = Receiver::start().await;
-    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    subscribe(&broker, "urn:s:1", 600.0, json!({"uri": receiver.url()})).await;
     let told = receiver.until(all.len()).await;
     assert_eq!(ids(&told), all);
     let each: Vec<_> = receiver
@@ -86,7 +88,7 @@ async fn larger_entities_than_one_notification_has_are_told_once_each_in_several
         .collect();
     let all = create(&broker, &sizes).await;
     let receiver = Receiver::start().await;
-    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    subscribe(&broker, "urn:s:1", 600.0, json!({"uri": receiver.url()})).await;
     let told = receiver.until(all.len()).await;
     assert_eq!(ids(&told), all);
     for one in receiver.all() {
@@ -103,7 +105,7 @@ async fn a_notification_that_was_not_taken_is_tried_again_before_a_long_interval
     create(&broker, &[1]).await;
     let receiver = Receiver::start().await;
     receiver.answers(500);
-    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    subscribe(&broker, "urn:s:1", 600.0, json!({"uri": receiver.url()})).await;
     eventually(10, "it was tried", async || !receiver.all().is_empty()).await;
     eventually(10, "it is shown as failed", async || {
         let shown = shown(&broker, "urn:s:1").await;
@@ -131,7 +133,7 @@ async fn what_was_taken_of_an_interval_is_not_told_again_where_the_rest_was_not_
     let receiver = Receiver::start().await;
     // Long enough for what comes next to be said before it comes.
     receiver.takes(Duration::from_secs(3));
-    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    subscribe(&broker, "urn:s:1", 600.0, json!({"uri": receiver.url()})).await;
     eventually(20, "the first is being told", async || receiver.all().len() == 1).await;
     receiver.answers(500);
     receiver.takes(Duration::ZERO);
@@ -147,7 +149,7 @@ async fn of_an_interval_that_has_begun_meanwhile_what_was_taken_is_not_told_agai
     create(&broker, &[1; ENTITIES + 1]).await;
     let (receiver, second) = (Receiver::start().await, id(ENTITIES));
     receiver.refuses(&second);
-    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    subscribe(&broker, "urn:s:1", 600.0, json!({"uri": receiver.url()})).await;
     let told = |taken: bool| {
         receiver
             .all()
@@ -205,7 +207,7 @@ async fn a_receiver_that_takes_again_what_it_is_sent_is_one_that_takes_it() {
     create(&broker, &[1; ENTITIES]).await;
     let receiver = Receiver::start().await;
     receiver.answers(500);
-    subscribe(&broker, &receiver, "urn:s:1", 600.0).await;
+    subscribe(&broker, "urn:s:1", 600.0, json!({"uri": receiver.url()})).await;
     let is_doubtful = "select failures > 0 from mim.subscriptions";
     eventually(20, "it has failed", async || {
         broker.database.psql(is_doubtful) == "t"
@@ -213,8 +215,7 @@ async fn a_receiver_that_takes_again_what_it_is_sent_is_one_that_takes_it() {
     .await;
     receiver.answers(204);
     receiver.until(ENTITIES).await;
-    let over = "select due > clock_timestamp() + interval '8 minutes' from mim.subscriptions";
-    eventually(20, "it is told", async || broker.database.psql(over) == "t").await;
+    until_over(&broker).await;
     assert_eq!(broker.database.psql(is_doubtful), "");
 }
 
@@ -224,15 +225,13 @@ async fn a_receiver_that_takes_its_time_is_told_all_by_a_place_for_such() {
     let all = create(&broker, &[1; ENTITIES + 1]).await;
     let receiver = Receiver::start().await;
     receiver.takes(Duration::from_secs(6));
-    let body = json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}], "timeInterval": 600,
-        "notification": {"format": "keyValues", "endpoint": {"uri": receiver.url(), "timeout": 60_000}}});
-    assert_eq!(broker.post("/subscriptions", &body.to_string()).await.status, 201);
+    let endpoint = json!({"uri": receiver.url(), "timeout": 60_000});
+    subscribe(&broker, "urn:s:1", 600.0, endpoint).await;
     eventually(20, "the second is being told", async || receiver.all().len() == 2).await;
     let class = "select failures from mim.subscriptions";
     assert_eq!(broker.database.psql(class), "0");
     receiver.takes(Duration::ZERO);
-    let over = "select due > clock_timestamp() + interval '8 minutes' from mim.subscriptions";
-    eventually(20, "it is told", async || broker.database.psql(over) == "t").await;
+    until_over(&broker).await;
     assert_eq!(ids(&receiver.taken()), all);
     assert_eq!(receiver.all().len(), 2);
 }
@@ -284,7 +283,7 @@ async fn a_subscription_that_the_broker_of_before_changes_is_told_whole_though_i
     let all = create(&broker, &[1; ENTITIES + 1]).await;
     let (hanging, good) = (Receiver::start().await, Receiver::start().await);
     hanging.takes(Duration::from_secs(2));
-    subscribe(&broker, &hanging, "urn:s:1", 600.0).await;
+    subscribe(&broker, "urn:s:1", 600.0, json!({"uri": hanging.url()})).await;
     eventually(10, "the first is being told", async || hanging.all().len() == 1).await;
     hanging.answers(0);
     eventually(10, "the second is being told", async || hanging.all().len() == 2).await;
@@ -292,11 +291,7 @@ async fn a_subscription_that_the_broker_of_before_changes_is_told_whole_though_i
     broker.database.psql(&change);
     assert_eq!(ids(&good.until(all.len()).await), all);
     eventually(20, "nothing is under way", async || hanging.under_way() == 0).await;
-    let next = "select due > clock_timestamp() + interval '8 minutes' from mim.subscriptions";
-    eventually(20, "the next one comes in time", async || {
-        broker.database.psql(next) == "t"
-    })
-    .await;
+    until_over(&broker).await;
     assert_eq!((hanging.all().len(), good.all().len()), (2, 2));
 }
 
@@ -306,9 +301,8 @@ async fn a_subscription_that_is_changed_is_told_at_once_though_its_receiver_hang
     create(&broker, &[1]).await;
     let (hanging, good) = (Receiver::start().await, Receiver::start().await);
     hanging.answers(0);
-    let body = json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}], "timeInterval": 600,
-        "notification": {"format": "keyValues", "endpoint": {"uri": hanging.url(), "timeout": 60_000}}});
-    assert_eq!(broker.post("/subscriptions", &body.to_string()).await.status, 201);
+    let endpoint = json!({"uri": hanging.url(), "timeout": 60_000});
+    subscribe(&broker, "urn:s:1", 600.0, endpoint).await;
     eventually(10, "it is being told", async || !hanging.all().is_empty()).await;
     let change = json!({"notification": {"endpoint": {"uri": good.url()}}}).to_string();
     let changed = broker

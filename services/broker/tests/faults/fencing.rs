@@ -2,7 +2,7 @@
 //! told what waited: a machine that was out of memory for a while, a pod that was frozen. Or the database has crashed, which may have forgotten who holds what.
 
 use crate::notifications::{count, subscribe};
-use crate::support::{Broker, Postgres, Receiver, eventually};
+use crate::support::{Broker, Postgres, Receiver, eventually, interval};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::sync::Arc;
@@ -114,10 +114,7 @@ async fn row_broker_a_replica_that_stood_still_while_it_read_an_interval_tells_n
     let receiver = Receiver::start().await;
     assert!(write(&first, 1).await);
     let held = first.locked("mim.entities").await;
-    let body = json!({"id": "urn:s:1", "type": "Subscription", "entities": [{"type": "T"}], "timeInterval": 600,
-        "notification": {"format": "keyValues", "endpoint": {"uri": receiver.url()}}});
-    let subscribed = first.post("/subscriptions", &body.to_string()).await;
-    assert_eq!(subscribed.status, 201, "{}", subscribed.text());
+    interval::subscribe(&first, "urn:s:1", 600.0, json!({"uri": receiver.url()})).await;
     let reading = "pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     eventually(10, "it reads what it is to tell", async || {
         count(&first, reading) == 1

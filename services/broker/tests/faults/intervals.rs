@@ -1,18 +1,11 @@
 //! Notifications of intervals when replicas end and receivers hang.
 
 use crate::notifications::shown;
+use crate::support::interval::subscribe;
 use crate::support::{Broker, Receiver, eventually};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Subscribes to all entities of the type `T`, told every so many seconds.
-async fn subscribe(broker: &Broker, id: &str, seconds: f64, endpoint: Value) {
-    let body = json!({"id": id, "type": "Subscription", "entities": [{"type": "T"}], "timeInterval": seconds,
-        "notification": {"format": "keyValues", "endpoint": endpoint}});
-    let answer = broker.post("/subscriptions", &body.to_string()).await;
-    assert_eq!(answer.status, 201, "{}", answer.text());
-}
 
 /// A replica that tells an interval of ten minutes, whose receiver does not answer, and another one.
 async fn being_told(receiver: &Receiver) -> (Broker, Broker) {

@@ -7,6 +7,7 @@ pub mod client;
 pub mod contract;
 pub mod eventually;
 pub mod gateway;
+pub mod interval;
 pub mod mosquitto;
 pub mod postgres;
 pub mod receiver;
