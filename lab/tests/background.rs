@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// Runs `mim-lab` for the control plane of this name, with a folder of the test's own.
 fn lab(folder: &Path, name: &str, args: &[&str]) -> Output {
@@ -20,6 +21,23 @@ fn run(folder: &Path, name: &str, args: &[&str]) -> (String, String) {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{args:?}: {out}\n{err}");
     (out, err)
+}
+
+/// Waits until a process that was killed has ended: the signal is only noted when `kill` comes back.
+fn until_ended(pid: &str) {
+    let file = format!("/proc/{pid}/stat");
+    // The state is behind the name, which is in brackets (`proc(5)`); Z is one whose parent has not looked.
+    let ended = || match std::fs::read_to_string(&file) {
+        Ok(text) => text
+            .rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('Z')),
+        Err(_) => true,
+    };
+    let start = Instant::now();
+    while !ended() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{pid} still runs");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -74,11 +92,10 @@ fn one_of_another_checkout_is_replaced_and_one_that_was_killed_is_started_anew()
 
     let record = std::fs::read_to_string(folder.join("mim-lab/x/run/control-plane.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-    let killed = Command::new("kill")
-        .args(["-KILL", &record.get("pid").unwrap().to_string()])
-        .status()
-        .unwrap();
+    let pid = record.get("pid").unwrap().to_string();
+    let killed = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
     assert!(killed.success());
+    until_ended(&pid);
     let told = run(folder, "x", &["up"]).1;
     assert!(told.contains("it has ended"), "{told}");
     run(folder, "x", &["kubectl", "get", "namespaces"]);

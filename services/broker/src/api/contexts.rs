@@ -191,7 +191,6 @@ pub async fn delete(
             Err(Problem::bad_data("the core context cannot be deleted"))
         };
     }
-    let begun = Timestamp::now();
     write_uses(&call).await;
     let found = find(&call, &name).await?;
     match (reload, found) {
@@ -212,24 +211,16 @@ pub async fn delete(
                 record.kind
             )));
         }
-        (false, Some(record)) => remove(&call, &record, begun).await?,
+        (false, Some(record)) => remove(&call, &record).await?,
     }
     Ok(reply::no_content())
 }
 
-async fn remove(call: &Call, record: &Record, begun: Timestamp) -> Result<(), Problem> {
+async fn remove(call: &Call, record: &Record) -> Result<(), Problem> {
     if !call.app.store.delete_context(call.tenant, &record.id).await? {
         return Err(no_context(&record.id));
     }
     call.app.contexts.spread().await;
-    if let Some(url) = &record.url {
-        // By now all replicas have written the uses from before.
-        write_uses(call).await;
-        call.app
-            .store
-            .delete_cached_again(call.tenant, url, begun)
-            .await?;
-    }
     Ok(())
 }
 

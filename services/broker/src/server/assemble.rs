@@ -138,8 +138,7 @@ async fn follow_preloaded(
     }
 }
 
-/// Writes how often contexts are used, for ever. As often as copies of contexts end: who deletes one can then be sure that
-/// no replica still counts uses from before.
+/// Writes how often contexts are used, for ever.
 async fn write_uses(contexts: Arc<Contexts>) {
     loop {
         tokio::time::sleep(cache::VALID / 2).await;

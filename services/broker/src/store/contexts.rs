@@ -112,8 +112,14 @@ const KEEP_ASKED: &str = "with put as (insert into mim.contexts (tenant, id, kin
     gone as (delete from mim.contexts c using over o where c.tenant = o.tenant and c.id = o.id returning c.id) \
     update mim.context_epoch set epoch = epoch + 1 where exists (select from gone)";
 
-/// The document goes too, unless another tenant uses it: then it is fetched anew before it is used again.
+/// The document goes too, unless another tenant uses it: then it is fetched anew before it is used again. When it was
+/// deleted is kept for as long as a replica may hold uses that it could not write.
 const DELETE: &str = "with gone as (delete from mim.contexts where tenant = $1 and id = $2 returning url), \
+    noted as (insert into mim.deleted_contexts (tenant, url, deleted) \
+        select $1, g.url, $3 from gone g where g.url is not null \
+        on conflict (tenant, url) do update set deleted = greatest(deleted_contexts.deleted, excluded.deleted)), \
+    forgotten as (delete from mim.deleted_contexts d where d.deleted < now() - interval '1 hour' \
+        and not exists (select from gone g where d.tenant = $1 and d.url = g.url)), \
     shared as (select g.url from gone g where exists \
         (select from mim.contexts c where c.url = g.url and c.tenant <> $1)), \
     dropped as (delete from mim.context_documents d using gone g \
@@ -121,13 +127,13 @@ const DELETE: &str = "with gone as (delete from mim.contexts where tenant = $1 a
     due as (update mim.context_documents d set due = true from shared s where d.url = s.url) \
     update mim.context_epoch set epoch = epoch + 1 where exists (select from gone) returning epoch";
 
-/// Uses from before a deletion that a replica had not written yet, and that brought the record back.
-const DELETE_AGAIN: &str = "delete from mim.contexts where tenant = $1 and url = $2 and used <= $3";
-
 const EPOCH: &str = "select epoch from mim.context_epoch";
 
 /// Who changes what copies are made of takes this first, so nobody waits for another one in a circle.
 const LOCK: &str = "select epoch from mim.context_epoch for update";
+
+/// Who counts uses sees each deletion whole or comes before it.
+const LOCK_TO_COUNT: &str = "select epoch from mim.context_epoch for share";
 
 const FETCHED: &str =
     "select document, fetched, due from mim.context_documents where url = $1 and guard = $2";
@@ -149,6 +155,8 @@ const PUT: &str = "with old as (select document from mim.context_documents where
 const COUNT_CACHED: &str = "insert into mim.contexts (tenant, id, kind, url, used, hits) \
     select u.tenant, gen_random_uuid()::text, 'Cached', u.url, u.used, u.hits \
     from unnest($1::integer[], $2::text[], $3::timestamptz[], $4::bigint[]) as u(tenant, url, used, hits) \
+    where not exists (select from mim.deleted_contexts d \
+        where d.tenant = u.tenant and d.url = u.url and d.deleted >= u.used) \
     on conflict (tenant, url) where url is not null do update \
         set hits = contexts.hits + excluded.hits, used = greatest(contexts.used, excluded.used) \
     returning tenant, xmax = 0";
@@ -228,27 +236,14 @@ impl Store {
         lease.commit(KEEP_ASKED, &params).await.map(drop)
     }
 
-    /// Deletes a context; false when there is none. Replicas may use copies of it until
-    /// [`crate::context::cache::Contexts::spread`] has come back.
+    /// Deletes a context; false when there is none. Uses of a Cached one from before do not bring it back. Replicas may use
+    /// copies of it until [`crate::context::cache::Contexts::spread`] has come back.
     pub async fn delete_context(&self, tenant: TenantId, id: &str) -> Result<bool, StoreError> {
         let mut lease = self.pool.lease().await?;
         lease.begin(LOCK, &[]).await?;
-        let rows = lease.commit(DELETE, &[&tenant.0, &id]).await?;
+        let now = Timestamp::now();
+        let rows = lease.commit(DELETE, &[&tenant.0, &id, &now]).await?;
         Ok(!rows.is_empty())
-    }
-
-    /// Deletes a record of a Cached context once more, where uses from before its deletion have brought it back.
-    pub async fn delete_cached_again(
-        &self,
-        tenant: TenantId,
-        url: &str,
-        deleted: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut lease = self.pool.lease().await?;
-        lease
-            .query(DELETE_AGAIN, &[&tenant.0, &url, &deleted])
-            .await
-            .map(drop)
     }
 
     async fn add_uses(&self, used: &[Used]) -> Result<(), StoreError> {
@@ -260,7 +255,8 @@ impl Store {
             }
         }
         let mut lease = self.pool.lease().await?;
-        let rows = lease.begin(COUNT_CACHED, &cached.params()).await?;
+        lease.begin(LOCK_TO_COUNT, &[]).await?;
+        let rows = lease.within(COUNT_CACHED, &cached.params()).await?;
         let new = rows.iter().filter(|row| row.get(1));
         let new: Vec<i32> = new.map(|row| row.get(0)).collect();
         lease.within(COUNT_OWN, &own.params()).await?;

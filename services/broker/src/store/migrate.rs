@@ -28,7 +28,7 @@ const SERVER: &str = "select current_setting('server_version_num')::int, current
     current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on'";
 
 /// The migrations in order; the version is the position, from 1.
-const MIGRATIONS: [(&str, &str); 14] = [
+const MIGRATIONS: [(&str, &str); 15] = [
     ("entities", include_str!("../../migrations/0001_entities.sql")),
     ("searchable", include_str!("../../migrations/0002_searchable.sql")),
     ("contexts", include_str!("../../migrations/0003_contexts.sql")),
@@ -55,6 +55,10 @@ const MIGRATIONS: [(&str, &str); 14] = [
         include_str!("../../migrations/0013_lanes_unflushed.sql"),
     ),
     ("intervals", include_str!("../../migrations/0014_intervals.sql")),
+    (
+        "deleted_contexts",
+        include_str!("../../migrations/0015_deleted_contexts.sql"),
+    ),
 ];
 
 /// How long the server may take for what takes no time, for the lock (its `lock_timeout` and some), and for a migration or

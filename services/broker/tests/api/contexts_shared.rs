@@ -285,8 +285,8 @@ async fn a_context_is_had_at_every_replica_once_it_was_added_and_at_none_once_it
     }
 }
 
-#[tokio::test]
-async fn hits_of_all_replicas_are_summed_and_a_deleted_record_does_not_come_back() {
+/// Two brokers with one database that know the context `A` from a file.
+async fn two_that_know_a() -> (Broker, Broker) {
     let config = tempfile::tempdir().unwrap();
     std::fs::write(config.path().join("a"), r#"{"@context":{}}"#).unwrap();
     std::fs::write(
@@ -299,26 +299,35 @@ async fn hits_of_all_replicas_are_summed_and_a_deleted_record_does_not_come_back
     let other = Broker::start_with(database, config);
     one.until_ready().await;
     other.until_ready().await;
+    (one, other)
+}
+
+async fn use_a(broker: &Broker) {
     let link = format!("<{A}>; {RELATION}");
+    let reply = broker.send("GET", "/types", &[("link", &link)], None).await;
+    assert_eq!(reply.status, 200);
+}
+
+async fn delete_a(broker: &Broker) {
     let path = "/jsonldContexts/https%3A%2F%2Fc.example%2Fa";
+    assert_eq!(broker.send("DELETE", path, &[], None).await.status, 204);
+}
+
+#[tokio::test]
+async fn hits_of_all_replicas_are_summed_and_a_deleted_record_does_not_come_back() {
+    let (one, other) = two_that_know_a().await;
     for round in 0..3 {
         for broker in [&one, &other] {
             for _ in 0..5 {
-                assert_eq!(
-                    broker
-                        .send("GET", "/types", &[("link", &link)], None)
-                        .await
-                        .status,
-                    200
-                );
+                use_a(broker).await;
             }
         }
         eventually(10, "both have written what they counted", async || {
             one.get("/jsonldContexts?details=true").await.json()[0]["numberOfHits"] == 10
         })
         .await;
-        other.send("GET", "/types", &[("link", &link)], None).await;
-        assert_eq!(one.send("DELETE", path, &[], None).await.status, 204);
+        use_a(&other).await;
+        delete_a(&one).await;
         for broker in [&other, &one] {
             assert_eq!(
                 broker.get("/jsonldContexts").await.json(),
@@ -326,5 +335,32 @@ async fn hits_of_all_replicas_are_summed_and_a_deleted_record_does_not_come_back
                 "round {round}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_stood_still_does_not_bring_a_deleted_record_back() {
+    let (one, other) = two_that_know_a().await;
+    use_a(&one).await;
+    for round in 0..3 {
+        use_a(&other).await;
+        // It counts in memory and writes four times a second, so this is not written.
+        other.signal("-STOP");
+        delete_a(&one).await;
+        other.signal("-CONT");
+        for broker in [&other, &one] {
+            assert_eq!(
+                broker.get("/jsonldContexts").await.json(),
+                json!([]),
+                "round {round}"
+            );
+        }
+        // What is used after the deletion is known again.
+        use_a(&one).await;
+        assert_eq!(
+            one.get("/jsonldContexts").await.json(),
+            json!([A]),
+            "round {round}"
+        );
     }
 }
