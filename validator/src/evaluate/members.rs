@@ -1,0 +1,170 @@
+//! Members of objects, and attributes of entities.
+
+use super::{Extent, Run, Step, attribute};
+use crate::node::{Check, Members, NodeId, Slot};
+use crate::tape::{Kind, Value};
+use std::borrow::Cow;
+
+/// The member of entities that is not a part of them.
+const CONTEXT: &str = "@context";
+
+impl<'t> Run<'_, 't> {
+    /// The schema's name of a member.
+    pub(super) fn name<'n>(&'n self, name: &'n Value<'t>) -> Cow<'n, str> {
+        let text = name.text().unwrap_or_default();
+        match (self.reading.names, text) {
+            (Some(names), Cow::Borrowed(text)) if !self.literal => Cow::Borrowed(names.in_schema(text)),
+            (Some(names), Cow::Owned(text)) if !self.literal => Cow::Owned(names.in_schema(&text).to_owned()),
+            (_, text) => text,
+        }
+    }
+
+    /// The member that the schema calls so.
+    pub(super) fn member(&self, value: &Value<'t>, name: &str) -> Option<Value<'t>> {
+        let mut members = value.members();
+        let found = members.find(|(key, _)| *self.name(key) == *name);
+        found.map(|(_, value)| value)
+    }
+
+    pub(super) fn members<const TELL: bool>(&mut self, members: &Members, value: Value<'t>) -> bool {
+        if value.kind() != Kind::Object {
+            return true;
+        }
+        let (mut holds, mut needed) = (true, members.required);
+        for (key, member) in value.members() {
+            let slot = members.table.get(&self.name(&key));
+            needed -= usize::from(slot.is_some_and(|slot| slot.required));
+            if !self.one_member::<TELL>(members, slot, key, member) {
+                holds = false;
+                if !TELL {
+                    return false;
+                }
+            }
+        }
+        if needed > 0 && self.reading.extent == Extent::Whole {
+            holds = false;
+            if TELL {
+                self.tell_missing(members, value);
+            }
+        }
+        holds
+    }
+
+    fn one_member<const TELL: bool>(
+        &mut self,
+        members: &Members,
+        slot: Option<&Slot>,
+        key: Value<'t>,
+        member: Value<'t>,
+    ) -> bool {
+        let named = slot.and_then(|slot| slot.node);
+        if members.patterns.is_empty() {
+            return match named {
+                Some(NodeId::ANYTHING) => true,
+                Some(schema) => self.member_is::<TELL>(schema, key, member),
+                None => self.additional::<TELL>(members, key, member),
+            };
+        }
+        let mut holds = named.is_none_or(|schema| self.member_is::<TELL>(schema, key, member));
+        let mut matched = named.is_some();
+        for (pattern, schema) in &members.patterns {
+            let pattern = self.arena.pattern(*pattern);
+            if pattern.is_some_and(|pattern| pattern.is_match(&self.name(&key))) {
+                matched = true;
+                holds &= self.member_is::<TELL>(*schema, key, member);
+            }
+        }
+        holds && (matched || self.additional::<TELL>(members, key, member))
+    }
+
+    fn additional<const TELL: bool>(&mut self, members: &Members, key: Value<'t>, member: Value<'t>) -> bool {
+        match members.additional {
+            NodeId::ANYTHING => true,
+            _ if members.of_entity && key.is_text(CONTEXT) => true,
+            NodeId::NOTHING => self.within::<TELL>(
+                || Step::Name(key.text().unwrap_or_default()),
+                |run| run.wrong::<TELL>(member, || "the model has no such member".to_owned()),
+            ),
+            schema => self.member_is::<TELL>(schema, key, member),
+        }
+    }
+
+    pub(super) fn member_is<const TELL: bool>(
+        &mut self,
+        schema: NodeId,
+        key: Value<'t>,
+        member: Value<'t>,
+    ) -> bool {
+        self.within::<TELL>(
+            || Step::Name(key.text().unwrap_or_default()),
+            |run| run.node::<TELL>(schema, member),
+        )
+    }
+
+    fn tell_missing(&mut self, members: &Members, value: Value<'t>) {
+        for slot in members.table.slots().iter().filter(|slot| slot.required) {
+            if self.member(&value, &slot.name).is_none() {
+                self.wrong::<true>(value, || format!("it has the member {:?}", slot.name));
+            }
+        }
+    }
+
+    pub(super) fn names<const TELL: bool>(&mut self, schema: NodeId, value: Value<'t>) -> bool {
+        let mut holds = true;
+        for (key, _) in value.members() {
+            // The name as the schema has it is in no text, so it is asked only where it is the one that was sent.
+            holds &= *self.name(&key) != *key.text().unwrap_or_default()
+                || self.member_is::<TELL>(schema, key, key);
+        }
+        holds
+    }
+
+    pub(super) fn dependent<const TELL: bool>(
+        &mut self,
+        name: &str,
+        needed: &[Box<str>],
+        value: Value<'t>,
+    ) -> bool {
+        if self.member(&value, name).is_none() {
+            return true;
+        }
+        let mut holds = true;
+        for other in needed {
+            if self.member(&value, other).is_none() {
+                holds = self.wrong::<TELL>(value, || format!("with {name:?} it has the member {other:?}"));
+            }
+        }
+        holds
+    }
+
+    /// Checks the attributes that a document has, each by itself.
+    pub(super) fn part<const TELL: bool>(&mut self, id: NodeId, value: Value<'t>) -> bool {
+        let Some(node) = self.arena.node(id) else {
+            return false;
+        };
+        let mut holds = true;
+        for check in &node.checks {
+            holds &= match check {
+                Check::Members(members) => self.attributes::<TELL>(members, value),
+                Check::AllOf(all) => all
+                    .iter()
+                    .fold(true, |holds, schema| self.part::<TELL>(*schema, value) && holds),
+                Check::Ref(schema) => self.part::<TELL>(*schema, value),
+                _ => true,
+            };
+        }
+        holds
+    }
+
+    fn attributes<const TELL: bool>(&mut self, members: &Members, value: Value<'t>) -> bool {
+        let mut holds = true;
+        for (key, member) in value.members() {
+            if attribute::deletes(&member) {
+                continue;
+            }
+            let slot = members.table.get(&self.name(&key));
+            holds &= self.one_member::<TELL>(members, slot, key, member);
+        }
+        holds
+    }
+}
