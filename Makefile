@@ -15,6 +15,9 @@ TEST_PACKAGES := postgresql-15 postgresql-15-postgis-3 mosquitto
 FUZZ_PACKAGES := g++
 # What ETSI's suite is run with beside these: Robot Framework, a network of its own.
 ETSI_PACKAGES := python3 python3-venv iproute2 util-linux
+# What the validator is compared with: Python's jsonschema, whose sources have the official JSON Schema test suite in them.
+ORACLE_PACKAGES := python3 python3-venv
+ORACLE := $(CACHE)/json-schema-oracle-4.23.0
 # Debian's own are older, so make does not install these two: Rust as rust-toolchain.toml pins it, Go as the lab's go.mod files ask for.
 RUST_VERSION := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 GO_VERSION := 1.26
@@ -49,8 +52,21 @@ if [ -n "$$missing" ]; then \
 endef
 
 .PHONY: deps
-deps: deps-lab ## Install what is missing of the Debian packages (as root), or say what to install
+deps: deps-lab oracle ## Install what is missing of the Debian packages (as root), or say what to install
 	$(call packages,$(TEST_PACKAGES))
+
+.PHONY: oracle
+oracle: $(ORACLE)/json ## Install what the validator is compared with, from PyPI into the cache
+
+# The suite comes last: where it is, all is. A virtual environment cannot be moved.
+$(ORACLE)/json: validator/tests/oracle/requirements.txt validator/tests/oracle/suite.txt
+	$(call packages,$(ORACLE_PACKAGES))
+	@echo "make: installing Python's jsonschema and the official test suite into $(ORACLE)"
+	@rm -rf $(ORACLE) && mkdir -p $(ORACLE)/sources && python3 -m venv $(ORACLE)/venv
+	@$(ORACLE)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r validator/tests/oracle/requirements.txt
+	@$(ORACLE)/venv/bin/pip download --quiet --disable-pip-version-check --require-hashes --no-deps --no-binary :all: -d $(ORACLE)/sources -r validator/tests/oracle/suite.txt
+	@tar -xzf $(ORACLE)/sources/jsonschema-*.tar.gz -C $(ORACLE)/sources --strip-components=1
+	@mv $(ORACLE)/sources/json $(ORACLE)/json && rm -rf $(ORACLE)/sources && touch $(ORACLE)/json
 
 # A database alone.
 .PHONY: deps-database

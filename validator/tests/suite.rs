@@ -1,10 +1,11 @@
-//! The official JSON Schema test suite, as far as a package ships it: its folder is in `MIM_JSON_SCHEMA_SUITE`
-//! (`make json-schema-suite`).
+//! The official JSON Schema test suite, as the sources of Python's `jsonschema` ship it.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test stops at the first surprise"
 )]
+
+mod support;
 
 use mim_validator::tape::{Scratch, Tape};
 use mim_validator::{Arena, Extent, Level, Library, Reading, Representation, Source, check, compile};
@@ -15,11 +16,7 @@ use std::path::{Path, PathBuf};
 const REFUSED: [&str; 1] = ["vocabulary"];
 
 fn suite() -> PathBuf {
-    let folder = std::env::var_os("MIM_JSON_SCHEMA_SUITE");
-    folder.map_or_else(
-        || panic!("MIM_JSON_SCHEMA_SUITE names the suite's folder: make json-schema-suite"),
-        PathBuf::from,
-    )
+    support::oracle().join("json")
 }
 
 fn json(path: &Path) -> Json {
@@ -55,10 +52,8 @@ fn run(draft: &str, schema: &str, formats: bool, folder: &str) -> (usize, Vec<St
     let library = library();
     let (mut good, mut bad) = (0, Vec::new());
     for path in files(&suite().join("tests").join(draft).join(folder)) {
-        let path_text = path.to_str().unwrap();
-        if (folder.is_empty() && path_text.contains("/optional/"))
-            || (folder == "optional" && path_text.contains("/format/"))
-        {
+        let is_of = |part: &str| path.to_str().unwrap().contains(part);
+        if (folder.is_empty() && is_of("/optional/")) || (folder == "optional" && is_of("/format/")) {
             continue;
         }
         let file = path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -72,7 +67,7 @@ fn run(draft: &str, schema: &str, formats: bool, folder: &str) -> (usize, Vec<St
             let mut arena = Arena::default();
             let source = Source {
                 schema: &document,
-                uri: "mim:test",
+                uri: "http://localhost:1234/test/schema.json",
                 level: Level::Value,
                 type_name: None,
                 formats,
@@ -122,7 +117,6 @@ const DRAFTS: [(&str, &str); 3] = [
 fn all_drafts_are_as_the_official_suite_says() {
     for (draft, schema) in DRAFTS {
         let (good, bad) = run(draft, schema, false, "");
-        println!("{draft}: {good} as the suite says");
         assert!(
             bad.is_empty(),
             "{draft}: {} are not:\n{}",
@@ -137,7 +131,6 @@ fn all_drafts_are_as_the_official_suite_says() {
 fn formats_are_as_the_official_suite_says() {
     for (draft, schema) in DRAFTS {
         let (good, bad) = run(draft, schema, true, "optional/format");
-        println!("{draft}: {good} as the suite says");
         assert!(
             bad.is_empty(),
             "{draft}: {} are not:\n{}",
@@ -149,9 +142,19 @@ fn formats_are_as_the_official_suite_says() {
 }
 
 #[test]
-fn optional() {
+fn what_is_optional_is_as_the_official_suite_says_but_for_what_is_not_checked() {
+    // What a text holds is not looked into: contentEncoding and contentMediaType are annotations (2020-12 validation, §8).
+    // The last two schemas are in words of their own.
+    let not_checked = ["content: ", "format-assertion: "];
     for (draft, schema) in DRAFTS {
-        let (good, bad) = run(draft, schema, true, "optional");
-        println!("{draft}: {good} as the suite says {}", bad.join("\n"));
+        let (good, mut bad) = run(draft, schema, true, "optional");
+        bad.retain(|name| !not_checked.iter().any(|start| name.starts_with(start)));
+        assert!(
+            bad.is_empty(),
+            "{draft}: {} are not:\n{}",
+            bad.len(),
+            bad.join("\n")
+        );
+        assert!(good > 100, "{draft}: only {good} tests");
     }
 }
