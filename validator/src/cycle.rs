@@ -59,7 +59,8 @@ fn follow(check: &Check, way: &mut Vec<(NodeId, bool)>, waiting: &mut Vec<NodeId
     let mut here = |id: &NodeId| way.push((*id, false));
     match check {
         Check::AllOf(all) | Check::AnyOf(all) | Check::ExactlyOne(all) => all.iter().for_each(here),
-        Check::Not(id) | Check::Ref(id) | Check::DependentSchema(_, id) => here(id),
+        // The value of an attribute may be the attribute itself, so it is the same place.
+        Check::Not(id) | Check::Ref(id) | Check::DependentSchema(_, id) | Check::Attribute(id) => here(id),
         Check::If {
             condition,
             then,
@@ -71,8 +72,6 @@ fn follow(check: &Check, way: &mut Vec<(NodeId, bool)>, waiting: &mut Vec<NodeId
             waiting.extend(members.patterns.iter().map(|(_, id)| *id));
             waiting.push(members.additional);
         }
-        // The value of an attribute may be the attribute itself, so it is the same place.
-        Check::Attribute(id) => here(id),
         Check::Contains { node: id, .. }
         | Check::PropertyNames(id)
         | Check::UnevaluatedItems(id)

@@ -294,9 +294,8 @@ fn is_relative_json_pointer(text: &str) -> bool {
 fn is_uri_template(text: &str) -> bool {
     let mut rest = text;
     loop {
-        let (literal, expression) = match rest.split_once('{') {
-            None => return is_literal(rest),
-            Some(parts) => parts,
+        let Some((literal, expression)) = rest.split_once('{') else {
+            return is_literal(rest);
         };
         let Some((expression, after)) = expression.split_once('}') else {
             return false;

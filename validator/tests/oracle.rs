@@ -1,6 +1,10 @@
 //! Generated entities of generated models, in each representation: the verdicts are those of an independent implementation,
 //! which is asked of the simplified one.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
 
 mod support;
 

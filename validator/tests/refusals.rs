@@ -1,5 +1,9 @@
 //! Schemas that do not compile say where and why.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
 
 use mim_validator::{Arena, Level, Library, Refusal, Source, compile};
 use serde_json::{Value as Json, json};

@@ -140,18 +140,18 @@ impl Compiler<'_, '_> {
     }
 
     fn follow(&mut self, cursor: &Cursor<'_>, word: &str, reference: &str) -> Result<NodeId, Refusal> {
-        let resolved = match word {
+        let target = match word {
             "$recursiveRef" => cursor.resolver.lookup_recursive_ref(),
             _ => cursor.resolver.lookup(reference),
         };
         let is_missing = |uri: &str| self.missing.contains(uri.trim_end_matches('#'));
-        let resolved = match resolved {
-            Ok(resolved) if !is_missing(resolved.resolver().base_uri().as_str()) => resolved,
+        let target = match target {
+            Ok(target) if !is_missing(target.resolver().base_uri().as_str()) => target,
             Ok(_) => return self.refuse(not_there(reference)),
             Err(_) if self.leads_outside(cursor, reference) => return self.refuse(not_there(reference)),
             Err(error) => return self.refuse(format!("{reference:?} leads nowhere: {error}")),
         };
-        let (schema, resolver, draft) = resolved.into_inner();
+        let (schema, resolver, draft) = target.into_inner();
         let target = Cursor {
             schema,
             draft,

@@ -74,9 +74,7 @@ impl<'t> Run<'_, 't> {
         match place(&value) {
             Place::Here => self.node::<TELL>(schema, value),
             Place::Geometry => self.literally(|run| run.node::<TELL>(schema, value)),
-            Place::In("languageMap" | "vocab", _) | Place::In(JSON, _) => {
-                self.as_object::<TELL>(schema, value)
-            }
+            Place::In("languageMap" | "vocab" | JSON, _) => self.as_object::<TELL>(schema, value),
             Place::In(name, inner) => {
                 let inner = if name == "objectList" {
                     inner.with_targets()
@@ -112,20 +110,16 @@ fn place<'t>(value: &Value<'t>) -> Place<'t> {
     if value.kind() != Kind::Object {
         return Place::Here;
     }
-    match value.member("type").or_else(|| value.member("@type")) {
-        Some(named) => {
-            let known = TYPES.iter().find(|(name, _)| named.is_text(name));
-            match known.and_then(|(_, member)| Some((*member, value.member(member)?))) {
-                Some((member, inner)) => Place::In(member, inner),
-                None if is_geometry(value, &named) => Place::Geometry,
-                None => Place::Here,
-            }
-        }
-        None => {
-            let mut members = TYPES.iter().map(|(_, member)| *member);
-            let found = members.find_map(|member| Some((member, value.member(member)?)));
-            found.map_or(Place::Here, |(member, inner)| Place::In(member, inner))
-        }
+    let Some(named) = value.member("type").or_else(|| value.member("@type")) else {
+        let mut members = TYPES.iter().map(|(_, member)| *member);
+        let found = members.find_map(|member| Some((member, value.member(member)?)));
+        return found.map_or(Place::Here, |(member, inner)| Place::In(member, inner));
+    };
+    let known = TYPES.iter().find(|(name, _)| named.is_text(name));
+    match known.and_then(|(_, member)| Some((*member, value.member(member)?))) {
+        Some((member, inner)) => Place::In(member, inner),
+        None if is_geometry(value, &named) => Place::Geometry,
+        None => Place::Here,
     }
 }
 

@@ -146,9 +146,10 @@ impl<'t> Run<'_, 't> {
         for check in &node.checks {
             holds &= match check {
                 Check::Members(members) => self.attributes::<TELL>(members, value),
-                Check::AllOf(all) => all
-                    .iter()
-                    .fold(true, |holds, schema| self.part::<TELL>(*schema, value) && holds),
+                Check::AllOf(all) => {
+                    let wrong = all.iter().filter(|schema| !self.part::<TELL>(**schema, value));
+                    wrong.count() == 0
+                }
                 Check::Ref(schema) => self.part::<TELL>(*schema, value),
                 _ => true,
             };

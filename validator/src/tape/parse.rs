@@ -353,8 +353,8 @@ fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let quote = zero(word ^ (ONES * b'"' as u64));
-    let backslash = zero(word ^ (ONES * b'\\' as u64));
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
     let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
     quote | backslash | control
 }
@@ -363,16 +363,14 @@ fn special_bytes(word: u64) -> u64 {
 pub(crate) fn mixed(name: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let edge = |chunk: Option<&[u8; 8]>| chunk.map(|chunk| u64::from_le_bytes(*chunk));
-    let (first, last) = match (edge(name.first_chunk()), edge(name.last_chunk())) {
-        (Some(first), Some(last)) => (first, last),
-        _ => {
-            let mut short = [0; 8];
-            for (to, from) in short.iter_mut().zip(name) {
-                *to = *from;
-            }
-            (u64::from_le_bytes(short), 0)
+    let long = edge(name.first_chunk()).zip(edge(name.last_chunk()));
+    let (first, last) = long.unwrap_or_else(|| {
+        let mut short = [0; 8];
+        for (to, from) in short.iter_mut().zip(name) {
+            *to = *from;
         }
-    };
+        (u64::from_le_bytes(short), 0)
+    });
     let mixed = (first ^ last.rotate_left(29) ^ (name.len() as u64) << 57).wrapping_mul(ODD);
     mixed ^ (mixed >> 32)
 }

@@ -163,23 +163,23 @@ impl<'t> Value<'t> {
 
     /// A number that is the same for values that are equal.
     pub fn hash_with(&self, hashes: &impl BuildHasher) -> u64 {
-        let mut hasher = hashes.build_hasher();
+        let mut state = hashes.build_hasher();
         match self.kind() {
-            kind @ (Kind::Null | Kind::False | Kind::True) => (kind as u8).hash(&mut hasher),
-            Kind::Number => Number::of(self.raw()).hash(&mut hasher),
-            Kind::String | Kind::Escaped => self.text().hash(&mut hasher),
+            kind @ (Kind::Null | Kind::False | Kind::True) => (kind as u8).hash(&mut state),
+            Kind::Number => Number::of(self.raw()).hash(&mut state),
+            Kind::String | Kind::Escaped => self.text().hash(&mut state),
             Kind::Array => self
                 .items()
-                .for_each(|item| hasher.write_u64(item.hash_with(hashes))),
+                .for_each(|item| state.write_u64(item.hash_with(hashes))),
             Kind::Object => {
                 let pair = |(name, value): (Value<'_>, Value<'_>)| {
                     hashes.hash_one((name.hash_with(hashes), value.hash_with(hashes)))
                 };
                 let sum = self.members().map(pair).fold(0, u64::wrapping_add);
-                hasher.write_u64(sum);
+                state.write_u64(sum);
             }
         }
-        hasher.finish()
+        state.finish()
     }
 }
 
