@@ -108,7 +108,7 @@ const CASES: [(&str, &str, &str); 26] = [
         "leads nowhere",
     ),
     (
-        r##"{"allOf":[{"$ref":"https://other.example/x.json#/a"}]}"##,
+        r#"{"allOf":[{"$ref":"https://other.example/x.json#/a"}]}"#,
         "/allOf/0/$ref",
         "add it to the set",
     ),
