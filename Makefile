@@ -18,6 +18,9 @@ ETSI_PACKAGES := python3 python3-venv iproute2 util-linux
 # What the validator is compared with: Python's jsonschema, whose sources have the official JSON Schema test suite in them.
 ORACLE_PACKAGES := python3 python3-venv
 ORACLE := $(CACHE)/json-schema-oracle-4.23.0
+PIP_QUIET := --quiet --disable-pip-version-check --require-hashes
+# What the validator is measured beside: Ajv, fastjsonschema and Python's jsonschema. Any Node.js will do.
+PEER_PACKAGES := $(if $(shell command -v npm),,nodejs npm) python3 python3-venv
 # Debian's own are older, so make does not install these two: Rust as rust-toolchain.toml pins it, Go as the lab's go.mod files ask for.
 RUST_VERSION := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 GO_VERSION := 1.26
@@ -63,8 +66,8 @@ $(ORACLE)/json: validator/tests/oracle/requirements.txt validator/tests/oracle/s
 	$(call packages,$(ORACLE_PACKAGES))
 	@echo "make: installing Python's jsonschema and the official test suite into $(ORACLE)"
 	@rm -rf $(ORACLE) && mkdir -p $(ORACLE)/sources && python3 -m venv $(ORACLE)/venv
-	@$(ORACLE)/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r validator/tests/oracle/requirements.txt
-	@$(ORACLE)/venv/bin/pip download --quiet --disable-pip-version-check --require-hashes --no-deps --no-binary :all: -d $(ORACLE)/sources -r validator/tests/oracle/suite.txt
+	@$(ORACLE)/venv/bin/pip install $(PIP_QUIET) --only-binary :all: -r validator/tests/oracle/requirements.txt
+	@$(ORACLE)/venv/bin/pip download $(PIP_QUIET) --no-deps --no-binary :all: -d $(ORACLE)/sources -r validator/tests/oracle/suite.txt
 	@tar -xzf $(ORACLE)/sources/jsonschema-*.tar.gz -C $(ORACLE)/sources --strip-components=1
 	@mv $(ORACLE)/sources/json $(ORACLE)/json && rm -rf $(ORACLE)/sources && touch $(ORACLE)/json
 
@@ -232,13 +235,27 @@ images: deps-images ## Build the images, as any user, as OCI archives, with bill
 	@$(LAB) images --out $(IMAGES)
 
 # What a benchmark starts, beside itself: with ONLY=broker neither the lab nor the operator.
-BENCH_DEPS := $(if $(ONLY),$(if $(filter city,$(ONLY)),deps-lab) $(if $(filter operator,$(ONLY)),deps-build deps-go) $(if $(filter broker,$(ONLY)),deps-database),deps-lab deps-database)
-BENCH_PROGRAMS := $(if $(filter-out broker,$(or $(ONLY),all)),-p mim-operator -p mim-lab) $(if $(filter-out operator city,$(or $(ONLY),all)),-p mim-broker)
+BENCH_DEPS := $(if $(ONLY),$(if $(filter city,$(ONLY)),deps-lab) $(if $(filter operator,$(ONLY)),deps-build deps-go) $(if $(filter broker,$(ONLY)),deps-database) \
+  $(if $(filter validator,$(ONLY)),validator-peers),deps-lab deps-database validator-peers)
+BENCH_PROGRAMS := $(if $(filter-out broker validator,$(or $(ONLY),all)),-p mim-operator -p mim-lab) $(if $(filter-out operator city validator,$(or $(ONLY),all)),-p mim-broker)
+
+# The validator's peers and the attribute tables of Smart Data Models, each at one version, by digest.
+PEERS := $(CACHE)/bench-validator
+PEERS_FROM := bench/validator/requirements.txt bench/validator/tables.txt bench/validator/package-lock.json
+.PHONY: validator-peers
+validator-peers: deps-build $(PEERS)/smartdatamodels.json.gz
+$(PEERS)/smartdatamodels.json.gz: $(PEERS_FROM)
+	$(call packages,$(PEER_PACKAGES))
+	@echo "make: installing the validator's peers into $(PEERS)"
+	@rm -rf $(PEERS) && mkdir -p $(PEERS) && cp bench/validator/package.json bench/validator/package-lock.json $(PEERS) && cd $(PEERS) && npm ci --silent
+	@python3 -m venv $(PEERS)/venv && $(PEERS)/venv/bin/pip install $(PIP_QUIET) --only-binary :all: -r bench/validator/requirements.txt
+	@$(PEERS)/venv/bin/pip download $(PIP_QUIET) --no-deps --only-binary :all: -d $(PEERS)/tables -r bench/validator/tables.txt
+	@python3 -m zipfile -e $(PEERS)/tables/*.whl $(PEERS)/tables && mv $(PEERS)/tables/pysmartdatamodels/model-assets/smartdatamodels.json.gz $(PEERS) && touch $@
 
 .PHONY: bench
-bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator, city, broker; with ONLY also ARGS="--help"
+bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator, city, broker, validator; with ONLY also ARGS="--help"
 	@[ -n "$(ONLY)" ] || [ -z "$(ARGS)" ] || { echo "make: each benchmark has arguments of its own: say which one, make bench ONLY=operator ARGS=\"$(ARGS)\""; exit 1; }
-	$(CARGO) build --release --locked $(BENCH_PROGRAMS)
+	$(if $(strip $(BENCH_PROGRAMS)),$(CARGO) build --release --locked $(BENCH_PROGRAMS))
 	$(CARGO) build --release --locked -p mim-bench
-	@for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
+	@export MIM_BENCH_VALIDATOR=$(PEERS); for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
 	  $(CARGO) run --quiet --release --locked -p mim-bench --bin "bench-$$name" -- $(ARGS); done

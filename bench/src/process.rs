@@ -110,6 +110,13 @@ pub fn own_cpu() -> Result<f64, Error> {
     cpu_in(std::process::id(), OWN)
 }
 
+/// Memory of this process.
+pub fn own_memory() -> Result<Memory, Error> {
+    let path = Path::new("/proc/self/status");
+    let status = fs::read_to_string(path).map_err(Error::file(path))?;
+    Ok(memory_in(&status))
+}
+
 /// CPU seconds of children of this process that have ended, and of theirs.
 pub fn cpu_of_ended_children() -> Result<f64, Error> {
     cpu_in(std::process::id(), ENDED_CHILDREN)

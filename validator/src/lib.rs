@@ -9,11 +9,13 @@
 //! * `compile`: from documents to nodes; says where and why one does not compile;
 //! * `node`: nodes, of which equal ones are one;
 //! * `evaluate`: whether a value is as a node says, and where not;
-//! * `format`, `pattern`: what texts look like.
+//! * `format`, `pattern`: what texts look like;
+//! * [`catalogue`]: documents that models commonly refer to.
 //!
 //! All input is hostile. Time is linear in the size of the document for every pattern, and bounded for every schema; an
 //! evaluation that would take more is a violation.
 
+mod catalogue;
 mod compile;
 mod cycle;
 mod evaluate;
@@ -23,6 +25,7 @@ mod pattern;
 pub mod tape;
 mod violation;
 
+pub use catalogue::catalogue;
 pub use compile::{Level, Library, Refusal, Source, compile};
 pub use evaluate::{Extent, Names, Reading, Representation, check};
 pub use node::{Arena, NodeId};

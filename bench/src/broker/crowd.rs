@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::duel::{Measure, Runs};
 use super::entities::{self, KIND, id};
 use super::http::write_request;
-use super::random::Random;
 use super::replica::{Replica, Setup};
 use super::{Rig, say};
 use crate::error::Error;
+use crate::random::Random;
 use crate::report::Report;
 
 /// How much of the throughput of writes may be lost, in percent.

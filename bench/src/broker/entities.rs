@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::http::write_request;
-use super::random::mixed;
 use crate::error::Error;
+use crate::random::mixed;
 use crate::report::count;
 
 /// The type.

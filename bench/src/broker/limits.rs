@@ -5,9 +5,9 @@ use super::Rig;
 use super::duel::{Measure, Runs};
 use super::entities::{self, id};
 use super::http::write_request;
-use super::random::Random;
 use super::replica::{Replica, Setup};
 use crate::error::Error;
+use crate::random::Random;
 use crate::report::Report;
 
 /// Entities of each tenant.

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::http::Connection;
-use super::random::Random;
 use crate::error::Error;
+use crate::random::Random;
 use crate::report::{count, quantile};
 
 /// Writes the next request.
@@ -180,7 +180,7 @@ fn seed(number: usize) -> u64 {
     let nanos = now.map_or(0, |now| {
         u64::from(now.subsec_nanos()) + now.as_secs() * 1_000_000_000
     });
-    super::random::mixed(nanos ^ (number as u64) << 48)
+    crate::random::mixed(nanos ^ (number as u64) << 48)
 }
 
 #[cfg(test)]

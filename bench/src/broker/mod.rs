@@ -19,7 +19,6 @@ mod notifying;
 mod pgbench;
 mod policies;
 mod postgres;
-mod random;
 mod reads;
 mod replica;
 mod replicas;

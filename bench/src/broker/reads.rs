@@ -7,11 +7,11 @@ use super::entities::{self, id, place};
 use super::http::write_request;
 use super::pgbench::Plans;
 use super::postgres::Database;
-use super::random::Random;
 use super::replica::Replica;
 use super::statements::{self, LIMIT, Query};
 use super::{Rig, say};
 use crate::error::Error;
+use crate::random::Random;
 use crate::report::Report;
 
 /// The part of pgbench's throughput that retrieving is to have.

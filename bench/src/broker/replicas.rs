@@ -4,11 +4,11 @@ use super::crowd::update;
 use super::duel::{Runs, measured};
 use super::entities;
 use super::load::{self, Load, Work};
-use super::random::Random;
 use super::reads::retrieval;
 use super::replica::Replica;
 use super::{Rig, say};
 use crate::error::Error;
+use crate::random::Random;
 use crate::report::Report;
 
 /// Entities there are.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::entities::{UPSERT, call};
 use super::http::write_request;
 use super::load::{self, Load};
-use super::random::Random;
 use super::replica::Replica;
 use super::{Rig, say};
 use crate::error::Error;
+use crate::random::Random;
 use crate::report::{Report, count, median};
 
 /// Milliseconds until `/readyz`.

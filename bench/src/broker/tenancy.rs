@@ -12,11 +12,11 @@ use super::entities::{self, id};
 use super::http::write_request;
 use super::load::{self, Load, Work};
 use super::postgres::Database;
-use super::random::Random;
 use super::reads::retrieval;
 use super::replica::{Replica, Setup};
 use super::{Rig, say};
 use crate::error::Error;
+use crate::random::Random;
 use crate::report::Report;
 
 /// MiB of private memory of a session.

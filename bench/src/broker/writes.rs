@@ -10,10 +10,10 @@ use super::http::write_request;
 use super::load::Work;
 use super::pgbench::{Plans, Script};
 use super::postgres::Database;
-use super::random::Random;
 use super::replica::{Replica, Setup};
 use super::{Rig, say};
 use crate::error::Error;
+use crate::random::Random;
 use crate::report::{Report, count};
 
 /// The part of the hand's throughput that writing is to have.
