@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use mim_tests::demo::programs::checkout;
 
 /// Folders with sources or pages of ours.
-const FOLDERS: [&str; 12] = [
-    "bench", "charts", "cli", "crds", "docs", "egress", "examples", "images", "lab", "operator", "services",
-    "tests",
+const FOLDERS: [&str; 13] = [
+    "bench", "charts", "cli", "crds", "docs", "egress", "examples", "grammar", "images", "lab", "operator",
+    "services", "tests",
 ];
 
 /// All files with this ending that are ours.

@@ -1,7 +1,7 @@
 //! The administrators' API: what of a tenant others than the broker may read. On a port of its own, over mutual TLS; it is no part of NGSI-LD,
 //! and of no document that clients see.
 
-use crate::api::call::{Call, TENANT, is_tenant_name};
+use crate::api::call::{Call, TENANT};
 use crate::api::params::{Known, Limited};
 use crate::api::problem::{ErrorType, Problem};
 use crate::api::{App, Route, remember_route, reply};
@@ -19,6 +19,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::header::HeaderValue;
 use http::{Request, StatusCode};
+use mim_grammar::names::is_tenant_name;
 use std::convert::Infallible;
 use std::time::Instant;
 use tower::ServiceExt as _;

@@ -41,12 +41,4 @@ pub mod terms;
 pub mod values;
 pub mod view;
 
-/// Why data is not taken: one sentence that names the member. Becomes `BadRequestData`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
-
-/// Refuses with a sentence.
-pub fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal(why.into()))
-}
+pub use mim_grammar::{Refusal, refuse};

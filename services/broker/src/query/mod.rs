@@ -16,13 +16,13 @@ pub mod evaluate;
 pub mod geo;
 pub mod index;
 pub mod order;
-pub mod pattern;
 pub mod q;
-pub mod scope;
 pub mod sought;
 pub mod sql;
 pub mod temporal;
 pub mod types;
+
+pub use mim_grammar::{pattern, scope};
 
 use crate::query::geo::GeoQuery;
 use crate::query::pattern::Pattern;

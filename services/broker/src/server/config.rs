@@ -1,6 +1,5 @@
 //! `broker.yaml`: the tenants, the guard of outgoing calls, preloaded contexts and more; followed as it changes.
 
-use crate::api::call::is_tenant_name;
 use crate::api::compatibility::Compatibility;
 use crate::context::preloaded::Entry;
 use crate::contract::Terms;
@@ -8,6 +7,7 @@ use crate::store::outbox::Outbox;
 use crate::store::partitions::Temporal;
 use crate::store::quota::Quotas;
 use ipnet::IpNet;
+use mim_grammar::names::is_tenant_name;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use std::net::SocketAddr;

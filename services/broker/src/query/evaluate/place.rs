@@ -5,12 +5,13 @@ use crate::model::geometry::{Bounds, Geometry, Position, boxes_around};
 use crate::model::{Refusal, refuse};
 use crate::query::evaluate::Subject;
 use crate::query::evaluate::distance::{Shape, metres_between};
-use crate::query::evaluate::repair::{is_valid, repaired};
+use crate::query::evaluate::repair::repaired;
 use crate::query::geo::{GeoQuery, GeoRelation};
 use geo::{
     BoundingRect as _, Coord, Intersects as _, LineString, MultiLineString, MultiPoint, MultiPolygon, Point,
     Polygon, Rect, Relate as _,
 };
+use mim_grammar::validity::is_valid;
 use std::sync::OnceLock;
 
 /// The most positions of a geometry that is repaired, as in the database.

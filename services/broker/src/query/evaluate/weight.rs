@@ -2,7 +2,6 @@
 
 use crate::query::pattern::Pattern;
 use crate::query::q::{Operand, Part, Path, Query, Test, Value};
-use crate::query::scope::{Level, ScopeQuery};
 use crate::query::types::TypeSelection;
 
 impl TypeSelection {
@@ -13,20 +12,6 @@ impl TypeSelection {
             Self::All => 0,
             Self::One(name) => name.len(),
             Self::And(parts) | Self::Or(parts) => of_items(parts, Self::weight),
-        }
-    }
-}
-
-impl ScopeQuery {
-    /// How many bytes of memory it takes beside itself.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        match self {
-            Self::And(parts) | Self::Or(parts) => of_items(parts, Self::weight),
-            Self::One(pattern) => of_items(&pattern.levels, |level| match level {
-                Level::Any => 0,
-                Level::Named(name) => name.len(),
-            }),
         }
     }
 }

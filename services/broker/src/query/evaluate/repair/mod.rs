@@ -9,45 +9,9 @@
 mod trace;
 mod walls;
 
-use geo::algorithm::kernels::RobustKernel;
 use geo::coordinate_position::{CoordPos, CoordinatePosition as _};
-use geo::{
-    Area as _, Coord, Kernel as _, LineString, MultiLineString, MultiPolygon, Orientation, Polygon,
-    RemoveRepeatedPoints as _, Validation as _,
-};
-
-/// Whether predicates take a geometry as it is.
-pub fn is_valid(geometry: &geo::Geometry) -> bool {
-    let is_plain = |polygon: &Polygon| {
-        let mut rings = std::iter::once(polygon.exterior()).chain(polygon.interiors());
-        rings.all(|ring| !turns_back(ring))
-    };
-    // The check of the crate is for what has an extent.
-    match geometry {
-        geo::Geometry::LineString(line) => has_extent(line),
-        geo::Geometry::MultiLineString(several) => several.iter().all(has_extent),
-        geo::Geometry::Polygon(polygon) => is_plain(polygon) && polygon.is_valid(),
-        geo::Geometry::MultiPolygon(several) => several.iter().all(is_plain) && several.is_valid(),
-        _ => true,
-    }
-}
-
-fn has_extent(line: &LineString) -> bool {
-    line.0.iter().any(|position| Some(position) != line.0.first())
-}
-
-/// Whether a ring goes back somewhere on the line on which it came, which the check of the crate does not see.
-fn turns_back(ring: &LineString) -> bool {
-    let LineString(mut corners) = ring.remove_repeated_points();
-    corners.pop();
-    let after = |n: usize| corners.iter().cycle().skip(n);
-    let triples = after(0).zip(after(1)).zip(after(2)).take(corners.len());
-    corners.len() < 3
-        || triples.into_iter().any(|((before, at), next)| {
-            let back = (before.x - at.x) * (next.x - at.x) + (before.y - at.y) * (next.y - at.y);
-            back > 0.0 && RobustKernel::orient2d(*before, *at, *next) == Orientation::Collinear
-        })
-}
+use geo::{Area as _, Coord, LineString, MultiLineString, MultiPolygon, Polygon};
+use mim_grammar::validity::{has_extent, turns_back};
 
 /// What `ST_MakeValid` with the method `structure` makes of a geometry: all that an outer ring goes around, in whatever
 /// direction, without what its inner rings go around; an inner ring that is apart from it counts as an outer one. Lines

@@ -7,7 +7,7 @@
 
 mod dialect;
 
-use crate::model::{Refusal, refuse};
+use crate::{Refusal, refuse};
 use regex_automata::nfa::thompson::backtrack::{self, BoundedBacktracker};
 use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
 use regex_automata::nfa::thompson::{NFA, WhichCaptures};

@@ -2,8 +2,8 @@
 //! which `+` stands for any name at its level, and `/#` at the end for the scope itself and all below it; `/#` alone
 //! for any scope.
 
-use crate::model::names::{MAX_IRI, is_scope_level};
-use crate::model::{Refusal, refuse};
+use crate::names::{MAX_IRI, is_scope_level};
+use crate::{Refusal, refuse};
 
 /// How many terms one query may have.
 const MAX_TERMS: usize = 100;
@@ -48,10 +48,21 @@ impl ScopeQuery {
             Self::One(pattern) => scopes.iter().any(|scope| pattern.is_like(scope)),
         }
     }
+
+    /// How many bytes of memory it takes beside itself.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(|p| size_of::<Self>() + p.weight()).sum(),
+            Self::One(pattern) => pattern.weight(),
+        }
+    }
 }
 
 impl ScopePattern {
-    fn is_like(&self, scope: &str) -> bool {
+    /// Whether a scope is like it.
+    #[must_use]
+    pub fn is_like(&self, scope: &str) -> bool {
         let Some(names) = scope.strip_prefix('/') else {
             return false;
         };
@@ -73,6 +84,17 @@ impl ScopePattern {
         });
         let names: Option<Vec<[&str; 2]>> = names.collect();
         names.map(|names| names.concat().concat())
+    }
+
+    fn weight(&self) -> usize {
+        let beside = |level: &Level| match level {
+            Level::Any => 0,
+            Level::Named(name) => name.len(),
+        };
+        self.levels
+            .iter()
+            .map(|level| size_of::<Level>() + beside(level))
+            .sum()
     }
 
     /// A regular expression that finds such scopes.

@@ -5,7 +5,7 @@
 //! escaped punctuation. PostgreSQL compares in collation C, so that `\w` and its like are ASCII whatever the database's
 //! locale; `.` is any character, a line break too.
 
-use crate::model::{Refusal, refuse};
+use crate::{Refusal, refuse};
 use std::iter::Peekable;
 use std::str::Chars;
 
