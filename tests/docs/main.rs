@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use mim_tests::demo::programs::checkout;
 
 /// Folders with sources or pages of ours.
-const FOLDERS: [&str; 13] = [
+const FOLDERS: [&str; 14] = [
     "bench", "charts", "cli", "crds", "docs", "egress", "examples", "grammar", "images", "lab", "operator",
-    "services", "tests",
+    "policy", "services", "tests",
 ];
 
 /// All files with this ending that are ours.

@@ -1,0 +1,234 @@
+//! What rules say to no effect, and what cannot be said of them to the broker: for whoever wrote them.
+
+use crate::bits::Bits;
+use crate::compile::Line;
+use crate::merge::common;
+use crate::narrow::Purpose;
+use crate::rule::{Effect, Holder, Operation};
+use crate::table::Table;
+use mim_grammar::pattern::BEGIN;
+use serde::Serialize;
+
+/// What is odd about a rule. It is in force all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    /// The name of the rule.
+    pub rule: String,
+    /// What it is.
+    pub kind: Oddity,
+    /// One sentence.
+    pub why: String,
+}
+
+/// What may be odd about a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Oddity {
+    /// It applies to nothing that there can be, or denies what no rule allows.
+    NeverMatches,
+    /// All that it says another rule says too, or the other one denies all that it allows: without it nothing changes.
+    Shadowed {
+        /// The name of the other rule.
+        by: String,
+    },
+    /// The past may be written where it and another rule hold at once, and for some of that there are no words: there the
+    /// past may not be written.
+    PastUnsaid {
+        /// The name of the other rule.
+        with: String,
+    },
+    /// Who has everything that rules ask for cannot be given a permission set, and would be refused: it is too large. It is
+    /// told of each rule that the set is made of.
+    MayBeTooLarge,
+}
+
+impl Table {
+    /// What is odd about the rules, in their order. A rule is compared with each of the others, and not with several of
+    /// them together. Names that nobody knows (of roles, tenants, types) are not found: who knows them must compare.
+    #[must_use]
+    pub fn lint(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for (at, line) in self.lines().iter().enumerate() {
+            warnings.extend(
+                self.never(line)
+                    .map(|why| warning(line, Oddity::NeverMatches, why)),
+            );
+            warnings.extend(self.shadow(at, line));
+            warnings.extend(self.unsaid(line));
+        }
+        warnings.extend(self.too_large_sets());
+        warnings
+    }
+
+    fn never(&self, line: &Line) -> Option<String> {
+        let ids = line.grant.ids.as_ref();
+        if ids.is_some_and(|ids| {
+            ids.exact.is_empty() && ids.patterns.iter().all(|one| is_in_no_uri(one.literals()))
+        }) {
+            return Some(
+                "its patterns are found in no id, for an id is a URI, which begins with a letter".to_owned(),
+            );
+        }
+        let is_allowed = |other: &Line| {
+            other.effect == Effect::Allow
+                && line.operations.meet(other.operations)
+                && may_meet(&line.holders, &other.holders)
+                && share_a_tenant(line, other)
+        };
+        let is_idle = line.effect == Effect::Deny && !self.lines().iter().any(is_allowed);
+        is_idle.then(|| "it denies what no rule allows".to_owned())
+    }
+
+    fn shadow(&self, at: usize, line: &Line) -> Option<Warning> {
+        let mut others = self.lines().iter().enumerate();
+        let (_, by) = others.find(|(place, other)| {
+            // Of two rules that say the same the later one is in the shadow.
+            let comes_after = !line.is_within(other) || *place < at;
+            *place != at && other.hides(line) && (comes_after || !line.hides(other))
+        })?;
+        let name = &by.name;
+        let why = match (line.effect, by.effect) {
+            (Effect::Allow, Effect::Deny) => format!("{name:?} denies all that it allows"),
+            (Effect::Allow, Effect::Allow) => format!("{name:?} allows all that it allows"),
+            (Effect::Deny, _) => format!("{name:?} denies all that it denies"),
+        };
+        Some(warning(line, Oddity::Shadowed { by: name.to_string() }, why))
+    }
+
+    /// Of a rule about `Temporal`: the rules about writing with which it has more in common than can be said.
+    fn unsaid(&self, line: &Line) -> impl Iterator<Item = Warning> {
+        let is_temporal = line.effect == Effect::Allow && line.operations.has(Operation::Temporal);
+        let others = self
+            .lines()
+            .iter()
+            .filter(move |other| is_temporal && other.effect == Effect::Allow);
+        let others = others.filter(|other| {
+            WRITES.iter().any(|write| other.operations.has(*write))
+                && share_a_tenant(line, other)
+                && may_meet(&line.holders, &other.holders)
+                && common(&other.grant, &line.grant).is_less
+        });
+        others.map(|other| {
+            let why = format!(
+                "the past may be written where it and {:?} hold at once; of an entity that is in both by different \
+                 types, scopes, areas or patterns that cannot be said, so its past may not be written",
+                other.name
+            );
+            warning(line, Oddity::PastUnsaid { with: other.name.to_string() }, why)
+        })
+    }
+
+    /// Sets of somebody who has all roles, groups, claims and clients at once, and of who is anonymous.
+    fn too_large_sets(&self) -> Vec<Warning> {
+        let mut warnings: Vec<Warning> = Vec::new();
+        // Of all tenants that no rule names each is like any other.
+        let tenants: Vec<Option<&str>> = self.tenants().map(Some).chain([None]).collect();
+        for is_meant in [of_anybody_known as fn(&Holder) -> bool, of_anonymous] {
+            for tenant in &tenants {
+                let set = self.set(self.rules_of(is_meant, *tenant));
+                for purpose in Purpose::ALL {
+                    let Err(fault) = self.narrow(&set, purpose) else {
+                        continue;
+                    };
+                    for rule in fault.rules {
+                        if warnings.iter().all(|told| told.rule != rule) {
+                            warnings.push(Warning {
+                                rule,
+                                kind: Oddity::MayBeTooLarge,
+                                why: format!(
+                                    "who is given all that the rules ask for is refused: {}",
+                                    fault.what
+                                ),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        warnings
+    }
+
+    fn rules_of(&self, is_meant: fn(&Holder) -> bool, tenant: Option<&str>) -> Bits {
+        let mut rules = Bits::none(self.lines().len());
+        for (at, line) in self.lines().iter().enumerate() {
+            let is_here = |names: &std::collections::BTreeSet<Box<str>>| {
+                tenant.is_some_and(|name| names.contains(name))
+            };
+            if line.holders.iter().any(is_meant) && line.tenants.as_ref().is_none_or(is_here) {
+                rules.add(at);
+            }
+        }
+        rules
+    }
+}
+
+const WRITES: [Operation; 3] = [Operation::Create, Operation::Update, Operation::Delete];
+
+impl Line {
+    /// Whether it makes another rule say nothing: whoever and whatever that one speaks of, it speaks of too.
+    fn hides(&self, other: &Self) -> bool {
+        // Without its attributes an entity that is allowed is still there.
+        let denies_all = self.effect == Effect::Deny && self.grant.is_of_entity();
+        (self.effect == other.effect || denies_all) && other.is_within(self)
+    }
+
+    /// Whether another rule speaks of all that it speaks of, whatever it says of it.
+    fn is_within(&self, other: &Self) -> bool {
+        let tenants = match (&self.tenants, &other.tenants) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(these), Some(others)) => these.is_subset(others),
+        };
+        tenants
+            && other.operations.have(self.operations)
+            && self.holders.iter().all(|holder| is_among(holder, &other.holders))
+            && other.grant.covers(&self.grant)
+    }
+}
+
+/// Whether who is meant by a holder is meant by one of these.
+fn is_among(holder: &Holder, these: &[Holder]) -> bool {
+    these.contains(holder) || (of_anybody_known(holder) && these.contains(&Holder::Authenticated))
+}
+
+/// Whether somebody can be meant by one of each.
+fn may_meet(these: &[Holder], others: &[Holder]) -> bool {
+    let both = |is_meant: fn(&Holder) -> bool| these.iter().any(is_meant) && others.iter().any(is_meant);
+    both(of_anonymous) || both(of_anybody_known)
+}
+
+fn of_anonymous(holder: &Holder) -> bool {
+    *holder == Holder::Anonymous
+}
+
+fn of_anybody_known(holder: &Holder) -> bool {
+    !of_anonymous(holder)
+}
+
+fn share_a_tenant(one: &Line, other: &Line) -> bool {
+    match (&one.tenants, &other.tenants) {
+        (Some(these), Some(others)) => !these.is_disjoint(others),
+        _ => true,
+    }
+}
+
+/// Whether pieces that must all be in a text are in no URI.
+fn is_in_no_uri<'p>(mut pieces: impl Iterator<Item = &'p str>) -> bool {
+    pieces.any(|piece| {
+        let begins_wrong = piece
+            .strip_prefix(BEGIN)
+            .and_then(|rest| rest.chars().next())
+            .is_some_and(|first| !first.is_ascii_alphabetic());
+        let is_foreign = |letter: char| letter.is_whitespace() || "<>\"{}|\\^`".contains(letter);
+        begins_wrong || piece.contains(is_foreign)
+    })
+}
+
+fn warning(line: &Line, kind: Oddity, why: String) -> Warning {
+    Warning {
+        rule: line.name.to_string(),
+        kind,
+        why,
+    }
+}

@@ -1,0 +1,158 @@
+//! Random rules, people and entities, of few names, so that they meet often.
+
+use crate::oracle::{Person, Thing};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use serde_json::{Value, json};
+
+pub const LOCATION: &str = "https://uri.etsi.org/ngsi-ld/location";
+pub const ATTRIBUTES: [&str; 4] = ["urn:a", "urn:b", "urn:c", LOCATION];
+const TYPES: [&str; 3] = ["urn:T", "urn:U", "urn:V"];
+const IDS: [&str; 4] = ["urn:t:1", "urn:t:2", "urn:u:1", "urn:u:12"];
+const PATTERNS: [&str; 6] = ["^urn:t:", "^urn:u", "1$", ":t", "2", "^tel"];
+const SCOPES: [&str; 5] = ["/a", "/a/b", "/a/b/c", "/b", "/b/b"];
+const TERMS: [&str; 8] = ["/a", "/a/#", "/a/+", "/a/b/#", "/+/b", "/#", "/b", "/+/b/#"];
+const TENANTS: [&str; 3] = ["@default", "north", "south"];
+const OPERATIONS: [&str; 6] = ["Read", "Create", "Update", "Delete", "Subscribe", "Temporal"];
+
+fn some(of: &'static [&'static str], most: usize) -> impl Strategy<Value = Value> {
+    subsequence(of, 1..=most).prop_map(|texts| json!(texts))
+}
+
+fn maybe(one_in: u32, value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
+    option::weighted(1.0 / f64::from(one_in), value).prop_map(Option::unwrap_or_default)
+}
+
+fn area() -> impl Strategy<Value = Value> {
+    let rectangle = |west: i32, south: i32, size: i32| {
+        let (east, north) = (west + size, south + size);
+        json!([[
+            [west, south],
+            [east, south],
+            [east, north],
+            [west, north],
+            [west, south]
+        ]])
+    };
+    prop_oneof![
+        (0..4, 0..4, 1..3).prop_map(move |(west, south, size)| json!({
+            "type": "Polygon", "coordinates": rectangle(west, south, size)
+        })),
+        (0..3, 0..3).prop_map(move |(one, other)| json!({
+            "type": "MultiPolygon", "coordinates": [rectangle(0, one, 1), rectangle(3, other, 2)]
+        })),
+    ]
+}
+
+fn subject() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        2 => select(&["gardener", "clerk"][..]).prop_map(|role| json!({"role": role})),
+        1 => Just(json!({"group": "parks"})),
+        1 => Just(json!({"client": "app"})),
+        1 => select(&["1", "2"][..]).prop_map(|value| json!({"claim": {"name": "level", "value": value}})),
+        1 => Just(json!("Anonymous")),
+        2 => Just(json!("Authenticated")),
+    ]
+}
+
+prop_compose! {
+    fn on()(
+        tenants in maybe(4, some(&TENANTS, 2)), types in maybe(2, some(&TYPES, 2)), ids in maybe(5, some(&IDS, 2)),
+        patterns in maybe(5, some(&PATTERNS, 2)), attributes in maybe(3, some(&ATTRIBUTES, 3)),
+        scopes in maybe(4, some(&TERMS, 2)), area in maybe(5, area()),
+    ) -> Value {
+        let members = [
+            ("tenants", tenants), ("types", types), ("ids", ids), ("idPatterns", patterns),
+            ("attributes", attributes), ("scopes", scopes), ("area", area),
+        ];
+        members.into_iter().filter(|(_, value)| !value.is_null()).collect()
+    }
+}
+
+prop_compose! {
+    fn rule()(
+        denies in prop::bool::weighted(0.25), subjects in vec(subject(), 1..3), operations in subsequence(&OPERATIONS[..], 1..4),
+        on in on(),
+    ) -> Value {
+        let effect = if denies { "Deny" } else { "Allow" };
+        json!({"effect": effect, "subjects": subjects, "operations": operations, "on": on})
+    }
+}
+
+fn of_administration() -> impl Strategy<Value = Value> {
+    (subject(), prop::bool::ANY, maybe(2, some(&TENANTS, 2))).prop_map(|(subject, denies, tenants)| {
+        let effect = if denies { "Deny" } else { "Allow" };
+        let on = if tenants.is_null() {
+            json!({})
+        } else {
+            json!({"tenants": tenants})
+        };
+        json!({"effect": effect, "subjects": [subject], "operations": ["Admin"], "on": on})
+    })
+}
+
+/// The rules of a table, as JSON.
+pub fn rules() -> impl Strategy<Value = Vec<Value>> {
+    let rules = vec(
+        prop_oneof![9 => rule().boxed(), 1 => of_administration().boxed()],
+        1..9,
+    );
+    rules.prop_map(|mut rules| {
+        for (at, rule) in rules.iter_mut().enumerate() {
+            rule["name"] = json!(format!("rule-{at}"));
+        }
+        rules
+    })
+}
+
+prop_compose! {
+    /// Somebody.
+    pub fn person()(
+        is_anonymous in prop::bool::weighted(0.2), roles in subsequence(&["gardener", "clerk", "other"][..], 0..3),
+        groups in subsequence(&["parks", "roads"][..], 0..2), client in option::of(select(&["app", "web"][..])),
+        claims in subsequence(&[("level", "1"), ("level", "2"), ("unit", "1")][..], 0..3),
+    ) -> Person {
+        if is_anonymous {
+            return Person { is_anonymous, roles: vec![], groups: vec![], client: None, claims: vec![] };
+        }
+        let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+        Person {
+            is_anonymous,
+            roles: owned(roles),
+            groups: owned(groups),
+            client: client.map(str::to_owned),
+            claims: claims.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+}
+
+pub fn tenant() -> impl Strategy<Value = &'static str> {
+    select(&["", "north", "south", "west"][..])
+}
+
+fn location() -> impl Strategy<Value = Vec<(i32, i32)>> {
+    let at = || (0..6, 0..6);
+    prop_oneof![
+        3 => at().prop_map(|at| vec![at]),
+        1 => (at(), at()).prop_map(|(one, other)| if one == other { vec![one] } else { vec![one, other] }),
+    ]
+}
+
+prop_compose! {
+    /// An entity.
+    pub fn thing()(
+        id in select(&IDS[..]), types in subsequence(&TYPES[..], 1..3), scopes in subsequence(&SCOPES[..], 0..3),
+        location in vec(location(), 0..3), names in subsequence(&ATTRIBUTES[..3], 0..4),
+    ) -> Thing {
+        let place = (!location.is_empty()).then_some(LOCATION);
+        Thing {
+            id: id.to_owned(),
+            types: types.into_iter().map(str::to_owned).collect(),
+            scopes: scopes.into_iter().map(str::to_owned).collect(),
+            attributes: names.into_iter().chain(place).map(str::to_owned).collect(),
+            location,
+        }
+    }
+}
