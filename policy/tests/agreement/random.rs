@@ -25,6 +25,13 @@ fn maybe(one_in: u32, value: impl Strategy<Value = Value>) -> impl Strategy<Valu
     option::weighted(1.0 / f64::from(one_in), value).prop_map(Option::unwrap_or_default)
 }
 
+fn present<const N: usize>(members: [(&str, Value); N]) -> Value {
+    members
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .collect()
+}
+
 fn area() -> impl Strategy<Value = Value> {
     let rectangle = |west: i32, south: i32, size: i32| {
         let (east, north) = (west + size, south + size);
@@ -63,11 +70,10 @@ prop_compose! {
         patterns in maybe(5, some(&PATTERNS, 2)), attributes in maybe(3, some(&ATTRIBUTES, 3)),
         scopes in maybe(4, some(&TERMS, 2)), area in maybe(5, area()),
     ) -> Value {
-        let members = [
+        present([
             ("tenants", tenants), ("types", types), ("ids", ids), ("idPatterns", patterns),
             ("attributes", attributes), ("scopes", scopes), ("area", area),
-        ];
-        members.into_iter().filter(|(_, value)| !value.is_null()).collect()
+        ])
     }
 }
 
@@ -78,6 +84,21 @@ prop_compose! {
     ) -> Value {
         let effect = if denies { "Deny" } else { "Allow" };
         json!({"effect": effect, "subjects": subjects, "operations": operations, "on": on})
+    }
+}
+
+prop_compose! {
+    /// A rule that has much in common with others: everybody is meant, and each member is there every other time.
+    fn crowded_rule()(
+        denies in prop::bool::weighted(0.25), operations in subsequence(&["Read", "Update", "Temporal"][..], 1..4),
+        types in maybe(3, some(&TYPES[..2], 2)), ids in maybe(2, some(&IDS, 2)), patterns in maybe(2, some(&PATTERNS[..4], 2)),
+        attributes in maybe(2, some(&ATTRIBUTES[..3], 2)), scopes in maybe(3, some(&TERMS, 2)),
+    ) -> Value {
+        let effect = if denies { "Deny" } else { "Allow" };
+        let on = present([
+            ("types", types), ("ids", ids), ("idPatterns", patterns), ("attributes", attributes), ("scopes", scopes),
+        ]);
+        json!({"effect": effect, "subjects": ["Authenticated", "Anonymous"], "operations": operations, "on": on})
     }
 }
 
@@ -93,13 +114,14 @@ fn of_administration() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The rules of a table, as JSON.
+/// The rules of a table, as JSON: of many kinds, or few that have much in common.
 pub fn rules() -> impl Strategy<Value = Vec<Value>> {
-    let rules = vec(
+    let of_all_kinds = vec(
         prop_oneof![9 => rule().boxed(), 1 => of_administration().boxed()],
         1..9,
     );
-    rules.prop_map(|mut rules| {
+    let crowded = vec(crowded_rule(), 1..4);
+    prop_oneof![of_all_kinds.boxed(), crowded.boxed()].prop_map(|mut rules| {
         for (at, rule) in rules.iter_mut().enumerate() {
             rule["name"] = json!(format!("rule-{at}"));
         }
