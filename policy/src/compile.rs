@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// The most rules of a table.
 pub const MAX_RULES: usize = 500;
+/// The most tenants that a table names: as many as the broker makes.
+pub const MAX_TENANTS: usize = 1000;
 /// The most items of one list of a rule.
 pub const MAX_ITEMS: usize = 2000;
 /// The longest name of a rule, in bytes.
@@ -78,12 +80,21 @@ impl Operations {
 pub(crate) fn lines(rules: &[Rule]) -> Result<Vec<Line>, Vec<Refusal>> {
     let mut refusals = Vec::new();
     if rules.len() > MAX_RULES {
-        refusals.push(Refusal {
-            rule: String::new(),
-            path: "rules".to_owned(),
-            why: format!("{} rules; at most {MAX_RULES}", rules.len()),
-        });
-        return Err(refusals);
+        return Err(vec![of_all(format!(
+            "{} rules; at most {MAX_RULES}",
+            rules.len()
+        ))]);
+    }
+    let tenants: BTreeSet<&String> = rules
+        .iter()
+        .filter_map(|rule| rule.on.tenants.as_ref())
+        .flatten()
+        .collect();
+    if tenants.len() > MAX_TENANTS {
+        return Err(vec![of_all(format!(
+            "{} tenants; at most {MAX_TENANTS}",
+            tenants.len()
+        ))]);
     }
     let (mut names, mut weight) = (BTreeSet::new(), 0);
     let mut lines = Vec::with_capacity(rules.len());
@@ -103,6 +114,14 @@ pub(crate) fn lines(rules: &[Rule]) -> Result<Vec<Line>, Vec<Refusal>> {
         Ok(lines)
     } else {
         Err(refusals)
+    }
+}
+
+fn of_all(why: String) -> Refusal {
+    Refusal {
+        rule: String::new(),
+        path: "rules".to_owned(),
+        why,
     }
 }
 

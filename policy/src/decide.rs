@@ -3,9 +3,10 @@
 use crate::answer::Answer;
 use crate::facts::{Extent, Facts};
 use crate::grant::Grant;
+use crate::lists::{Lists, Need, Placed};
 use crate::narrow::Purpose;
 use crate::rule::Operation;
-use crate::table::{Lists, Need, RuleSet, Table};
+use crate::table::{RuleSet, Table};
 use mim_grammar::pattern::Scratch;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -106,7 +107,7 @@ impl Table {
 
     fn administration(&self, rules: &RuleSet) -> Decision<'_> {
         let lists = self.lists(rules, Need::One(Operation::Admin));
-        let first = |list: &[(usize, Cow<'_, Grant>)]| list.first().map(|(at, _)| self.name(*at));
+        let first = |list: &[Placed<'_>]| list.first().map(|(at, _)| self.name(*at));
         let (allow, deny) = (first(&lists.allow), first(&lists.deny));
         match (allow, deny) {
             (_, Some(_)) | (None, None) => Decision {
@@ -137,7 +138,7 @@ struct Asked<'t> {
 impl<'t> Asked<'t> {
     fn of(lists: Lists<'t>, facts: &Facts<'_>) -> Self {
         let mut scratch = Scratch::default();
-        let mut ask = |list: Vec<(usize, Cow<'t, Grant>)>| -> Vec<Given<'t>> {
+        let mut ask = |list: Vec<Placed<'t>>| -> Vec<Given<'t>> {
             let given = list.into_iter().map(|(at, grant)| Given {
                 at,
                 selects: grant.selects(facts, &mut scratch),
@@ -145,8 +146,13 @@ impl<'t> Asked<'t> {
             });
             given.filter(|given| given.selects != Answer::No).collect()
         };
+        let allow = if lists.is_too_much {
+            Vec::new()
+        } else {
+            ask(lists.allow)
+        };
         Self {
-            allow: ask(lists.allow),
+            allow,
             deny: ask(lists.deny),
         }
     }

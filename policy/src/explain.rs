@@ -5,9 +5,10 @@ use crate::compile::Line;
 use crate::decide::{Act, Decision};
 use crate::facts::Facts;
 use crate::grant;
+use crate::lists::Need;
 use crate::rule::{Effect, Operation};
 use crate::subject::Subject;
-use crate::table::{Need, Table};
+use crate::table::Table;
 use mim_grammar::pattern::Scratch;
 use serde::Serialize;
 

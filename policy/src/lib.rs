@@ -35,8 +35,8 @@
 //! ```
 //!
 //! The steps: [`rule`] (as written) → [`compile`] (checked) → [`table`] (which rules speak of [`subject`]) → [`decide`] (from
-//! [`facts`]) and [`narrow`]; [`lint`] and [`explain`] are for people. `grant` is some entities and attributes, `merge` makes
-//! fewer of them, `answer` is the logic of what is not known.
+//! [`facts`]) and [`narrow`]; [`lint`] and [`explain`] are for people. `lists` reads both from the
+//! same rules; `grant` is some entities and attributes, `merge` makes fewer of them, `answer` is the logic of what is not known.
 //!
 //! Why no engine for policies: `docs/decisions/0021-policy-engine.md`.
 
@@ -49,6 +49,7 @@ pub mod explain;
 pub mod facts;
 mod grant;
 pub mod lint;
+mod lists;
 mod merge;
 pub mod narrow;
 pub mod rule;

@@ -3,11 +3,12 @@
 use crate::bits::Bits;
 use crate::compile::Line;
 use crate::merge::common;
-use crate::narrow::Purpose;
+use crate::narrow::{Purpose, TooLarge};
 use crate::rule::{Effect, Holder, Operation};
-use crate::table::Table;
+use crate::table::{RuleSet, Table};
 use mim_grammar::pattern::BEGIN;
 use serde::Serialize;
+use std::collections::{BTreeSet, HashSet};
 
 /// What is odd about a rule. It is in force all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,17 +30,17 @@ pub enum Oddity {
     NeverMatches,
     /// All that it says another rule says too, or the other one denies all that it allows: without it nothing changes.
     Shadowed {
-        /// The name of the other rule.
+        /// The name of the other rule, of several the first.
         by: String,
     },
     /// The past may be written where it and another rule hold at once, and for some of that there are no words: there the
     /// past may not be written.
     PastUnsaid {
-        /// The name of the other rule.
+        /// The name of the other rule, of several the first.
         with: String,
     },
     /// Who has everything that rules ask for cannot be given a permission set, and would be refused: it is too large. It is
-    /// told of each rule that the set is made of.
+    /// told of each rule that the set is made of, of the first such set.
     MayBeTooLarge,
 }
 
@@ -96,65 +97,62 @@ impl Table {
         Some(warning(line, Oddity::Shadowed { by: name.to_string() }, why))
     }
 
-    /// Of a rule about `Temporal`: the rules about writing with which it has more in common than can be said.
-    fn unsaid(&self, line: &Line) -> impl Iterator<Item = Warning> {
-        let is_temporal = line.effect == Effect::Allow && line.operations.has(Operation::Temporal);
-        let others = self
-            .lines()
-            .iter()
-            .filter(move |other| is_temporal && other.effect == Effect::Allow);
-        let others = others.filter(|other| {
-            WRITES.iter().any(|write| other.operations.has(*write))
+    /// Of a rule about `Temporal`: the first rule about writing with which it has more in common than can be said.
+    fn unsaid(&self, line: &Line) -> Option<Warning> {
+        if line.effect == Effect::Deny || !line.operations.has(Operation::Temporal) {
+            return None;
+        }
+        let is_unsaid = |other: &&Line| {
+            other.effect == Effect::Allow
+                && WRITES.iter().any(|write| other.operations.has(*write))
                 && share_a_tenant(line, other)
                 && may_meet(&line.holders, &other.holders)
                 && common(&other.grant, &line.grant).is_less
-        });
-        others.map(|other| {
-            let why = format!(
-                "the past may be written where it and {:?} hold at once; of an entity that is in both by different \
-                 types, scopes, areas or patterns that cannot be said, so its past may not be written",
-                other.name
-            );
-            warning(line, Oddity::PastUnsaid { with: other.name.to_string() }, why)
-        })
+        };
+        let with = self.lines().iter().find(is_unsaid)?.name.to_string();
+        let why = format!(
+            "the past may be written where it and {with:?} hold at once; of an entity that is in both by different types, \
+             scopes, areas or patterns that cannot be said, so its past may not be written"
+        );
+        Some(warning(line, Oddity::PastUnsaid { with }, why))
     }
 
-    /// Sets of somebody who has all roles, groups, claims and clients at once, and of who is anonymous.
+    /// The first set that is too large of somebody who has all roles, groups, claims and clients at once, or who is
+    /// anonymous.
     fn too_large_sets(&self) -> Vec<Warning> {
-        let mut warnings: Vec<Warning> = Vec::new();
         // Of all tenants that no rule names each is like any other.
-        let tenants: Vec<Option<&str>> = self.tenants().map(Some).chain([None]).collect();
-        for is_meant in [of_anybody_known as fn(&Holder) -> bool, of_anonymous] {
-            for tenant in &tenants {
-                let set = self.set(self.rules_of(is_meant, *tenant));
-                for purpose in Purpose::ALL {
-                    let Err(fault) = self.narrow(&set, purpose) else {
-                        continue;
-                    };
-                    for rule in fault.rules {
-                        if warnings.iter().all(|told| told.rule != rule) {
-                            warnings.push(Warning {
-                                rule,
-                                kind: Oddity::MayBeTooLarge,
-                                why: format!(
-                                    "who is given all that the rules ask for is refused: {}",
-                                    fault.what
-                                ),
-                            });
-                        }
-                    }
-                }
-            }
-        }
-        warnings
+        let tenants: BTreeSet<Option<&str>> = self.tenants().map(Some).chain([None]).collect();
+        let people = [of_anybody_known as fn(&Holder) -> bool, of_anonymous];
+        let sets = people.iter().flat_map(|is_meant| {
+            let rules = tenants.iter().map(|tenant| self.rules_of(*is_meant, *tenant));
+            rules.map(|rules| self.set(rules)).collect::<Vec<_>>()
+        });
+        let mut seen = HashSet::new();
+        let mut sets = sets.filter(|set| seen.insert(set.clone()));
+        let Some(fault) = sets.find_map(|set| self.too_large_set(&set)) else {
+            return Vec::new();
+        };
+        let why = format!(
+            "who is given all that the rules ask for is refused: {}",
+            fault.what
+        );
+        let warnings = fault.rules.into_iter().map(|rule| Warning {
+            rule,
+            kind: Oddity::MayBeTooLarge,
+            why: why.clone(),
+        });
+        warnings.collect()
+    }
+
+    fn too_large_set(&self, set: &RuleSet) -> Option<TooLarge> {
+        let mut purposes = Purpose::ALL.into_iter();
+        purposes.find_map(|purpose| self.narrow(set, purpose).err())
     }
 
     fn rules_of(&self, is_meant: fn(&Holder) -> bool, tenant: Option<&str>) -> Bits {
         let mut rules = Bits::none(self.lines().len());
         for (at, line) in self.lines().iter().enumerate() {
-            let is_here = |names: &std::collections::BTreeSet<Box<str>>| {
-                tenant.is_some_and(|name| names.contains(name))
-            };
+            let is_here = |names: &BTreeSet<Box<str>>| tenant.is_some_and(|name| names.contains(name));
             if line.holders.iter().any(is_meant) && line.tenants.as_ref().is_none_or(is_here) {
                 rules.add(at);
             }

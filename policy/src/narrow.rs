@@ -2,13 +2,13 @@
 //! `services/broker/src/permissions/wire.rs` and whose meaning in `docs/decisions/0015-permission-sets.md`.
 
 use crate::grant::Grant;
+use crate::lists::{Lists, Need, Placed};
 use crate::merge::merged;
 use crate::rule::Operation;
-use crate::table::{Lists, Need, RuleSet, Table};
+use crate::table::{RuleSet, Table};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
 
 /// The header that a permission set travels in.
 pub const HEADER: &str = "mim-permissions";
@@ -130,6 +130,11 @@ impl Table {
 
     /// One member of a set; `None`: it allows nothing.
     fn member(&self, name: &str, lists: Lists<'_>) -> Result<Option<Value>, TooLarge> {
+        if lists.is_too_much {
+            let places = lists.allow.iter().map(|(at, _)| *at).collect();
+            let what = format!("for {name} too many grants would have to be compared with each other");
+            return Err(self.too_large(what, places));
+        }
         let allow = self.list(name, "allow", lists.allow)?;
         let deny = self.list(name, "deny", lists.deny)?;
         if allow.is_empty() || deny.iter().any(Grant::is_of_all) {
@@ -143,12 +148,7 @@ impl Table {
         }))
     }
 
-    fn list(
-        &self,
-        member: &str,
-        name: &str,
-        grants: Vec<(usize, Cow<'_, Grant>)>,
-    ) -> Result<Vec<Grant>, TooLarge> {
+    fn list(&self, member: &str, name: &str, grants: Vec<Placed<'_>>) -> Result<Vec<Grant>, TooLarge> {
         let (places, grants): (Vec<usize>, Vec<Grant>) = grants
             .into_iter()
             .map(|(at, grant)| (at, grant.into_owned()))

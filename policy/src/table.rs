@@ -3,11 +3,9 @@
 use crate::bits::Bits;
 use crate::compile::{self, Line, Refusal};
 use crate::grant::Grant;
-use crate::merge::common;
 use crate::narrow::{Purpose, TooLarge};
 use crate::rule::{Effect, Holder, Operation, Rule};
 use crate::subject::{Identity, Subject};
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -54,21 +52,6 @@ struct Holders {
     claims: HashMap<Box<str>, HashMap<Box<str>, Bits>>,
     anonymous: Bits,
     authenticated: Bits,
-}
-
-/// What must be allowed for something to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// One operation.
-    One(Operation),
-    /// This operation and `Temporal`.
-    OfPast(Operation),
-}
-
-/// What rules allow and deny of one need, each with the place of the rule in the table.
-pub(crate) struct Lists<'t> {
-    pub allow: Vec<(usize, Cow<'t, Grant>)>,
-    pub deny: Vec<(usize, Cow<'t, Grant>)>,
 }
 
 impl Table {
@@ -160,34 +143,6 @@ impl Table {
         self.lines.get(at).map_or("", |line| &line.name)
     }
 
-    /// What rules say of one need. A set of another table's rules says nothing here.
-    pub(crate) fn lists(&self, rules: &RuleSet, need: Need) -> Lists<'_> {
-        match need {
-            Need::One(operation) => Lists {
-                allow: self
-                    .grants(rules, operation, Effect::Allow)
-                    .map(borrowed)
-                    .collect(),
-                deny: self
-                    .grants(rules, operation, Effect::Deny)
-                    .map(borrowed)
-                    .collect(),
-            },
-            Need::OfPast(operation) => {
-                let temporal = |effect| self.grants(rules, Operation::Temporal, effect);
-                let mut allow = Vec::new();
-                for (at, grant) in self.grants(rules, operation, Effect::Allow) {
-                    let common =
-                        temporal(Effect::Allow).filter_map(|(_, of_past)| common(grant, of_past).grant);
-                    allow.extend(common.map(|grant| (at, Cow::Owned(grant))));
-                }
-                let deny = self.grants(rules, operation, Effect::Deny);
-                let deny = deny.chain(temporal(Effect::Deny)).map(borrowed).collect();
-                Lists { allow, deny }
-            }
-        }
-    }
-
     /// Whether it may see and change what belongs to others or to nobody.
     pub(crate) fn is_administrator(&self, rules: &RuleSet) -> bool {
         let has = |effect| self.grants(rules, Operation::Admin, effect).next().is_some();
@@ -195,7 +150,7 @@ impl Table {
     }
 
     /// The grants of rules of an operation.
-    fn grants<'t, 'r>(
+    pub(crate) fn grants<'t, 'r>(
         &'t self,
         rules: &'r RuleSet,
         operation: Operation,
@@ -228,10 +183,6 @@ const OPERATIONS: [Operation; 7] = [
     Operation::Temporal,
     Operation::Admin,
 ];
-
-fn borrowed((at, grant): (usize, &Grant)) -> (usize, Cow<'_, Grant>) {
-    (at, Cow::Borrowed(grant))
-}
 
 /// Tables of the same rules have the same stamp.
 fn stamp(rules: &[Rule]) -> u64 {

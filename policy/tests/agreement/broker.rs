@@ -7,6 +7,7 @@ use mim_broker::model::entity::{Attributes, Entity, Instance, Kind};
 use mim_broker::model::json::Json;
 use mim_broker::permissions::{Permissions, Rules, wire};
 use mim_broker::query::evaluate::Subject;
+use std::collections::BTreeSet;
 
 /// Reads a header.
 pub fn read(header: &str) -> Permissions {
@@ -36,6 +37,22 @@ pub fn geometry(line: &[(i32, i32)]) -> serde_json::Value {
         [(x, y)] => serde_json::json!({"type": "Point", "coordinates": [x, y]}),
         line => serde_json::json!({"type": "LineString", "coordinates": line}),
     }
+}
+
+/// Whether rules of the broker allow an entity that is at a place.
+pub fn allows(rules: &Rules, place: &serde_json::Value) -> bool {
+    let nowhere = Thing {
+        id: "urn:t:1".to_owned(),
+        types: vec!["urn:T".to_owned()],
+        scopes: vec![],
+        location: vec![],
+        attributes: BTreeSet::new(),
+    };
+    let mut entity = entity(&nowhere);
+    let value = Json::parse(place.to_string().as_bytes()).unwrap();
+    let instance = Instance::new(Kind::GeoProperty, value);
+    entity.attributes.insert(LOCATION.to_owned(), vec![instance]);
+    rules.share(&mut Subject::of(&entity)).is_some()
 }
 
 fn entity(thing: &Thing) -> Entity {

@@ -378,6 +378,30 @@ fn the_rule_that_is_named_by_a_decision_is_explained_to_apply_or_to_depend() {
     });
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Most areas that are made so are not valid, and refused.
+    #[test]
+    fn a_place_is_in_an_area_as_the_broker_says_or_nobody_knows_where_it_is(area in random::geometry(), place in random::geometry()) {
+        let on = serde_json::json!({"area": area});
+        let rule = serde_json::json!({"name": "in", "subjects": ["Anonymous"], "operations": ["Read"], "on": on});
+        let Ok(table) = Table::compile(&parsed(&[rule])) else {
+            return Ok(());
+        };
+        let rules = table.matching(&Subject::Anonymous, "");
+        let header = table.narrow(&rules, Purpose::Entities).unwrap().to_header("urn:somebody").unwrap();
+        let is_obeyed = broker::allows(&broker::read(&header).read, &place);
+        let places: Vec<Place> = Place::of(&place).into_iter().collect();
+        let location = if places.is_empty() { Location::Unknown } else { Location::At(&places) };
+        match table.decide(&rules, Act::Read, &Facts { location, ..Facts::default() }).verdict {
+            Verdict::Allowed => prop_assert!(is_obeyed),
+            Verdict::Denied => prop_assert!(!is_obeyed),
+            Verdict::Depends => prop_assert!(places.is_empty()),
+        }
+    }
+}
+
 #[test]
 fn a_rule_comes_back_from_its_json() {
     run(50, |rules, _| {

@@ -178,3 +178,29 @@ prop_compose! {
         }
     }
 }
+
+/// Any GeoJSON geometry of small whole coordinates, valid or not.
+pub fn geometry() -> impl Strategy<Value = Value> {
+    let at = || (0..5, 0..5).prop_map(|(x, y)| json!([x, y]));
+    let line = move || vec(at(), 2..5).prop_map(Value::from);
+    let ring = move || {
+        vec(at(), 3..6).prop_map(|mut ring| {
+            ring.extend(ring.first().cloned());
+            Value::from(ring)
+        })
+    };
+    let polygon = move || vec(ring(), 1..3).prop_map(Value::from);
+    let of = |kind: &'static str| move |coordinates: Value| json!({"type": kind, "coordinates": coordinates});
+    prop_oneof![
+        at().prop_map(of("Point")),
+        vec(at(), 1..4).prop_map(Value::from).prop_map(of("MultiPoint")),
+        line().prop_map(of("LineString")),
+        vec(line(), 1..3)
+            .prop_map(Value::from)
+            .prop_map(of("MultiLineString")),
+        polygon().prop_map(of("Polygon")),
+        vec(polygon(), 1..3)
+            .prop_map(Value::from)
+            .prop_map(of("MultiPolygon")),
+    ]
+}

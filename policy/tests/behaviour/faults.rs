@@ -1,7 +1,7 @@
 //! What is refused of rules, and what is odd about them.
 
-use super::{denying, for_all, table};
-use mim_policy::{Oddity, Refusal, Rule, Table};
+use super::{denying, for_all, of_known, table};
+use mim_policy::{Act, Facts, Oddity, Purpose, Refusal, Rule, Table, Verdict};
 use serde_json::{Value, json};
 
 fn refusals(rules: Value) -> Vec<Refusal> {
@@ -201,4 +201,40 @@ fn where_the_past_cannot_be_written_for_want_of_words_is_told() {
     assert_eq!(said(json!({"scopes": ["/a/#"]}), json!({"scopes": ["/a/b"]})), []);
     assert_eq!(said(json!({"ids": ["urn:a"]}), json!({"ids": ["urn:b"]})), []);
     assert_eq!(said(types(&["urn:T"]), json!({"ids": ["urn:b"]})), []);
+}
+
+#[test]
+fn many_large_rules_are_checked_and_what_they_come_to_is_refused_in_bounded_work() {
+    // Nothing of these can be put together, and each names all that is costly.
+    let rule = |at: usize| {
+        let on = json!({
+            "tenants": [format!("t{}", 2 * at), format!("t{}", 2 * at + 1)],
+            "types": [format!("urn:T{at}"), "urn:U"],
+            "idPatterns": [format!("^urn:{at}:"), format!("{at}$")],
+            "scopes": [format!("/a/{at}"), format!("/+/{at}/#")],
+            "attributes": [format!("urn:a{at}"), "urn:b"],
+        });
+        for_all(&format!("r{at}"), json!(["Read", "Update", "Temporal"]), on)
+    };
+    let apart: Vec<Value> = (0..500).map(rule).collect();
+    assert_eq!(oddities(json!(apart)), []);
+    let mut together = apart;
+    for rule in &mut together {
+        rule["on"].as_object_mut().unwrap().remove("tenants");
+    }
+    let table = table(json!(together));
+    let rules = of_known(&table);
+    assert!(table.narrow(&rules, Purpose::Past).is_err());
+    let facts = Facts {
+        attributes: &["urn:b"],
+        ..Facts::default()
+    };
+    assert_eq!(table.decide(&rules, Act::Read, &facts).verdict, Verdict::Depends);
+    let past = table.decide(&rules, Act::UpdatePast, &facts);
+    assert_eq!(past.verdict, Verdict::Denied, "as nothing is sent");
+    let warnings = table.lint();
+    let too_large = warnings
+        .iter()
+        .filter(|warning| warning.kind == Oddity::MayBeTooLarge);
+    assert_eq!(too_large.count(), 500);
 }
