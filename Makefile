@@ -259,3 +259,7 @@ bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>
 	$(CARGO) build --release --locked -p mim-bench
 	@export MIM_BENCH_VALIDATOR=$(PEERS); for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
 	  $(CARGO) run --quiet --release --locked -p mim-bench --bin "bench-$$name" -- $(ARGS); done
+
+.PHONY: bench-policy
+bench-policy: deps-build ## mim-policy beside Cedar and Rego on the same rules; a crate apart, as nothing else builds these engines
+	@$(CARGO) run --release --locked --manifest-path bench/policy/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/bench-policy
