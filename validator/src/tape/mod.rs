@@ -5,11 +5,10 @@
 //! A text is either a tape or refused: RFC 8259, in UTF-8, without lone surrogates, without two members of one name in an
 //! object (RFC 8259 §4 leaves open which one counts, and two readers may differ), no deeper than [`MAX_DEPTH`].
 
-mod number;
 mod parse;
 mod value;
 
-pub use number::Number;
+pub use mim_grammar::number::Number;
 pub(crate) use parse::mixed;
 pub use value::{Items, Members, Value};
 

@@ -45,9 +45,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// When a compiled context is put together again from its documents.
 const COMPILED_FRESH: Duration = Duration::from_mins(5);
 
+/// A compiled context.
+#[derive(Clone)]
 struct Compiled {
     context: Arc<Context>,
+    /// What it was made of, each as often as it is named.
+    parts: Arc<[Part]>,
     at: Instant,
+}
+
+impl Compiled {
+    /// How many bytes of memory it takes, roughly.
+    fn weight(context: &Context, parts: &[Part]) -> usize {
+        context.weight() + parts.iter().map(Part::weight).sum::<usize>()
+    }
 }
 
 struct Cache {
@@ -140,9 +151,9 @@ impl Contexts {
         let key = of_tenant(&key(&Json::string(url), true), tenant);
         let known = self.known(&key);
         if let Some(known) = &known {
-            self.uses.add(tenant, known.parts());
+            self.uses.add(tenant, &known.parts);
         }
-        Ok(known)
+        Ok(known.map(|known| known.context))
     }
 
     /// The context of a body. One that is a single URL, in an array or not, is told by that URL.
@@ -199,18 +210,18 @@ impl Contexts {
         }
         let key = key(context, link.is_some());
         let known = self.known(&key).or_else(|| self.known(&of_tenant(&key, tenant)));
-        let context = match known {
+        let compiled = match known {
             Some(known) => known,
             None => self.compile(tenant, context, link, key).await?,
         };
-        self.uses.add(tenant, context.parts());
-        Ok(context)
+        self.uses.add(tenant, &compiled.parts);
+        Ok(compiled.context)
     }
 
-    fn known(&self, key: &str) -> Option<Arc<Context>> {
+    fn known(&self, key: &str) -> Option<Compiled> {
         let mut cache = locked(&self.cache);
         let known = cache.compiled.get(key)?;
-        (known.at.elapsed() < COMPILED_FRESH).then(|| Arc::clone(&known.context))
+        (known.at.elapsed() < COMPILED_FRESH).then(|| known.clone())
     }
 
     async fn compile(
@@ -219,7 +230,7 @@ impl Contexts {
         context: &Json,
         link: Option<&str>,
         key: String,
-    ) -> Result<Arc<Context>, ContextError> {
+    ) -> Result<Compiled, ContextError> {
         let unavailable = |why: String| ContextError::Unavailable {
             url: link.unwrap_or("of the body").to_owned(),
             why,
@@ -237,19 +248,22 @@ impl Contexts {
             ..
         } = gathered;
         let Terms { iris, prefixes, .. } = terms;
-        let context = Context::new(iris, &prefixes, link.map(str::to_owned)).made_of(made_of);
+        let context = Context::new(iris, &prefixes, link.map(str::to_owned));
         let key = if is_tenants { of_tenant(&key, tenant) } else { key };
-        let weight = context.weight() + key.len();
+        let weight = Compiled::weight(&context, &made_of) + key.len();
         let room = self
             .room(weight)
             .ok_or_else(|| unavailable("too many large contexts are in use at the moment".to_owned()))?;
-        let context = Arc::new(context.within(room));
+        let compiled = Compiled {
+            context: Arc::new(context.holding(room)),
+            parts: made_of.into(),
+            at: Instant::now(),
+        };
         let mut cache = locked(&self.cache);
         if key.len() <= MAX_KEY && cache.generation == generation {
-            let (context, at) = (Arc::clone(&context), Instant::now());
-            cache.compiled.set(key, Compiled { context, at }, weight);
+            cache.compiled.set(key, compiled.clone(), weight);
         }
-        Ok(context)
+        Ok(compiled)
     }
 
     /// Room for a compiled context. Those that are only kept make way for one that is needed.
@@ -307,7 +321,7 @@ impl Contexts {
         Box::pin(async move {
             gathered.count(level)?;
             match part {
-                Json::Object(members) => gathered.terms.add(members),
+                Json::Object(members) => Ok(gathered.terms.add(members)?),
                 Json::Array(items) => {
                     for item in items {
                         self.gather(item, base, level + 1, gathered).await?;
@@ -393,7 +407,7 @@ pub fn check(context: &Json) -> Result<(), ContextError> {
 fn check_part(part: &Json, level: usize, gathered: &mut Gathered) -> Result<(), ContextError> {
     gathered.count(level)?;
     match part {
-        Json::Object(members) => gathered.terms.add(members),
+        Json::Object(members) => Ok(gathered.terms.add(members)?),
         Json::Array(items) => items
             .iter()
             .try_for_each(|item| check_part(item, level + 1, gathered)),

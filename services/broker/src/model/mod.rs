@@ -27,12 +27,10 @@ pub mod entity;
 pub mod expansion;
 pub mod geometry;
 pub mod instance_id;
-pub mod json;
 pub mod linked;
 pub mod merge;
 pub mod moment;
 pub mod names;
-pub mod number;
 pub mod read;
 pub mod render;
 pub mod stored;
@@ -41,4 +39,4 @@ pub mod terms;
 pub mod values;
 pub mod view;
 
-pub use mim_grammar::{Refusal, refuse};
+pub use mim_grammar::{Refusal, json, number, refuse};

@@ -4,7 +4,7 @@
 use crate::model::entity::{Attributes, Instance, Kind};
 use crate::model::json::Json;
 use crate::model::moment::{Moment, looks_like_date};
-use crate::model::number;
+use crate::model::number::Number;
 use crate::query::evaluate::Subject;
 use crate::query::evaluate::effort::Effort;
 use crate::query::q::{Operand, Order, Part, Path, Query, System, Term, Test, Value};
@@ -200,7 +200,7 @@ impl<'a> Seen<'a> {
         };
         match value {
             Value::Number(wanted) => self.contains(|item| match item {
-                Json::Number(number) => number::compare(number, wanted).is_eq(),
+                Json::Number(number) => Number::of(number) == Number::of(wanted),
                 _ => false,
             }),
             Value::Bool(wanted) => self.contains(|item| matches!(item, Json::Bool(is) if is == wanted)),
@@ -215,7 +215,7 @@ impl<'a> Seen<'a> {
     fn is_in_order(self, links: bool, order: Order, value: &Value) -> bool {
         let compared = match value {
             Value::Number(wanted) => match self {
-                Self::Value(Json::Number(number)) => Some(number::compare(number, wanted)),
+                Self::Value(Json::Number(number)) => Some(Number::of(number).cmp(&Number::of(wanted))),
                 _ => None,
             },
             Value::DateTime(wanted) => compared(self.text(), wanted, Moment::of_date_time),

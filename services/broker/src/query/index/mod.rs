@@ -14,7 +14,7 @@ use crate::query::evaluate::Prepared;
 use crate::query::index::needs::{Need, Number};
 use crate::query::pattern::{BEGIN, END};
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher as _, Hash, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 
 /// Selections by what an entity must be like to be selected. `K` says which selection it is.
 #[derive(Clone, Debug)]
@@ -191,9 +191,8 @@ impl<K: Copy + Ord + Hash> Index<K> {
     }
 
     fn hash_number(&self, attribute: u64, text: &str) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        number::hash(text, &mut hasher);
-        self.hash(&Hashed::Number(attribute, hasher.finish()))
+        let number = self.hasher.hash_one(number::Number::of(text));
+        self.hash(&Hashed::Number(attribute, number))
     }
 
     fn place(&self, need: &Need) -> Place {

@@ -278,7 +278,7 @@ mod tests {
         let by_iri: HashMap<_, _> = terms().map(|(t, i)| (i, t)).collect();
         assert_eq!(by_term.len(), terms().count());
         assert_eq!(by_iri.len(), terms().count());
-        assert_eq!(by_term["location"], crate::model::entity::LOCATION);
+        assert_eq!(by_term["location"], "https://uri.etsi.org/ngsi-ld/location");
         assert_eq!(by_term["value"], "https://uri.etsi.org/ngsi-ld/hasValue");
     }
 }

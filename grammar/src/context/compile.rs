@@ -1,9 +1,9 @@
 //! From the objects of an @context to terms with their IRIs. JSON-LD 1.1, section 4.2 of its API specification, as
 //! far as NGSI-LD allows: no scoped contexts (clause 5.5.7), no reverse terms.
 
-use crate::context::{ContextError, core, core_iri};
-use crate::model::json::Json;
-use crate::model::names::{MAX_IRI, is_uri};
+use crate::context::{Invalid, core, core_iri};
+use crate::json::Json;
+use crate::names::{MAX_IRI, is_uri};
 use std::collections::{BTreeSet, HashMap};
 
 /// How long a chain of terms that are defined by terms may be.
@@ -23,17 +23,17 @@ pub struct Terms {
     vocabulary: Option<String>,
 }
 
-fn invalid<T>(what: String) -> Result<T, ContextError> {
-    Err(ContextError::Invalid(what))
+fn invalid<T>(what: String) -> Result<T, Invalid> {
+    Err(Invalid(what))
 }
 
-fn too_long<T>(what: &str) -> Result<T, ContextError> {
+fn too_long<T>(what: &str) -> Result<T, Invalid> {
     invalid(format!("{what} is longer than {MAX_IRI} bytes"))
 }
 
 /// What a prefix or the vocabulary makes of a name. Each IRI is copied into every document that uses it, so none may be
 /// long.
-fn joined(base: &str, rest: &str) -> Result<String, ContextError> {
+fn joined(base: &str, rest: &str) -> Result<String, Invalid> {
     if base.len() + rest.len() > MAX_IRI {
         return too_long("the IRI of a term");
     }
@@ -42,7 +42,7 @@ fn joined(base: &str, rest: &str) -> Result<String, ContextError> {
 
 impl Terms {
     /// Adds one @context object on top of what is there.
-    pub fn add(&mut self, object: &[(String, Json)]) -> Result<(), ContextError> {
+    pub fn add(&mut self, object: &[(String, Json)]) -> Result<(), Invalid> {
         let mut layer: HashMap<&str, Definition<'_>> = HashMap::new();
         for (term, value) in object {
             if term.len() > MAX_IRI {
@@ -88,7 +88,7 @@ impl Terms {
         check_bytes(self.iris.iter().map(|(term, iri)| term.len() + iri.len()).sum())
     }
 
-    fn keyword(&mut self, keyword: &str, value: &Json) -> Result<(), ContextError> {
+    fn keyword(&mut self, keyword: &str, value: &Json) -> Result<(), Invalid> {
         match (keyword, value) {
             ("@vocab", Json::String(text)) if text.len() > MAX_IRI => return too_long("@vocab"),
             ("@vocab", Json::String(text)) if is_uri(text) => self.vocabulary = Some(text.clone()),
@@ -115,7 +115,7 @@ impl Terms {
         value: &str,
         term: &str,
         chain: usize,
-    ) -> Result<Option<String>, ContextError> {
+    ) -> Result<Option<String>, Invalid> {
         if chain > MAX_CHAIN {
             return invalid(format!(
                 "the term {term} is defined by itself or by too long a chain of terms"
@@ -165,7 +165,7 @@ impl Terms {
     }
 }
 
-fn check_bytes(bytes: usize) -> Result<(), ContextError> {
+fn check_bytes(bytes: usize) -> Result<(), Invalid> {
     if bytes > MAX_BYTES {
         return invalid(format!(
             "its terms and their IRIs have more than {MAX_BYTES} bytes together"
@@ -181,7 +181,7 @@ struct Definition<'a> {
 }
 
 /// One term's definition; `None` where it is taken away.
-fn definition<'a>(term: &'a str, value: &'a Json) -> Result<Option<Definition<'a>>, ContextError> {
+fn definition<'a>(term: &'a str, value: &'a Json) -> Result<Option<Definition<'a>>, Invalid> {
     match value {
         Json::Null => Ok(None),
         Json::String(iri) => Ok(Some(Definition {
@@ -228,7 +228,7 @@ fn definition<'a>(term: &'a str, value: &'a Json) -> Result<Option<Definition<'a
 mod tests {
     use super::*;
 
-    fn compile(layers: &[&str]) -> Result<Terms, ContextError> {
+    fn compile(layers: &[&str]) -> Result<Terms, Invalid> {
         let mut terms = Terms::default();
         for layer in layers {
             let Json::Object(members) = Json::parse(layer.as_bytes()).unwrap() else {
@@ -284,7 +284,7 @@ mod tests {
             r#"{"a":"urn:a\u001furn:b"}"#,
             r#"{"a":"name with blanks"}"#,
         ] {
-            assert!(matches!(compile(&[bad]), Err(ContextError::Invalid(_))), "{bad}");
+            assert!(matches!(compile(&[bad]), Err(Invalid(_))), "{bad}");
         }
     }
 

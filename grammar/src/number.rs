@@ -1,4 +1,5 @@
-//! Numbers as they are written, compared by what they are worth: exactly, however many digits they have.
+//! Numbers of JSON as they are written, compared by what they are worth, as PostgreSQL does: exactly, however many digits
+//! they have. Allocates nothing.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -95,10 +96,10 @@ impl<'t> Number<'t> {
         };
         let modulus = of
             .digits()
-            .fold(0, |sum, digit| sum * 10 + u128::from(digit - b'0'));
-        let rest = self
-            .digits()
-            .fold(0, |rest, digit| (rest * 10 + u128::from(digit - b'0')) % modulus);
+            .fold(0, |sum, digit| sum * 10 + u128::from(digit.wrapping_sub(b'0')));
+        let rest = self.digits().fold(0, |rest, digit| {
+            (rest * 10 + u128::from(digit.wrapping_sub(b'0'))) % modulus
+        });
         (rest * power_of_ten(zeros, modulus)).is_multiple_of(modulus)
     }
 
@@ -166,5 +167,109 @@ impl Hash for Number<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.sign(), self.exponent).hash(state);
         self.digits().for_each(|digit| state.write_u8(digit));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::cmp::Ordering::{Equal, Less};
+    use std::hash::DefaultHasher;
+
+    #[test]
+    fn numbers_are_compared_by_what_they_are_worth() {
+        let compare = |one: &str, other: &str| Number::of(one).cmp(&Number::of(other));
+        for (one, other) in [
+            ("0", "-0"),
+            ("0", "0.000e99"),
+            ("1", "1.0"),
+            ("1", "10e-1"),
+            ("100", "1e2"),
+            ("0.001", "1E-3"),
+            ("-120", "-1.2e+2"),
+            (
+                "123456789012345678901234567890",
+                "12345678901234567890123456789e1",
+            ),
+        ] {
+            assert_eq!(compare(one, other), Equal, "{one} {other}");
+        }
+        for (less, more) in [
+            ("-1", "0"),
+            ("0", "1e-400"),
+            ("-2", "-1.5"),
+            ("0.1", "0.11"),
+            ("9", "10"),
+            ("0.09", "0.1"),
+            ("9007199254740992", "9007199254740993"),
+            ("1e400", "1e401"),
+            ("-1e401", "-1e400"),
+            ("1e-9999999999999999999999", "1e9999999999999999999999"),
+        ] {
+            assert_eq!(compare(less, more), Less, "{less} {more}");
+        }
+        for (number, is_integer) in [
+            ("1.0", true),
+            ("1e400", true),
+            ("1.5", false),
+            ("10e-1", true),
+            ("1e-1", false),
+            ("0.0", true),
+        ] {
+            assert_eq!(Number::of(number).is_integer(), is_integer, "{number}");
+        }
+    }
+
+    #[test]
+    fn multiples_are_exact() {
+        for (number, of, expected) in [
+            ("0.0075", "0.0001", true),
+            ("0.00751", "0.0001", false),
+            ("4.5", "1.5", true),
+            ("35", "1.5", false),
+            ("-6", "3", true),
+            ("0", "7", true),
+            ("1e308", "0.5", true),
+            ("1e308", "0.123456789", false),
+            ("12391239123", "1e-8", true),
+            ("10", "20", false),
+            ("20", "10", true),
+            ("1e99999999999", "7", false),
+        ] {
+            assert_eq!(
+                Number::of(number).is_multiple_of(&Number::of(of)),
+                expected,
+                "{number} {of}"
+            );
+        }
+    }
+
+    fn hash(number: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        Number::of(number).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_compare_as_integers_of_a_common_scale(a in any::<i64>(), b in any::<i64>(), left in 0u32..4, right in 0u32..4) {
+            let text = |n: i64, places: u32| format!("{n}e-{places}");
+            let scaled = |n: i64, places: u32| i128::from(n) * 10_i128.pow(4 - places);
+            let found = Number::of(&text(a, left)).cmp(&Number::of(&text(b, right)));
+            prop_assert_eq!(found, scaled(a, left).cmp(&scaled(b, right)));
+        }
+
+        #[test]
+        fn equal_numbers_have_one_hash(a in "-?[01]{1,3}(\\.[01]{1,3})?(e-?[0-2])?", b in "-?[01]{1,3}(\\.[01]{1,3})?(e-?[0-2])?") {
+            prop_assert_eq!(Number::of(&a) == Number::of(&b), hash(&a) == hash(&b), "{} {}", a, b);
+        }
+
+        #[test]
+        fn texts_that_are_no_numbers_are_compared_without_a_panic(a in "[-0-9.eE+]{0,12}", b in "[-0-9.eE+]{0,12}") {
+            let (one, other) = (Number::of(&a), Number::of(&b));
+            prop_assert_eq!(one.cmp(&other), other.cmp(&one).reverse());
+            prop_assert!(hash(&a) == hash(&a) && one.is_multiple_of(&Number::of("7")) == one.is_multiple_of(&Number::of("7.0")));
+        }
     }
 }
