@@ -402,6 +402,27 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_rule_is_refused_or_becomes_what_the_broker_reads(rule in random::wild_rule(), subject in "\\PC{0,9}") {
+        let Ok(table) = Table::compile(&parsed(&[rule])) else {
+            return Ok(());
+        };
+        let rules = table.matching(&Subject::Anonymous, "");
+        for purpose in Purpose::ALL {
+            let set = table.narrow(&rules, purpose).unwrap();
+            if let Ok(header) = set.to_header(&subject) {
+                prop_assert_eq!(broker::read(&header).subject, &*subject);
+            } else {
+                prop_assert!(subject.is_empty() || subject.chars().any(char::is_control));
+            }
+        }
+        let _ = table.lint();
+    }
+}
+
 #[test]
 fn a_rule_comes_back_from_its_json() {
     run(50, |rules, _| {

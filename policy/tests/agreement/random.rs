@@ -204,3 +204,20 @@ pub fn geometry() -> impl Strategy<Value = Value> {
             .prop_map(of("MultiPolygon")),
     ]
 }
+
+prop_compose! {
+    /// A rule for everybody whose texts are anything, most of them near to what is taken.
+    pub fn wild_rule()(
+        tenant in maybe(4, "(@default|[a-z _-]{0,4})".prop_map(|text| json!([text]))),
+        types in maybe(2, vec("(urn:|a:|)[ -~]{0,8}", 1..3).prop_map(Value::from)),
+        ids in maybe(3, vec("urn:\\PC{0,6}", 1..3).prop_map(Value::from)),
+        patterns in maybe(2, vec("[ab^$.|()*+?{}2,\\\\\\[\\]-]{0,9}", 1..4).prop_map(Value::from)),
+        scopes in maybe(2, vec("(/[a.é]{0,2}){0,2}(/[+#]|[+#,;()|]|)", 1..3).prop_map(Value::from)),
+        area in maybe(4, geometry()),
+    ) -> Value {
+        let on = present([
+            ("tenants", tenant), ("types", types), ("ids", ids), ("idPatterns", patterns), ("scopes", scopes), ("area", area),
+        ]);
+        json!({"name": "wild", "subjects": ["Anonymous"], "operations": ["Read", "Update", "Temporal"], "on": on})
+    }
+}
