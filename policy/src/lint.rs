@@ -17,6 +17,7 @@ pub struct Warning {
     /// The name of the rule.
     pub rule: String,
     /// What it is.
+    #[serde(flatten)]
     pub kind: Oddity,
     /// One sentence.
     pub why: String,
@@ -24,7 +25,7 @@ pub struct Warning {
 
 /// What may be odd about a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
+#[serde(tag = "kind")]
 pub enum Oddity {
     /// It applies to nothing that there can be, or denies what no rule allows.
     NeverMatches,

@@ -177,6 +177,15 @@ fn what_has_no_effect_is_told() {
 }
 
 #[test]
+fn a_warning_is_one_flat_object() {
+    let read = |name: &str| for_all(name, json!(["Read"]), json!({}));
+    let warnings = table(json!([read("a"), read("b")])).lint();
+    let told =
+        json!([{"rule": "b", "kind": "Shadowed", "by": "a", "why": "\"a\" allows all that it allows"}]);
+    assert_eq!(serde_json::to_value(warnings).unwrap(), told);
+}
+
+#[test]
 fn where_the_past_cannot_be_written_for_want_of_words_is_told() {
     let past = |on: Value| for_all("past", json!(["Temporal"]), on);
     let write = |on: Value| for_all("write", json!(["Update"]), on);
