@@ -58,33 +58,34 @@ impl Table {
 }
 
 /// What both of two lists allow. Of many grants fewer are made before, and their rules can no longer be told apart.
-fn of_both<'t>(mut one: Vec<Placed<'t>>, mut other: Vec<Placed<'t>>, deny: Vec<Placed<'t>>) -> Lists<'t> {
-    if one.len() * other.len() > MAX_PAIRS {
-        (one, other) = (fewer(one), fewer(other));
-    }
-    let is_too_much = one.len() * other.len() > MAX_PAIRS;
-    let allow = if is_too_much {
-        one.into_iter().chain(other).collect()
-    } else {
-        let pairs = one
-            .iter()
-            .flat_map(|one| other.iter().map(move |other| (one, other)));
-        let common = pairs.filter_map(|((at, one), (_, other))| {
-            let common = common(one, other).grant?;
-            Some((*at, Cow::Owned(common)))
-        });
-        common.collect()
-    };
+fn of_both<'t>(one: Vec<Placed<'t>>, other: Vec<Placed<'t>>, deny: Vec<Placed<'t>>) -> Lists<'t> {
+    let pairs = pairs(&one, &other).or_else(|| pairs(&fewer(&one), &fewer(&other)));
+    let is_too_much = pairs.is_none();
     Lists {
-        allow,
+        allow: pairs.unwrap_or_else(|| one.into_iter().chain(other).collect()),
         deny,
         is_too_much,
     }
 }
 
-fn fewer(list: Vec<Placed<'_>>) -> Vec<Placed<'_>> {
+/// What each of one list has in common with each of another; `None`: they are too many.
+fn pairs<'t>(one: &[Placed<'_>], other: &[Placed<'_>]) -> Option<Vec<Placed<'t>>> {
+    if one.len() * other.len() > MAX_PAIRS {
+        return None;
+    }
+    let pairs = one
+        .iter()
+        .flat_map(|one| other.iter().map(move |other| (one, other)));
+    let common = pairs.filter_map(|((at, one), (_, other))| {
+        let common = common(one, other).grant?;
+        Some((*at, Cow::Owned(common)))
+    });
+    Some(common.collect())
+}
+
+fn fewer(list: &[Placed<'_>]) -> Vec<Placed<'static>> {
     let first = list.first().map_or(0, |(at, _)| *at);
-    let grants = merged(list.into_iter().map(|(_, grant)| grant.into_owned()).collect());
+    let grants = merged(list.iter().map(|(_, grant)| grant.clone().into_owned()).collect());
     grants
         .into_iter()
         .map(|grant| (first, Cow::Owned(grant)))

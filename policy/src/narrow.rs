@@ -101,7 +101,8 @@ impl PermissionSet {
 
 impl Table {
     /// What rules allow for a purpose, as the broker is told. It depends on the rules and the purpose alone, so it can be
-    /// kept under them. The same entities and attributes are allowed as by [`Table::decide`] of all that there is.
+    /// kept under them. The same entities and attributes are allowed as by [`Table::decide`] of all that there is; where the
+    /// set is too large nothing may be done, whatever was decided.
     pub fn narrow(&self, rules: &RuleSet, purpose: Purpose) -> Result<PermissionSet, TooLarge> {
         let mut set = Map::new();
         let mut all = Vec::new();
@@ -114,18 +115,14 @@ impl Table {
             }
         }
         let rest = rest_of(self.is_administrator(rules), &Value::Object(set));
-        match rest.len().checked_sub(MAX_REST + 1) {
-            None => Ok(PermissionSet {
-                rest: URL_SAFE_NO_PAD.encode(rest).into(),
-            }),
-            Some(_) => Err(self.too_large(
-                format!(
-                    "{MAX_REST} bytes are the most of a permission set, and these are {}",
-                    rest.len()
-                ),
-                all,
-            )),
+        if rest.len() > MAX_REST {
+            let length = rest.len();
+            let what = format!("{MAX_REST} bytes are the most of a permission set, and these are {length}");
+            return Err(self.too_large(what, all));
         }
+        Ok(PermissionSet {
+            rest: URL_SAFE_NO_PAD.encode(rest).into(),
+        })
     }
 
     /// One member of a set; `None`: it allows nothing.

@@ -65,6 +65,26 @@ fn the_past_is_written_where_both_operations_are_allowed() {
 }
 
 #[test]
+fn many_rules_about_the_past_that_can_be_one_are_so_before_they_are_compared() {
+    let types = |from: usize| (from..from + 40).map(|at| format!("urn:T{at:02}"));
+    let of = |kind: &str, operation: &str, from: usize| -> Vec<Value> {
+        let rule = |name: String| {
+            for_all(
+                &format!("{kind}-{name}"),
+                json!([operation]),
+                json!({"types": [name]}),
+            )
+        };
+        types(from).map(rule).collect()
+    };
+    let table = table(json!(
+        [of("past", "Temporal", 10), of("all", "Update", 0)].concat()
+    ));
+    let allowed = json!([{"types": types(10).take(30).collect::<Vec<_>>()}]);
+    assert_eq!(sent(&table, Purpose::Past)["update"], json!({"allow": allowed}));
+}
+
+#[test]
 fn a_header_is_the_same_json_for_subjects_of_any_length() {
     use base64::Engine as _;
     let table = table(json!([for_all("all", json!(["Read"]), json!({}))]));
