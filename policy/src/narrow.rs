@@ -81,6 +81,12 @@ pub struct TooLarge {
 pub struct NoSubject;
 
 impl PermissionSet {
+    /// How many bytes of memory it takes: who keeps many of them has to know.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.rest.len()
+    }
+
     /// The value of the header for a subject, whose subscriptions are its own. At most 48 KiB; takes time in proportion to
     /// that, and makes no JSON.
     pub fn to_header(&self, subject: &str) -> Result<String, NoSubject> {

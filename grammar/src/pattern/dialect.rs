@@ -14,9 +14,9 @@ const MAX_REPEAT: u32 = 255;
 /// How deep groups may be.
 const MAX_DEPTH: usize = 20;
 
-/// Stands for the begin of the text in [`Read::literals`].
+/// Stands for the begin of the text in [`Pattern::literals`](crate::pattern::Pattern::literals).
 pub const BEGIN: char = '\u{2}';
-/// Stands for the end of the text in [`Read::literals`].
+/// Stands for the end of the text in [`Pattern::literals`](crate::pattern::Pattern::literals).
 pub const END: char = '\u{3}';
 
 /// What a pattern says.

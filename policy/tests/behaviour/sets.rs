@@ -180,5 +180,6 @@ fn the_largest_set_that_is_made_is_one_that_the_broker_takes() {
     let set = largest.narrow(&of_known(&largest), Purpose::Entities).unwrap();
     let header = set.to_header(&"\"".repeat(1024)).unwrap();
     assert!((40_000..=48 * 1024).contains(&header.len()), "{}", header.len());
+    assert!((40_000..=48 * 1024).contains(&set.weight()), "{}", set.weight());
     mim_broker::permissions::wire::read(header.as_bytes()).unwrap();
 }
