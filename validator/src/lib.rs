@@ -10,7 +10,8 @@
 //! * `node`: nodes, of which equal ones are one;
 //! * `evaluate`: whether a value is as a node says, and where not;
 //! * `format`, `pattern`: what texts look like;
-//! * [`catalogue`]: documents that models commonly refer to.
+//! * [`catalogue`]: documents that models commonly refer to;
+//! * [`set`]: the models of a city, asked by what types and names mean.
 //!
 //! All input is hostile. Time is linear in the size of the document for every pattern, and bounded for every schema; an
 //! evaluation that would take more is a violation.
@@ -22,6 +23,7 @@ mod evaluate;
 mod format;
 mod node;
 mod pattern;
+pub mod set;
 pub mod tape;
 mod violation;
 

@@ -10,6 +10,7 @@ use mim_validator::{
     Arena, Extent, Level, Library, Names, NodeId, Reading, Representation, Source, check, compile,
 };
 use serde_json::{Value as Json, json};
+use std::borrow::Cow;
 
 struct Model {
     arena: Arena,
@@ -253,13 +254,13 @@ fn what_depends_on_other_attributes_is_checked_of_whole_entities_alone() {
 struct Renamed;
 
 impl Names for Renamed {
-    fn in_schema<'n>(&'n self, name: &'n str) -> &'n str {
-        match name {
+    fn in_schema<'n>(&'n self, name: &'n str) -> Cow<'n, str> {
+        Cow::Borrowed(match name {
             "stickstoff" => "no2",
             "strasse" => "street",
             "no2" | "street" => "",
             other => other,
-        }
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Extent, Run, Step, attribute};
 use crate::node::{Check, Members, NodeId, Slot};
 use crate::tape::{Kind, Value};
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 /// The member of entities that is not a part of them.
 const CONTEXT: &str = "@context";
@@ -13,8 +14,10 @@ impl<'t> Run<'_, 't> {
     pub(super) fn name<'n>(&'n self, name: &'n Value<'t>) -> Cow<'n, str> {
         let text = name.text().unwrap_or_default();
         match (self.reading.names, text) {
-            (Some(names), Cow::Borrowed(text)) if !self.literal => Cow::Borrowed(names.in_schema(text)),
-            (Some(names), Cow::Owned(text)) if !self.literal => Cow::Owned(names.in_schema(&text).to_owned()),
+            (Some(names), Cow::Borrowed(text)) if !self.literal => names.in_schema(text),
+            (Some(names), Cow::Owned(text)) if !self.literal => {
+                Cow::Owned(names.in_schema(&text).into_owned())
+            }
             (_, text) => text,
         }
     }
@@ -30,16 +33,22 @@ impl<'t> Run<'_, 't> {
         if value.kind() != Kind::Object {
             return true;
         }
-        let (mut holds, mut needed) = (true, members.required);
+        let (mut holds, mut needed, mut renamed) = (true, members.required, false);
         for (key, member) in value.members() {
-            let slot = members.table.get(&self.name(&key));
-            needed -= usize::from(slot.is_some_and(|slot| slot.required));
+            let name = self.name(&key);
+            renamed |= !key.is_text(&name);
+            let slot = members.table.get(&name);
+            needed = needed.saturating_sub(usize::from(slot.is_some_and(|slot| slot.required)));
             if !self.one_member::<TELL>(members, slot, key, member) {
                 holds = false;
                 if !TELL {
                     return false;
                 }
             }
+        }
+        // Names differ as they were sent. Two may still mean the same, and then nobody knows which of the values counts.
+        if renamed && !self.meanings_differ(&value) {
+            return self.wrong::<TELL>(value, || "its members mean different things".to_owned());
         }
         if needed > 0 && self.reading.extent == Extent::Whole {
             holds = false;
@@ -48,6 +57,13 @@ impl<'t> Run<'_, 't> {
             }
         }
         holds
+    }
+
+    fn meanings_differ(&self, value: &Value<'t>) -> bool {
+        let mut seen = HashSet::new();
+        value
+            .members()
+            .all(|(key, _)| seen.insert(self.name(&key).into_owned()))
     }
 
     fn one_member<const TELL: bool>(
@@ -158,6 +174,9 @@ impl<'t> Run<'_, 't> {
     }
 
     fn attributes<const TELL: bool>(&mut self, members: &Members, value: Value<'t>) -> bool {
+        if self.reading.names.is_some() && !self.meanings_differ(&value) {
+            return self.wrong::<TELL>(value, || "its members mean different things".to_owned());
+        }
         let mut holds = true;
         for (key, member) in value.members() {
             if attribute::deletes(&member) {

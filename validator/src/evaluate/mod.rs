@@ -40,7 +40,7 @@ pub enum Extent {
 /// What the names in a document are in the schema: both mean the same IRI.
 pub trait Names {
     /// The schema's name of what the document calls so; one that the schema does not have where there is none.
-    fn in_schema<'n>(&'n self, name: &'n str) -> &'n str;
+    fn in_schema<'n>(&'n self, name: &'n str) -> Cow<'n, str>;
 }
 
 /// How a document is to be read.
