@@ -80,9 +80,11 @@ impl Broker {
         Self::start_with(database, config)
     }
 
-    /// Gives it another configuration; it reads it within seconds.
+    /// Gives it another configuration, at once as the kubelet does: half a file is another one. It reads it within seconds.
     pub fn configure(&self, config: &str) {
-        std::fs::write(self.config.path().join("broker.yaml"), config).unwrap();
+        let folder = self.config.path();
+        std::fs::write(folder.join("broker.yaml.new"), config).unwrap();
+        std::fs::rename(folder.join("broker.yaml.new"), folder.join("broker.yaml")).unwrap();
     }
 
     /// A broker with a configuration folder that others may share.
