@@ -1,0 +1,206 @@
+//! One request, step by step: head checks → limits → broker → audit. Each step either lets the call go on or says no.
+
+use crate::answer::{Answer, AnswerBody};
+use crate::body::{Body, BodyError};
+use crate::checks::target::Target;
+use crate::checks::{Refused, fields, forwarded};
+use crate::door::Peer;
+use crate::message::body::Framing;
+use crate::problem::Problem;
+use crate::settings::Settings;
+use crate::upstream::{Failure, Outgoing};
+use crate::worker::Worker;
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::{Method, StatusCode};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that a proxy may give a request.
+const MAX_REQUEST_ID: usize = 128;
+
+/// A request as it came.
+pub struct Arrival<'a> {
+    /// The method.
+    pub method: Method,
+    /// What stood between method and version.
+    pub target: Bytes,
+    /// The fields, without framing.
+    pub fields: HeaderMap,
+    /// Whose connection it came over.
+    pub peer: &'a Peer,
+}
+
+/// A request whose head is in order. What stands here is judged and forwarded, and nothing else.
+#[derive(Debug)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// Path and query in their one form.
+    pub target: Target,
+    /// The fields that go on.
+    pub fields: HeaderMap,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The name of this request, in the audit trail and in the answer.
+    pub id: HeaderValue,
+}
+
+/// Answers one request.
+pub async fn answer(worker: &Rc<Worker>, arrival: Arrival<'_>, body: Body<'_>) -> Answer {
+    let start = Instant::now();
+    let settings = Arc::clone(&worker.settings.borrow());
+    let method = arrival.method.clone();
+    let mut answer = match checked(arrival, &settings) {
+        Ok(call) => {
+            let id = call.id.clone();
+            let mut answer = match forward(worker, &settings, &call, body).await {
+                Ok(answer) => answer,
+                Err(problem) => {
+                    worker.metrics.refused(problem.cause());
+                    problem.answer()
+                }
+            };
+            answer.fields.insert(REQUEST_ID, id);
+            answer
+        }
+        Err(problem) => {
+            worker.metrics.refused(problem.cause());
+            problem.answer()
+        }
+    };
+    dress(&mut answer, &settings);
+    worker.metrics.answered(&method, answer.status, start.elapsed());
+    answer
+}
+
+/// The answer to what is no request.
+#[must_use]
+pub fn refused(worker: &Worker, problem: Problem) -> Answer {
+    worker.metrics.refused(problem.cause());
+    let mut answer = problem.answer();
+    dress(&mut answer, &worker.settings.borrow());
+    answer
+}
+
+/// The head checks.
+fn checked(arrival: Arrival<'_>, settings: &Settings) -> Result<Call, Problem> {
+    let refused = |Refused(why)| Problem::new(StatusCode::BAD_REQUEST, "malformed", why);
+    let Arrival {
+        method,
+        target,
+        mut fields,
+        peer,
+    } = arrival;
+    if !matches!(
+        method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS
+    ) {
+        return Err(Problem::method());
+    }
+    let target = Target::read(&target).map_err(refused)?;
+    fields::check(&mut fields).map_err(refused)?;
+    let proxies = &settings.config.trusted_proxies;
+    let id = request_id(&fields, forwarded::is_trusted(peer.address, proxies));
+    fields.insert(REQUEST_ID, id.clone());
+    let client = forwarded::rewrite(&mut fields, peer.address, proxies);
+    Ok(Call {
+        method,
+        target,
+        fields,
+        client,
+        id,
+    })
+}
+
+/// A name that nobody else has; a trusted proxy may have given one.
+fn request_id(fields: &HeaderMap, is_trusted: bool) -> HeaderValue {
+    let given = fields.get(REQUEST_ID).filter(|id| {
+        let id = id.as_bytes();
+        is_trusted && id.len() <= MAX_REQUEST_ID && id.iter().all(u8::is_ascii_graphic)
+    });
+    let new = || HeaderValue::try_from(format!("{:032x}", rand::random::<u128>()));
+    given
+        .cloned()
+        .or_else(|| new().ok())
+        .unwrap_or(HeaderValue::from_static("-"))
+}
+
+async fn forward(
+    worker: &Rc<Worker>,
+    settings: &Settings,
+    call: &Call,
+    mut body: Body<'_>,
+) -> Result<Answer, Problem> {
+    body.bound(settings.config.limits.body.get()).map_err(bad_body)?;
+    let outgoing = Outgoing {
+        method: &call.method,
+        target: call.target.as_str(),
+        fields: &call.fields,
+    };
+    let mut answered = worker
+        .upstream
+        .send(&settings.way, outgoing, body)
+        .await
+        .map_err(|failure| failed(&failure))?;
+    fields::strip_answer(&mut answered.fields);
+    let body = match answered.framing {
+        Framing::Empty => AnswerBody::None,
+        framing => AnswerBody::Upstream(framing, Box::new(answered.body)),
+    };
+    Ok(Answer {
+        status: answered.status,
+        fields: answered.fields,
+        body,
+    })
+}
+
+/// Why the broker did not answer is for the log; a client learns whose fault it is.
+fn failed(failure: &Failure) -> Problem {
+    if let Failure::Client(error) = failure {
+        return bad_body(*error);
+    }
+    tracing::warn!(%failure, "a request could not be forwarded");
+    match failure {
+        Failure::Unreachable(_) => Problem::unavailable("broker_unreachable", "the broker cannot be reached"),
+        Failure::Slow => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "broker_slow",
+            "the broker did not answer in time",
+        ),
+        _ => Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "broker_broken",
+            "the broker gave no answer that can be read",
+        ),
+    }
+}
+
+fn bad_body(error: BodyError) -> Problem {
+    let (status, cause) = match error {
+        BodyError::Malformed(malformed) => (malformed.status(), "malformed"),
+        BodyError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+        BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "slow_body"),
+        BodyError::Gone => (StatusCode::BAD_REQUEST, "client_gone"),
+    };
+    Problem::new(status, cause, error.to_string())
+}
+
+/// What every answer has.
+fn dress(answer: &mut Answer, settings: &Settings) {
+    let seconds = settings.config.tls.hsts;
+    if seconds > 0
+        && let Ok(value) = HeaderValue::try_from(format!("max-age={seconds}"))
+    {
+        answer.fields.insert(STRICT_TRANSPORT_SECURITY, value);
+    }
+}

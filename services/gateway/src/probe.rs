@@ -1,0 +1,60 @@
+//! `mim-gateway probe`: asks a gateway's own `/readyz` and says what it said. The image has no shell and no curl.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const TIME: Duration = Duration::from_secs(5);
+
+/// Asks the gateway that listens there. `Ok` when it is ready; the text is one sentence.
+pub async fn probe(listen: SocketAddr) -> Result<String, String> {
+    let ip = if listen.ip().is_unspecified() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    } else {
+        listen.ip()
+    };
+    let address = SocketAddr::new(ip, listen.port());
+    match tokio::time::timeout(TIME, ask(address)).await {
+        Ok(Ok(answer)) => read(&answer),
+        Ok(Err(error)) => Err(format!(
+            "the gateway does not listen on its health port yet: {error}"
+        )),
+        Err(_) => Err("the gateway did not answer on its health port within 5 s".to_owned()),
+    }
+}
+
+async fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn read(answer: &str) -> Result<String, String> {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let words = body.trim().to_owned();
+    if head.starts_with("HTTP/1.1 200") {
+        Ok(words)
+    } else {
+        Err(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_gateway_are_passed_on() {
+        assert_eq!(read("HTTP/1.1 200 OK\r\na: b\r\n\r\nok\n"), Ok("ok".to_owned()));
+        assert_eq!(
+            read("HTTP/1.1 503 X\r\n\r\nno settings\n"),
+            Err("no settings".to_owned())
+        );
+        assert_eq!(read(""), Err(String::new()));
+    }
+}
