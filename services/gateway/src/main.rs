@@ -58,6 +58,9 @@ struct RunArguments {
     /// Seconds in which new connections are still served after SIGTERM.
     #[arg(long, env = "MIM_DRAIN_DELAY", default_value = "3")]
     drain_delay: u64,
+    /// Calls to URLs of the configuration may reach this machine: for tests with servers on it.
+    #[arg(long, hide = true)]
+    loopback_for_tests: bool,
     /// How logs are written, to stderr; stdout has the audit trail.
     #[arg(long, env = "MIM_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -124,5 +127,6 @@ fn options(arguments: RunArguments) -> Options {
         workers: arguments.workers.unwrap_or_else(processors),
         connections: usize::from(arguments.connections),
         drain_delay: Duration::from_secs(arguments.drain_delay),
+        loopback_for_tests: arguments.loopback_for_tests,
     }
 }

@@ -37,6 +37,8 @@ pub struct Options {
     pub connections: usize,
     /// How long new connections are still taken after SIGTERM.
     pub drain_delay: Duration,
+    /// Whether calls may reach this machine: for tests with servers on it, never in a cluster.
+    pub loopback_for_tests: bool,
 }
 
 /// What all threads share.

@@ -29,7 +29,7 @@ impl Target {
         let end = text.iter().position(|byte| *byte == b'?').unwrap_or(text.len());
         let (path, query) = text.split_at(end);
         let mut normal = String::with_capacity(text.len());
-        normalise(path, &mut normal, is_of_path)?;
+        normalise(path, &mut normal, false)?;
         let path = normal.len();
         let segments = normal.get(1..).unwrap_or_default().split('/');
         let last = segments.clone().count() - 1;
@@ -38,7 +38,7 @@ impl Target {
         }
         if let Some(query) = query.get(1..) {
             normal.push('?');
-            normalise(query, &mut normal, is_of_query)?;
+            normalise(query, &mut normal, true)?;
         }
         Ok(Self { text: normal, path })
     }
@@ -74,7 +74,8 @@ fn decoded(segment: &str) -> Cow<'_, str> {
 }
 
 /// Appends the text with its percent-encoding in one form.
-fn normalise(text: &[u8], out: &mut String, allowed: fn(u8) -> bool) -> Result<(), Refused> {
+fn normalise(text: &[u8], out: &mut String, is_query: bool) -> Result<(), Refused> {
+    let allowed = if is_query { is_of_query } else { is_of_path };
     let mut bytes = text.iter().copied();
     while let Some(byte) = bytes.next() {
         match byte {
@@ -90,6 +91,9 @@ fn normalise(text: &[u8], out: &mut String, allowed: fn(u8) -> bool) -> Result<(
                 push_encoded(out, code)?;
             }
             byte if allowed(byte) => out.push(char::from(byte)),
+            b'"' | b'<' | b'>' | b'[' | b']' | b'^' | b'`' | b'{' | b'|' | b'}' | b'\\' if is_query => {
+                push_encoded(out, byte)?;
+            }
             _ => {
                 return Err(Refused(
                     "the target has a character that is to be percent-encoded",
@@ -152,9 +156,9 @@ const fn is_of_path(byte: u8) -> bool {
         )
 }
 
-/// What clients write of the query language without encoding it.
+/// RFC 3986 §3.4. What else clients write of the query language without encoding it is encoded here.
 const fn is_of_query(byte: u8) -> bool {
-    byte.is_ascii_graphic() && byte != b'#'
+    is_of_path(byte) || matches!(byte, b'?' | b';')
 }
 
 fn check_segment(segment: &str, is_last: bool) -> Result<(), Refused> {
@@ -215,7 +219,7 @@ mod tests {
             ("/ngsi-ld/v1/entities/", "/ngsi-ld/v1/entities/"),
             ("/ngsi%2dld/v1/%65ntities", "/ngsi-ld/v1/entities"),
             ("/a/urn%3angsi-ld%3AA%3a1", "/a/urn%3Angsi-ld%3AA%3A1"),
-            ("/a?q=b%3e%3D1;c==\"d\"|e", "/a?q=b%3E%3D1;c==\"d\"|e"),
+            ("/a?q=b%3e%3D1;c>\"d\"|e", "/a?q=b%3E%3D1;c%3E%22d%22%7Ce"),
             ("/a?x=../..//%2f", "/a?x=../..//%2F"),
             (
                 "/attrs/https%3a%2f%2fa.example%2fb",

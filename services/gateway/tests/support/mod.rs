@@ -1,0 +1,21 @@
+//! The real gateway as a process, brokers and clients in the test's own.
+
+pub mod client;
+pub mod gateway;
+pub mod tls;
+pub mod upstream;
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Waits until it is so.
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = check().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it never came so far: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
