@@ -3,11 +3,95 @@
 //! Requests append to one buffer, and a thread of its own writes it every few milliseconds: a request waits for no disk. When the reader of
 //! stdout is so slow that the buffer is full, lines are lost, and counted.
 
+use crate::identity::subject::Subject;
 use crate::metrics::Metrics;
+use crate::operation::Operation;
+use http::{HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
 use std::io::Write;
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// What is told of one request. It has what has become known until the request was refused.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// The name of the request.
+    pub request: Option<HeaderValue>,
+    /// Who asked.
+    pub subject: Option<Arc<Subject>>,
+    /// In which tenant; absent: the default one.
+    pub tenant: Option<String>,
+    /// The method.
+    pub method: Option<Method>,
+    /// What was to be done.
+    pub operation: Option<Operation>,
+    /// Of which entities or other resources, as the path and the query name them.
+    pub ids: Vec<String>,
+    /// Why the gateway refused it; absent: it did not.
+    pub refused: Option<&'static str>,
+}
+
+/// A line as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    time: Timestamp,
+    request_id: Option<&'a str>,
+    subject: Option<&'a str>,
+    client: Option<&'a str>,
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    method: Option<&'a str>,
+    operation: Option<Operation>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ids: &'a [String],
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    status: u16,
+    latency_us: u64,
+}
+
+impl Record {
+    /// The line, without its end.
+    #[must_use]
+    pub fn line(&self, time: Timestamp, status: StatusCode, took: Duration) -> Vec<u8> {
+        let subject = self.subject.as_deref();
+        let line = Line {
+            time,
+            request_id: self.request.as_ref().and_then(|id| id.to_str().ok()),
+            subject: subject.map(|subject| {
+                if subject.is_anonymous() {
+                    "anonymous"
+                } else {
+                    &subject.id
+                }
+            }),
+            client: subject.and_then(|subject| subject.client.as_deref()),
+            address: self.address,
+            tenant: self.tenant.as_deref(),
+            method: self.method.as_ref().map(Method::as_str),
+            operation: self.operation,
+            ids: &self.ids,
+            decision: if self.refused.is_some() {
+                "refused"
+            } else {
+                "allowed"
+            },
+            cause: self.refused,
+            status: status.as_u16(),
+            latency_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        };
+        // It has nothing that JSON cannot say.
+        serde_json::to_vec(&line).unwrap_or_default()
+    }
+}
 
 /// How much may wait to be written, in bytes: some 10,000 lines.
 const MAX_WAITING: usize = 4 * 1024 * 1024;

@@ -1,8 +1,13 @@
 //! `gateway.yaml`. Unlike other services of ours the gateway refuses members that it does not know: one could be a restriction.
 
+use crate::identity::jws::{self, Algorithm};
+use crate::identity::subject::Subject;
 use ipnet::IpNet;
 use serde::Deserialize;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+use subtle::ConstantTimeEq as _;
+use url::Url;
 
 /// The configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -22,6 +27,8 @@ pub struct Config {
     /// What one request may have.
     #[serde(default)]
     pub limits: Limits,
+    /// Who may ask; absent: nobody is asked who it is, and credentials go on to the broker.
+    pub identity: Option<Identity>,
     /// Which web pages may call; absent: those of no other origin.
     pub cors: Option<Cors>,
     /// What is told of each request.
@@ -72,19 +79,210 @@ pub enum Version {
     Tls13,
 }
 
-/// What one request may have.
+/// Who may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub struct Limits {
-    /// Bytes of a body.
-    pub body: NonZeroU64,
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Identity {
+    /// Whether requests that show nothing go on, as those of nobody.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// Issuers of tokens.
+    #[serde(default)]
+    pub issuers: Vec<Issuer>,
+    /// Keys of programs and devices.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKey>,
+    /// What is known of certificates beyond their names.
+    #[serde(default)]
+    pub client_certificates: Vec<ClientCertificate>,
+    /// Private ranges in which issuers may be.
+    #[serde(default)]
+    pub allowed_private_cidrs: Vec<IpNet>,
 }
 
-impl Default for Limits {
+/// An issuer of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Issuer {
+    /// `iss`, to the letter.
+    pub issuer: String,
+    /// Who we are: one of these is in `aud`.
+    pub audiences: Vec<String>,
+    /// Where its keys are; https.
+    pub jwks: Url,
+    /// A file of the identity folder with certificates to trust there instead of the system's.
+    pub authority: Option<String>,
+    /// How its tokens may be signed.
+    #[serde(default = "Issuer::usual_algorithms")]
+    pub algorithms: Vec<Algorithm>,
+    /// How many seconds clocks may differ by.
+    #[serde(default = "Issuer::usual_skew")]
+    pub skew: u16,
+    /// For how many seconds keys are used that cannot be fetched anew.
+    #[serde(default = "Issuer::usual_stale")]
+    pub max_stale: NonZeroU32,
+    /// Where tokens say whom they are of.
+    #[serde(default)]
+    pub claims: Claims,
+}
+
+impl Issuer {
+    fn usual_algorithms() -> Vec<Algorithm> {
+        jws::ALL.to_vec()
+    }
+
+    const fn usual_skew() -> u16 {
+        30
+    }
+
+    fn usual_stale() -> NonZeroU32 {
+        NonZeroU32::MIN.saturating_add(3599)
+    }
+}
+
+/// Where tokens say whom they are of: names of claims, or paths with dots. Absent: where Keycloak has them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Claims {
+    /// The subject.
+    pub id: String,
+    /// The program that it uses.
+    pub client: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// Its groups.
+    pub groups: Vec<String>,
+    /// Other claims that rules speak of.
+    pub others: Vec<String>,
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self {
+            id: "sub".to_owned(),
+            client: "azp".to_owned(),
+            roles: vec!["realm_access.roles".to_owned()],
+            groups: vec!["groups".to_owned()],
+            others: Vec::new(),
+        }
+    }
+}
+
+/// A key of a program or a device, which stands here only as a hash: it is to be of 128 bits of chance at least.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Named")]
+pub struct ApiKey {
+    digest: [u8; 32],
+    /// Whose it is.
+    pub subject: Arc<Subject>,
+}
+
+impl ApiKey {
+    /// Whether a key with this SHA-256 is this one, in a time that does not depend on it.
+    #[must_use]
+    pub fn is(&self, digest: &[u8]) -> bool {
+        self.digest.ct_eq(digest).into()
+    }
+}
+
+/// What is known of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Named")]
+pub struct ClientCertificate {
+    /// One of its names.
+    pub name: String,
+    /// Whose it is.
+    pub subject: Arc<Subject>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Named {
+    name: String,
+    sha256: Option<String>,
+    #[serde(default)]
+    roles: Vec<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+}
+
+impl TryFrom<Named> for ApiKey {
+    type Error = &'static str;
+
+    fn try_from(named: Named) -> Result<Self, Self::Error> {
+        let digest = named.sha256.as_deref().and_then(hexadecimal);
+        Ok(Self {
+            digest: digest.ok_or("sha256 of an API key is to be 64 hexadecimal digits")?,
+            subject: Arc::new(Subject::of_key(&named.name, named.roles, named.groups)),
+        })
+    }
+}
+
+impl TryFrom<Named> for ClientCertificate {
+    type Error = &'static str;
+
+    fn try_from(named: Named) -> Result<Self, Self::Error> {
+        if named.sha256.is_some() {
+            return Err("a certificate is known by its name");
+        }
+        Ok(Self {
+            subject: Arc::new(Subject::of_certificate(&named.name, named.roles, named.groups)),
+            name: named.name,
+        })
+    }
+}
+
+fn hexadecimal(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let bytes: Option<Vec<u8>> = (0..32)
+        .map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok())
+        .collect();
+    bytes?.try_into().ok()
+}
+
+/// What requests may have. Rates are those of one replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Limits {
+    /// Everybody who is known, each for itself.
+    pub everybody: Allowance,
+    /// Who is not known, each address for itself; absent: as everybody.
+    pub anonymous: Option<Allowance>,
+    /// Whoever has a role: the first of these that is its own holds instead.
+    pub roles: Vec<RoleLimits>,
+}
+
+/// What whoever has a role may have.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RoleLimits {
+    /// The role.
+    pub role: String,
+    /// What it may have.
+    pub may: Allowance,
+}
+
+/// What one subject may have.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Allowance {
+    /// Bytes of a body.
+    pub body: NonZeroU64,
+    /// Requests per second in the long run; absent: as many as come.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Requests at once beyond that; absent: those of a second.
+    pub burst: Option<NonZeroU32>,
+}
+
+impl Default for Allowance {
     fn default() -> Self {
         Self {
             // What the broker takes.
             body: NonZeroU64::MIN.saturating_add(8 * 1024 * 1024 - 1),
+            requests_per_second: None,
+            burst: None,
         }
     }
 }
@@ -112,11 +310,16 @@ impl Cors {
 pub struct Audit {
     /// Whether there are lines at all.
     pub enabled: bool,
+    /// How many ids of a request a line has at most.
+    pub ids: u8,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { enabled: true }
+        Self {
+            enabled: true,
+            ids: 10,
+        }
     }
 }
 
@@ -129,7 +332,38 @@ pub fn parse(text: &str) -> Result<Config, String> {
     if !config.upstream.address.contains(':') {
         return Err("upstream.address is to be a host and a port".to_owned());
     }
+    if let Some(identity) = &config.identity {
+        check_identity(identity)?;
+    }
     Ok(config)
+}
+
+fn check_identity(identity: &Identity) -> Result<(), String> {
+    for (number, issuer) in identity.issuers.iter().enumerate() {
+        let refuse = |why: &str| Err(format!("identity.issuers[{number}]{why}"));
+        if issuer.jwks.scheme() != "https" {
+            return refuse(".jwks is to be an https URL: whoever changes keys on their way makes tokens");
+        }
+        if issuer.audiences.is_empty() || issuer.algorithms.is_empty() {
+            return refuse(" has no audiences or no algorithms: no token would be accepted");
+        }
+        if issuer
+            .authority
+            .as_ref()
+            .is_some_and(|name| name.contains('/') || name.starts_with('.'))
+        {
+            return refuse(".authority is to be the name of a file of the identity folder");
+        }
+        if identity
+            .issuers
+            .iter()
+            .take(number)
+            .any(|before| before.issuer == issuer.issuer)
+        {
+            return refuse(".issuer is that of one before");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -155,8 +389,15 @@ mod tests {
             "upstream: {address: \"broker:1\"}\ntls: {minVersion: \"1.1\"}",
             "upstream: {address: \"broker:1\"}\nproxyProtocol: true",
             "upstream: {address: \"broker:1\"}\ntrustedProxies: [10.0.0.0]",
-            "upstream: {address: \"broker:1\"}\nlimits: {body: 0}",
+            "upstream: {address: \"broker:1\"}\nlimits: {everybody: {body: 0}}",
             "upstream: {address: \"broker:1\", timeout: 0}",
+            "upstream: {address: \"broker:1\"}\nlimits: {future: 1}",
+            "upstream: {address: \"broker:1\"}\nlimits: {anonymous: {future: 1}}",
+            "upstream: {address: \"broker:1\"}\nidentity: {apiKeys: [{name: a, sha256: abc}]}",
+            "upstream: {address: \"broker:1\"}\nidentity: {issuers: [{issuer: a, audiences: [b], jwks: \"http://a/\"}]}",
+            "upstream: {address: \"broker:1\"}\nidentity: {issuers: [{issuer: a, audiences: [], jwks: \"https://a/\"}]}",
+            "upstream: {address: \"broker:1\"}\nidentity: {issuers: [{issuer: a, audiences: [b], jwks: \"https://a/\", algorithms: [HS256]}]}",
+            "upstream: {address: \"broker:1\"}\nidentity: {issuers: [{issuer: a, audiences: [b], jwks: \"https://a/\", authority: ../a}]}",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -49,6 +49,9 @@ struct RunArguments {
     /// Folder with tls.crt, tls.key and ca.crt for the broker; followed as they change.
     #[arg(long, env = "MIM_UPSTREAM_TLS", default_value = "/etc/mim/upstream-tls")]
     upstream_tls: PathBuf,
+    /// Folder with certificates of the authorities of issuers; followed as they change.
+    #[arg(long, env = "MIM_IDENTITY", default_value = "/etc/mim/identity")]
+    identity: PathBuf,
     /// Threads that answer requests; absent: as many as there are processors.
     #[arg(long, env = "MIM_WORKERS")]
     workers: Option<NonZeroUsize>,
@@ -123,6 +126,7 @@ fn options(arguments: RunArguments) -> Options {
             config: arguments.config,
             tls: arguments.tls,
             upstream_tls: arguments.upstream_tls,
+            identity: arguments.identity,
         },
         workers: arguments.workers.unwrap_or_else(processors),
         connections: usize::from(arguments.connections),

@@ -90,16 +90,16 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts an answer.
-    pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+    pub fn answered(&self, method: Option<&Method>, status: StatusCode, took: Duration) {
         // Methods that nobody serves would be labels a client can choose.
-        let method = match *method {
-            Method::GET => "GET",
-            Method::POST => "POST",
-            Method::PUT => "PUT",
-            Method::PATCH => "PATCH",
-            Method::DELETE => "DELETE",
-            Method::HEAD => "HEAD",
-            Method::OPTIONS => "OPTIONS",
+        let method = match method.map(Method::as_str) {
+            Some("GET") => "GET",
+            Some("POST") => "POST",
+            Some("PUT") => "PUT",
+            Some("PATCH") => "PATCH",
+            Some("DELETE") => "DELETE",
+            Some("HEAD") => "HEAD",
+            Some("OPTIONS") => "OPTIONS",
             _ => "other",
         };
         let status = status.as_u16();

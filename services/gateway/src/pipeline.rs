@@ -1,23 +1,31 @@
-//! One request, step by step: head checks → limits → broker → audit. Each step either lets the call go on or says no.
+//! One request, step by step: head checks → identity → limits → broker → audit. Each step either lets the call go on or says no.
 
 use crate::answer::{Answer, AnswerBody};
+use crate::audit::Record;
 use crate::body::{Body, BodyError};
 use crate::checks::target::Target;
 use crate::checks::{Refused, fields, forwarded};
+use crate::config::Allowance;
+use crate::cors;
 use crate::door::Peer;
+use crate::identity;
+use crate::limits;
 use crate::message::body::Framing;
+use crate::operation;
 use crate::problem::Problem;
 use crate::settings::Settings;
 use crate::upstream::{Failure, Outgoing};
 use crate::worker::Worker;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, STRICT_TRANSPORT_SECURITY};
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+const TENANT: HeaderName = HeaderName::from_static("ngsild-tenant");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that a proxy may give a request.
 const MAX_REQUEST_ID: usize = 128;
@@ -53,37 +61,118 @@ pub struct Call {
 pub async fn answer(worker: &Rc<Worker>, arrival: Arrival<'_>, body: Body<'_>) -> Answer {
     let start = Instant::now();
     let settings = Arc::clone(&worker.settings.borrow());
-    let method = arrival.method.clone();
-    let mut answer = match checked(arrival, &settings) {
-        Ok(call) => {
-            let id = call.id.clone();
-            let mut answer = match forward(worker, &settings, &call, body).await {
-                Ok(answer) => answer,
-                Err(problem) => {
-                    worker.metrics.refused(problem.cause());
-                    problem.answer()
-                }
-            };
-            answer.fields.insert(REQUEST_ID, id);
-            answer
-        }
+    let cors = settings.config.cors.as_ref();
+    let origin = cors::origin(cors, &arrival.fields);
+    let mut record = Record {
+        address: Some(arrival.peer.address),
+        method: Some(arrival.method.clone()),
+        ..Record::default()
+    };
+    let mut answer = match steps(worker, &settings, arrival, body, &mut record).await {
+        Ok(answer) => answer,
         Err(problem) => {
             worker.metrics.refused(problem.cause());
+            record.refused = Some(problem.cause());
             problem.answer()
         }
     };
-    dress(&mut answer, &settings);
-    worker.metrics.answered(&method, answer.status, start.elapsed());
+    if let Some(id) = &record.request {
+        answer.fields.insert(REQUEST_ID, id.clone());
+    }
+    cors::dress(&mut answer.fields, cors, origin);
+    finish(worker, &settings, &mut answer, &record, start.elapsed());
     answer
 }
 
 /// The answer to what is no request.
 #[must_use]
-pub fn refused(worker: &Worker, problem: Problem) -> Answer {
+pub fn refused(worker: &Worker, peer: &Peer, problem: Problem) -> Answer {
+    let record = Record {
+        address: Some(peer.address),
+        refused: Some(problem.cause()),
+        ..Record::default()
+    };
     worker.metrics.refused(problem.cause());
     let mut answer = problem.answer();
-    dress(&mut answer, &worker.settings.borrow());
+    let settings = Arc::clone(&worker.settings.borrow());
+    finish(worker, &settings, &mut answer, &record, Duration::ZERO);
     answer
+}
+
+/// The steps, of which each either lets the call go on or says no.
+async fn steps(
+    worker: &Rc<Worker>,
+    settings: &Settings,
+    arrival: Arrival<'_>,
+    body: Body<'_>,
+    record: &mut Record,
+) -> Result<Answer, Problem> {
+    let certificate = arrival.peer.certificate.clone();
+    let mut call = checked(arrival, settings)?;
+    note(record, &call, settings.config.audit.ids);
+    if let Some(answer) = cors::preflight(settings.config.cors.as_ref(), &call.method, &call.fields) {
+        return Ok(answer);
+    }
+    let subject = identity::identify(settings, &worker.tokens, &mut call.fields, certificate.as_ref()).await;
+    let subject = subject?;
+    record.subject = Some(Arc::clone(&subject));
+    let may = limits::of(&settings.config.limits, &subject);
+    let bucket = || limits::bucket(&subject, call.client);
+    worker.rates.take(bucket, may, Instant::now()).map_err(too_many)?;
+    forward(worker, settings, &call, body, may).await
+}
+
+/// What the audit trail says of a call.
+fn note(record: &mut Record, call: &Call, ids: u8) {
+    let (operation, id) = operation::of(&call.method, &call.target);
+    record.address = Some(call.client);
+    record.request = Some(call.id.clone());
+    record.operation = Some(operation);
+    record.tenant = call
+        .fields
+        .get(TENANT)
+        .and_then(|tenant| tenant.to_str().ok())
+        .map(str::to_owned);
+    let query = call.target.query().unwrap_or_default().split('&');
+    let named = query
+        .filter_map(|pair| pair.strip_prefix("id="))
+        .flat_map(|list| list.split(','));
+    let named = named.map(|id| {
+        percent_encoding::percent_decode_str(id)
+            .decode_utf8_lossy()
+            .into_owned()
+    });
+    record.ids = id.into_iter().chain(named).take(ids.into()).collect();
+}
+
+/// What every answer has, and what is told of it.
+fn finish(worker: &Worker, settings: &Settings, answer: &mut Answer, record: &Record, took: Duration) {
+    let seconds = settings.config.tls.hsts;
+    if seconds > 0
+        && let Ok(value) = HeaderValue::try_from(format!("max-age={seconds}"))
+    {
+        answer.fields.insert(STRICT_TRANSPORT_SECURITY, value);
+    }
+    worker
+        .metrics
+        .answered(record.method.as_ref(), answer.status, took);
+    if settings.config.audit.enabled
+        && !worker
+            .audit
+            .tell(&record.line(Timestamp::now(), answer.status, took))
+    {
+        worker.metrics.audit_lost(1);
+    }
+}
+
+fn too_many(wait: Duration) -> Problem {
+    let seconds = wait.as_secs().saturating_add(1);
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate",
+        "whoever asks asks too often",
+    )
+    .with(RETRY_AFTER, seconds.into())
 }
 
 /// The head checks.
@@ -140,8 +229,9 @@ async fn forward(
     settings: &Settings,
     call: &Call,
     mut body: Body<'_>,
+    may: &Allowance,
 ) -> Result<Answer, Problem> {
-    body.bound(settings.config.limits.body.get()).map_err(bad_body)?;
+    body.bound(may.body.get()).map_err(bad_body)?;
     let outgoing = Outgoing {
         method: &call.method,
         target: call.target.as_str(),
@@ -193,14 +283,4 @@ fn bad_body(error: BodyError) -> Problem {
         BodyError::Gone => (StatusCode::BAD_REQUEST, "client_gone"),
     };
     Problem::new(status, cause, error.to_string())
-}
-
-/// What every answer has.
-fn dress(answer: &mut Answer, settings: &Settings) {
-    let seconds = settings.config.tls.hsts;
-    if seconds > 0
-        && let Ok(value) = HeaderValue::try_from(format!("max-age={seconds}"))
-    {
-        answer.fields.insert(STRICT_TRANSPORT_SECURITY, value);
-    }
 }

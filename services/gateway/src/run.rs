@@ -3,6 +3,8 @@
 use crate::audit::Audit;
 use crate::door::listen;
 use crate::health::{self, Health};
+use crate::identity::tokens::Tokens;
+use crate::limits::Rates;
 use crate::metrics::Metrics;
 use crate::settings::{LOOK, Loader, Places, Settings};
 use crate::upstream::Upstream;
@@ -47,6 +49,7 @@ struct Shared {
     settings: watch::Receiver<Arc<Settings>>,
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
+    rates: Arc<Rates>,
     ending: Ending,
     slots: Arc<Semaphore>,
 }
@@ -81,7 +84,7 @@ pub async fn run(options: Options) -> Result<(), String> {
             metrics: Arc::clone(&metrics),
         },
     ));
-    let loader = Loader::new(options.places.clone())?;
+    let loader = Loader::new(options.places.clone(), options.loopback_for_tests)?;
     let first = tokio::select! {
         first = first(&loader, &trouble_tx) => first,
         _ = terminate.recv() => return Ok(()),
@@ -96,6 +99,7 @@ pub async fn run(options: Options) -> Result<(), String> {
             settings,
             audit: Arc::clone(&audit),
             metrics,
+            rates: Arc::default(),
             ending: ending.clone(),
             slots: Arc::new(Semaphore::new(options.connections)),
         },
@@ -172,8 +176,10 @@ async fn work(listener: TcpListener, shared: Shared) {
     let worker = Rc::new(Worker {
         settings: shared.settings,
         upstream: Rc::<Upstream>::default(),
+        tokens: Tokens::default(),
         audit: shared.audit,
         metrics: shared.metrics,
+        rates: shared.rates,
         ending: shared.ending,
     });
     listen::serve(listener, worker, shared.slots).await;

@@ -3,7 +3,11 @@
 //! One snapshot is made of everything, so a certificate and its key, or a rule and what it names, are never of two times.
 
 use crate::config::{self, Config, Version};
+use crate::identity::Issuer;
+use crate::identity::claims::Terms;
+use crate::identity::keyring::{Keyring, Source};
 use crate::upstream::way::Way;
+use mim_egress::{Client, Policy, api_server_of_this_pod};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ProducesTickets, WebPkiClientVerifier};
@@ -27,6 +31,8 @@ pub struct Places {
     pub tls: PathBuf,
     /// The folder with `ca.crt`, `tls.crt` and `tls.key` for the broker.
     pub upstream_tls: PathBuf,
+    /// The folder with authorities of issuers.
+    pub identity: PathBuf,
 }
 
 /// The files as they are.
@@ -36,6 +42,8 @@ struct Files {
     tls: Pair,
     client_ca: Option<Vec<u8>>,
     upstream: Option<(Pair, Vec<u8>)>,
+    /// Of each issuer in its order.
+    authorities: Vec<Option<Vec<u8>>>,
 }
 
 /// A certificate and its key, as PEM.
@@ -53,6 +61,10 @@ pub struct Settings {
     pub acceptor: TlsAcceptor,
     /// The way to the broker.
     pub way: Arc<Way>,
+    /// The issuers of tokens.
+    pub issuers: Vec<Issuer>,
+    /// Another one for each settings of this process.
+    pub number: u64,
     files: Files,
 }
 
@@ -67,15 +79,21 @@ impl fmt::Debug for Settings {
 /// Reads and follows the settings.
 pub struct Loader {
     places: Places,
+    /// Whether issuers may be on this machine: for tests.
+    loopback: bool,
     /// Kept over changes: a client that comes back resumes its session.
     tickets: Arc<dyn ProducesTickets>,
 }
 
 impl Loader {
     /// A loader of these places.
-    pub fn new(places: Places) -> Result<Self, String> {
+    pub fn new(places: Places, loopback: bool) -> Result<Self, String> {
         let tickets = rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string())?;
-        Ok(Self { places, tickets })
+        Ok(Self {
+            places,
+            loopback,
+            tickets,
+        })
     }
 
     /// The settings as the files say.
@@ -134,7 +152,15 @@ impl Loader {
         } else {
             None
         };
+        let mut authorities = Vec::new();
+        for issuer in parsed.identity.iter().flat_map(|identity| &identity.issuers) {
+            authorities.push(match &issuer.authority {
+                Some(name) => Some(read(&self.places.identity.join(name)).await?),
+                None => None,
+            });
+        }
         Ok(Files {
+            authorities,
             config,
             tls: pair(&self.places.tls).await?,
             client_ca,
@@ -153,12 +179,61 @@ impl Loader {
             Some(before) => Arc::clone(&before.way),
             None => Arc::new(way(&files, &config)?),
         };
+        let issuers = self.issuers(&files, &config, before);
         Ok(Settings {
+            issuers,
+            number: before.map_or(0, |before| before.number + 1),
             config,
             acceptor,
             way,
             files,
         })
+    }
+
+    /// Keys of an issuer that was there before are known already.
+    fn issuers(&self, files: &Files, config: &Config, before: Option<&Settings>) -> Vec<Issuer> {
+        let Some(identity) = &config.identity else {
+            return Vec::new();
+        };
+        let policy = Policy::new(identity.allowed_private_cidrs.clone(), api_server_of_this_pod());
+        let policy = if self.loopback {
+            policy.with_loopback_for_tests()
+        } else {
+            policy
+        };
+        let client = Client::new(policy);
+        let ranges = |config: &Config| {
+            config
+                .identity
+                .as_ref()
+                .map(|identity| identity.allowed_private_cidrs.clone())
+        };
+        let before = before.filter(|before| ranges(&before.config) == ranges(config));
+        let known: Vec<_> = before
+            .iter()
+            .flat_map(|before| &before.issuers)
+            .map(|issuer| &issuer.keyring)
+            .collect();
+        let made = identity
+            .issuers
+            .iter()
+            .zip(&files.authorities)
+            .map(|(issuer, authority)| {
+                let source = Source {
+                    url: issuer.jwks.clone(),
+                    authority: authority.clone(),
+                    max_stale: Duration::from_secs(issuer.max_stale.get().into()),
+                };
+                let keyring = match known.iter().find(|keyring| *keyring.source() == source) {
+                    Some(keyring) => Arc::clone(keyring),
+                    None => Keyring::start(source, client.clone()),
+                };
+                Issuer {
+                    terms: terms(issuer),
+                    keyring,
+                }
+            });
+        made.collect()
     }
 
     fn acceptor(&self, files: &Files, config: &Config) -> Result<TlsAcceptor, String> {
@@ -188,6 +263,21 @@ impl Loader {
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         server.ticketer = Arc::clone(&self.tickets);
         Ok(TlsAcceptor::from(Arc::new(server)))
+    }
+}
+
+fn terms(issuer: &config::Issuer) -> Terms {
+    let claims = issuer.claims.clone();
+    Terms {
+        issuer: issuer.issuer.clone(),
+        audiences: issuer.audiences.clone(),
+        algorithms: issuer.algorithms.clone(),
+        skew: issuer.skew.into(),
+        id: claims.id,
+        client: claims.client,
+        roles: claims.roles,
+        groups: claims.groups,
+        others: claims.others,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the requests of one thread share. A worker is a thread with a runtime of its own: nothing on a request's way is locked or handed over.
 
 use crate::audit::Audit;
+use crate::identity::tokens::Tokens;
+use crate::limits::Rates;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::upstream::Upstream;
@@ -32,6 +34,10 @@ pub struct Worker {
     pub settings: watch::Receiver<Arc<Settings>>,
     /// Connections to the broker.
     pub upstream: Rc<Upstream>,
+    /// Tokens that were verified.
+    pub tokens: Tokens,
+    /// How much subjects ask, in all workers together.
+    pub rates: Arc<Rates>,
     /// Who did what.
     pub audit: Arc<Audit>,
     /// What is counted.

@@ -81,7 +81,7 @@ impl Connection {
                     let keep_alive = head.keep_alive;
                     (self.answer(head, peer, worker).await, keep_alive)
                 }
-                Err(End::Told(problem)) => (pipeline::refused(worker, problem), false),
+                Err(End::Told(problem)) => (pipeline::refused(worker, peer, problem), false),
                 Err(End::Quiet) => break,
             };
             let last = !keep_alive || !self.body.is_done() || worker.ending.is_leaving();

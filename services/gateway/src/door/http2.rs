@@ -72,7 +72,7 @@ async fn answer(request: Request<Incoming>, peer: &Peer, worker: &Rc<Worker>) ->
     let (mut head, body) = request.into_parts();
     let target = match named(&mut head) {
         Ok(target) => target,
-        Err(problem) => return pipeline::refused(worker, problem),
+        Err(problem) => return pipeline::refused(worker, peer, problem),
     };
     let framing = framing(&mut head, &body);
     let arrival = Arrival {

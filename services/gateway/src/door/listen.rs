@@ -2,6 +2,7 @@
 
 use super::{Peer, http1, http2, proxy_protocol};
 use crate::checks::forwarded;
+use crate::identity::shown::Certificate;
 use crate::settings::Settings;
 use crate::worker::Worker;
 use std::io;
@@ -102,7 +103,7 @@ async fn greet(
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let peer = Peer {
         address: told.unwrap_or(address),
-        certificate: shown.map(|certificate| Arc::from(certificate.as_ref())),
+        certificate: shown.map(|certificate| Arc::new(Certificate::of(certificate))),
     };
     Ok((stream, peer))
 }

@@ -5,6 +5,7 @@ pub mod http2;
 pub mod listen;
 pub mod proxy_protocol;
 
+use crate::identity::shown::Certificate;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -17,6 +18,6 @@ pub type Stream = tokio_rustls::server::TlsStream<TcpStream>;
 pub struct Peer {
     /// Its address: as the PROXY protocol says where a trusted proxy speaks it, else the socket's.
     pub address: IpAddr,
-    /// The certificate that it has shown (DER) and whose authority is known.
-    pub certificate: Option<Arc<[u8]>>,
+    /// The certificate that it has shown, of an authority that is known.
+    pub certificate: Option<Arc<Certificate>>,
 }

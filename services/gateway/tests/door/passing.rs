@@ -67,7 +67,13 @@ async fn the_broker_is_told_who_the_client_is_and_nothing_that_is_ours_to_say() 
         .await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let asked = upstream.asked();
-    let Asked { target, fields, .. } = &asked[0];
+    let Asked {
+        method,
+        target,
+        fields,
+        ..
+    } = &asked[0];
+    assert_eq!(method, Method::GET);
     assert_eq!(target, "/ngsi-ld/v1/entities?q=a%3E1");
     assert_eq!(fields["x-forwarded-for"], "127.0.0.1");
     assert_eq!(
@@ -143,7 +149,7 @@ async fn answers_keep_their_status_and_fields_and_lose_those_of_the_connection()
 async fn a_client_that_waits_for_an_invitation_gets_one_and_only_when_its_body_is_wanted() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::ready(&format!(
-        "upstream: {{address: \"{}\"}}\nlimits: {{body: 10}}\n",
+        "upstream: {{address: \"{}\"}}\nlimits: {{everybody: {{body: 10}}}}\n",
         upstream.at
     ))
     .await;
@@ -165,7 +171,7 @@ async fn a_client_that_waits_for_an_invitation_gets_one_and_only_when_its_body_i
 async fn a_body_is_bounded_also_where_it_does_not_say_how_long_it_is() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::ready(&format!(
-        "upstream: {{address: \"{}\"}}\nlimits: {{body: 100000}}\n",
+        "upstream: {{address: \"{}\"}}\nlimits: {{everybody: {{body: 100000}}}}\n",
         upstream.at
     ))
     .await;

@@ -31,7 +31,10 @@ async fn a_gateway_without_usable_settings_is_not_ready_and_heals_by_itself() {
 async fn settings_that_cannot_be_used_leave_those_that_hold_and_are_told() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::before(upstream.at).await;
-    gateway.configure(&format!("{}limits: {{body: 0}}\n", plain(upstream.at)));
+    gateway.configure(&format!(
+        "{}limits: {{everybody: {{body: 0}}}}\n",
+        plain(upstream.at)
+    ));
     eventually("it says so", async || {
         let (status, words) = gateway.health("/readyz").await;
         (status == 200 && words.contains("from before are in force")).then_some(())

@@ -77,6 +77,8 @@ impl Gateway {
             .arg(path("tls"))
             .arg("--upstream-tls")
             .arg(path("upstream"))
+            .arg("--identity")
+            .arg(path("identity"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod gateway;
+pub mod issuer;
 pub mod tls;
 pub mod upstream;
 

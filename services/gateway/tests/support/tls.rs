@@ -7,6 +7,7 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
@@ -76,9 +77,16 @@ impl Authority {
 
     /// A server that lets in clients of this authority alone.
     pub fn server(&self, own: &Signed) -> ServerConfig {
-        let clients = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
-            .build()
-            .unwrap();
+        let clients = WebPkiClientVerifier::builder_with_provider(self.roots(), provider());
+        Self::serving(own, clients.build().unwrap())
+    }
+
+    /// A server that lets in everybody.
+    pub fn open_server(own: &Signed) -> ServerConfig {
+        Self::serving(own, WebPkiClientVerifier::no_client_auth())
+    }
+
+    fn serving(own: &Signed, clients: Arc<dyn ClientCertVerifier>) -> ServerConfig {
         ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
