@@ -9,6 +9,8 @@ CARGO ?= cargo
 BUILD_PACKAGES := gcc libc6-dev git
 IMAGE_PACKAGES := mmdebstrap
 LAB_PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod
+# The peer of the gateway's benchmark.
+PEER_PACKAGES := nginx-light
 # What tests run against: the database, the MQTT broker that receives notifications.
 TEST_PACKAGES := postgresql-15 postgresql-15-postgis-3 mosquitto
 # libFuzzer is C++, and compiled here.
@@ -75,6 +77,11 @@ $(ORACLE)/json: validator/tests/oracle/requirements.txt validator/tests/oracle/s
 .PHONY: deps-database
 deps-database: deps-build
 	$(call packages,$(TEST_PACKAGES))
+
+# What the gateway is compared with.
+.PHONY: deps-peer
+deps-peer: deps-build
+	$(call packages,$(PEER_PACKAGES))
 
 # What cargo needs before its first build.
 .PHONY: deps-build
@@ -254,6 +261,10 @@ $(PEERS)/smartdatamodels.json.gz: $(PEERS_FROM)
 
 .PHONY: bench
 bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator, city, broker, validator; with ONLY also ARGS="--help"
+# What a benchmark starts, beside itself: with ONLY=broker neither the lab nor the operator. That of the gateway needs nginx.
+BENCH_DEPS := $(if $(ONLY),$(if $(filter city,$(ONLY)),deps-lab) $(if $(filter operator,$(ONLY)),deps-build deps-go) $(if $(filter broker,$(ONLY)),deps-database) $(if $(filter gateway,$(ONLY)),deps-peer),deps-lab deps-database deps-peer)
+BENCH_PROGRAMS := $(if $(filter-out broker gateway,$(or $(ONLY),all)),-p mim-operator -p mim-lab) $(if $(filter-out operator city gateway,$(or $(ONLY),all)),-p mim-broker) $(if $(filter-out operator city broker,$(or $(ONLY),all)),-p mim-gateway)
+bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator, city, broker, gateway; with ONLY also ARGS="--help"
 	@[ -n "$(ONLY)" ] || [ -z "$(ARGS)" ] || { echo "make: each benchmark has arguments of its own: say which one, make bench ONLY=operator ARGS=\"$(ARGS)\""; exit 1; }
 	$(if $(strip $(BENCH_PROGRAMS)),$(CARGO) build --release --locked $(BENCH_PROGRAMS))
 	$(CARGO) build --release --locked -p mim-bench

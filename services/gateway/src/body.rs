@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How long a client may take over a body, and how many bytes of it must come each second beyond that.
 const PATIENCE: Duration = Duration::from_secs(10);
-const SLOWEST: u64 = 64 * 1024;
+const SLOWEST: u64 = 256 * 1024;
 /// A body of this many bytes is read before the broker is called: it travels with its head in one packet, and may be sent again.
 pub const SMALL: u64 = 64 * 1024;
 

@@ -30,6 +30,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that a proxy may give a request.
 const MAX_REQUEST_ID: usize = 128;
 
+/// The longest word of a client in a line of the audit trail, in characters.
+const MAX_WORD: usize = 256;
+
 /// A request as it came.
 pub struct Arrival<'a> {
     /// The method.
@@ -128,21 +131,23 @@ fn note(record: &mut Record, call: &Call, ids: u8) {
     record.address = Some(call.client);
     record.request = Some(call.id.clone());
     record.operation = Some(operation);
-    record.tenant = call
-        .fields
-        .get(TENANT)
-        .and_then(|tenant| tenant.to_str().ok())
-        .map(str::to_owned);
+    let tenant = call.fields.get(TENANT).and_then(|tenant| tenant.to_str().ok());
+    record.tenant = tenant.map(cut);
     let query = call.target.query().unwrap_or_default().split('&');
-    let named = query
-        .filter_map(|pair| pair.strip_prefix("id="))
-        .flat_map(|list| list.split(','));
-    let named = named.map(|id| {
-        percent_encoding::percent_decode_str(id)
-            .decode_utf8_lossy()
-            .into_owned()
-    });
-    record.ids = id.into_iter().chain(named).take(ids.into()).collect();
+    let lists = query.filter_map(|pair| pair.strip_prefix("id="));
+    let lists = lists.map(|list| percent_encoding::percent_decode_str(list).decode_utf8_lossy());
+    let named = lists.flat_map(|list| list.split(',').map(cut).collect::<Vec<_>>());
+    record.ids = id
+        .iter()
+        .map(|id| cut(id))
+        .chain(named)
+        .take(ids.into())
+        .collect();
+}
+
+/// As much of a client's word as a line has.
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_WORD).collect()
 }
 
 /// What every answer has, and what is told of it.

@@ -10,7 +10,7 @@ use crate::upstream::way::Way;
 use mim_egress::{Client, Policy, api_server_of_this_pod};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -261,7 +261,13 @@ impl Loader {
             .with_single_cert(chain, key)
             .map_err(|error| format!("tls.crt and tls.key of clients: {error}"))?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        server.ticketer = Arc::clone(&self.tickets);
+        if files.client_ca.is_some() {
+            // A session that is resumed is not verified again, and would outlive its certificate, or its authority.
+            server.session_storage = Arc::new(NoServerSessionStorage {});
+            server.send_tls13_tickets = 0;
+        } else {
+            server.ticketer = Arc::clone(&self.tickets);
+        }
         Ok(TlsAcceptor::from(Arc::new(server)))
     }
 }

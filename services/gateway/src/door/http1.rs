@@ -26,7 +26,7 @@ const IDLE: Duration = Duration::from_secs(75);
 const HEAD: Duration = Duration::from_secs(10);
 /// How long a client may take over an answer, and how many bytes must be taken each second beyond that.
 const PATIENCE: Duration = Duration::from_secs(30);
-const SLOWEST: u64 = 64 * 1024;
+const SLOWEST: u64 = 256 * 1024;
 /// How much of an answer is gathered before it is written.
 const GATHERED: usize = 32 * 1024;
 /// What is still read of a client that was answered before it had sent all: how much, and for how long. Else the kernel resets the connection,
@@ -84,6 +84,7 @@ impl Connection {
                 Err(End::Told(problem)) => (pipeline::refused(worker, peer, problem), false),
                 Err(End::Quiet) => break,
             };
+            self.skip_arrived();
             let last = !keep_alive || !self.body.is_done() || worker.ending.is_leaving();
             self.write(answer, last).await?;
             if last {
@@ -107,6 +108,11 @@ impl Connection {
             peer,
         };
         pipeline::answer(worker, arrival, Body::new(head.framing, self)).await
+    }
+
+    /// Skips what has come of a body that nobody wanted: a small one that was refused does not cost the connection.
+    fn skip_arrived(&mut self) {
+        while let Ok(Part::Data(_)) = self.body.next(&mut self.arrived) {}
     }
 
     /// Waits for a head.

@@ -39,6 +39,8 @@ enum State {
     Trailer(usize),
     UntilClose,
     End,
+    /// It is no body. Whatever follows belongs to nothing that can be known.
+    Broken(Malformed),
 }
 
 /// What was found.
@@ -70,10 +72,19 @@ impl Decoder {
         matches!(self.0, State::End)
     }
 
-    /// Takes the next part from the front of what arrived.
+    /// Takes the next part from the front of what arrived. After an error there is no next part, however often it is asked for.
     pub fn next(&mut self, arrived: &mut BytesMut) -> Result<Part, Malformed> {
+        let found = self.find(arrived);
+        if let Err(malformed) = found {
+            self.0 = State::Broken(malformed);
+        }
+        found
+    }
+
+    fn find(&mut self, arrived: &mut BytesMut) -> Result<Part, Malformed> {
         loop {
             match self.0 {
+                State::Broken(malformed) => return Err(malformed),
                 State::End => return Ok(Part::End),
                 _ if arrived.is_empty() => return Ok(Part::More),
                 State::UntilClose => return Ok(Part::Data(arrived.split().freeze())),
@@ -241,6 +252,16 @@ mod tests {
                 String::from_utf8_lossy(bad)
             );
         }
+    }
+
+    #[test]
+    fn what_follows_a_bad_chunk_is_never_read_as_a_good_one() {
+        let mut decoder = Decoder::new(Framing::Chunked);
+        let mut arrived = BytesMut::from(&b"x\r\n3\r\nabc\r\n0\r\n\r\n"[..]);
+        for _ in 0..10 {
+            assert_eq!(decoder.next(&mut arrived), Err(Malformed::Chunk));
+        }
+        assert!(!decoder.is_done() && decoder.hung_up().is_err());
     }
 
     #[test]

@@ -54,7 +54,9 @@ async fn each_request_is_one_line_without_what_it_carried() {
         "PATCH /ngsi-ld/v1/entities/urn:a%3Ab/attrs?q=x%3D%22secret%22 HTTP/1.1\r\nHost: {NAME}\r\nNGSILD-Tenant: t\r\n"
     );
     let answer = client.ask(format!("{head}Content-Length: 6\r\n\r\nsecret")).await;
-    client.get("/ngsi-ld/v1/entities?id=urn:c,urn:d&type=A", "").await;
+    client
+        .get("/ngsi-ld/v1/entities?id=urn:c%2Curn:d&type=A", "")
+        .await;
     client.get("//", "").await;
     client.ask("GET / HTTP/1.1\r\nbad\r\n\r\n").await;
     let lines = gateway.audited(4).await;

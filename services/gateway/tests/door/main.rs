@@ -19,4 +19,5 @@ mod limits;
 mod passing;
 mod retries;
 mod settings;
+mod slow;
 mod smuggling;

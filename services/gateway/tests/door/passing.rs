@@ -168,6 +168,20 @@ async fn a_client_that_waits_for_an_invitation_gets_one_and_only_when_its_body_i
 }
 
 #[tokio::test]
+async fn a_small_body_that_is_refused_does_not_cost_the_connection() {
+    let upstream = Upstream::echo().await;
+    let gateway = Gateway::before(upstream.at).await;
+    let mut client = gateway.client().await;
+    let post = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 5\r\n\r\nhello");
+    let refused = client.ask(post("//")).await;
+    assert_eq!(
+        (refused.status, refused.is_last()),
+        (StatusCode::BAD_REQUEST, false)
+    );
+    assert_eq!(client.ask(post("/a")).await.body, b"hello");
+}
+
+#[tokio::test]
 async fn a_body_is_bounded_also_where_it_does_not_say_how_long_it_is() {
     let upstream = Upstream::echo().await;
     let gateway = Gateway::ready(&format!(

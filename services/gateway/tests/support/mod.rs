@@ -10,8 +10,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Waits until it is so.
-pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+pub async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(what, Duration::from_secs(30), check).await
+}
+
+/// The same, for what takes longer.
+pub async fn eventually_within<T>(
+    what: &str,
+    limit: Duration,
+    mut check: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = check().await {
             return found;
