@@ -4,11 +4,13 @@
 //! from outside ([`process`]), and a client that does nothing but send ([`bare`]). Each benchmark is a module and a program:
 //! [`operator`] is `bench-operator`, [`city`] is `bench-city`, [`broker`] is `bench-broker`, [`validator`] is
 //! `bench-validator`.
+//! [`operator`] is `bench-operator`, [`city`] is `bench-city`, [`broker`] is `bench-broker`, [`gateway`] is `bench-gateway`.
 
 pub mod bare;
 pub mod broker;
 pub mod city;
 mod error;
+pub mod gateway;
 pub mod operator;
 pub mod process;
 mod random;

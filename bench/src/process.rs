@@ -54,6 +54,12 @@ impl Measured {
         })
     }
 
+    /// Its process id.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.pid
+    }
+
     /// Memory now.
     pub fn memory(&self) -> Result<Memory, Error> {
         let path = PathBuf::from(format!("/proc/{}/status", self.pid));

@@ -13,7 +13,7 @@ mod duel;
 mod entities;
 mod http;
 mod limits;
-mod load;
+pub(crate) mod load;
 mod mail;
 mod notifying;
 mod pgbench;

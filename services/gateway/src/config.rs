@@ -18,6 +18,9 @@ pub struct Config {
     /// The clients' side of TLS.
     #[serde(default)]
     pub tls: Tls,
+    /// Names by which the gateway is called; absent: any. Proofs of possession are accepted only where there are some.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// Ranges of proxies in front of the gateway that are believed about their clients.
     #[serde(default)]
     pub trusted_proxies: Vec<IpNet>,

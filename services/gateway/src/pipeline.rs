@@ -8,7 +8,7 @@ use crate::checks::{Refused, fields, forwarded};
 use crate::config::Allowance;
 use crate::cors;
 use crate::door::Peer;
-use crate::identity;
+use crate::identity::{self, Asking};
 use crate::limits;
 use crate::message::body::Framing;
 use crate::operation;
@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::upstream::{Failure, Outgoing};
 use crate::worker::Worker;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, STRICT_TRANSPORT_SECURITY};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, STRICT_TRANSPORT_SECURITY};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use std::net::IpAddr;
@@ -116,8 +116,12 @@ async fn steps(
     if let Some(answer) = cors::preflight(settings.config.cors.as_ref(), &call.method, &call.fields) {
         return Ok(answer);
     }
-    let subject = identity::identify(settings, &worker.tokens, &mut call.fields, certificate.as_ref()).await;
-    let subject = subject?;
+    let asking = Asking {
+        method: &call.method,
+        path: call.target.path(),
+        certificate: certificate.as_deref(),
+    };
+    let subject = identity::identify(settings, &worker.known, &mut call.fields, asking).await?;
     record.subject = Some(Arc::clone(&subject));
     let may = limits::of(&settings.config.limits, &subject);
     let bucket = || limits::bucket(&subject, call.client);
@@ -203,6 +207,10 @@ fn checked(arrival: Arrival<'_>, settings: &Settings) -> Result<Call, Problem> {
     }
     let target = Target::read(&target).map_err(refused)?;
     fields::check(&mut fields).map_err(refused)?;
+    if !is_of_ours(&fields, &settings.config.hosts) {
+        let words = "this host is not served here";
+        return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "host", words));
+    }
     let proxies = &settings.config.trusted_proxies;
     let id = request_id(&fields, forwarded::is_trusted(peer.address, proxies));
     fields.insert(REQUEST_ID, id.clone());
@@ -214,6 +222,19 @@ fn checked(arrival: Arrival<'_>, settings: &Settings) -> Result<Call, Problem> {
         client,
         id,
     })
+}
+
+/// Whether the host, without its port, is one of those that are served; where none are named, any is.
+fn is_of_ours(fields: &HeaderMap, hosts: &[String]) -> bool {
+    let host = fields
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    hosts.is_empty() || hosts.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
 /// A name that nobody else has; a trusted proxy may have given one.

@@ -3,6 +3,8 @@
 use crate::audit::Audit;
 use crate::door::listen;
 use crate::health::{self, Health};
+use crate::identity::Memory;
+use crate::identity::dpop::Proofs;
 use crate::identity::tokens::Tokens;
 use crate::limits::Rates;
 use crate::metrics::Metrics;
@@ -50,6 +52,7 @@ struct Shared {
     audit: Arc<Audit>,
     metrics: Arc<Metrics>,
     rates: Arc<Rates>,
+    proofs: Arc<Proofs>,
     ending: Ending,
     slots: Arc<Semaphore>,
 }
@@ -100,6 +103,7 @@ pub async fn run(options: Options) -> Result<(), String> {
             audit: Arc::clone(&audit),
             metrics,
             rates: Arc::default(),
+            proofs: Arc::default(),
             ending: ending.clone(),
             slots: Arc::new(Semaphore::new(options.connections)),
         },
@@ -176,7 +180,10 @@ async fn work(listener: TcpListener, shared: Shared) {
     let worker = Rc::new(Worker {
         settings: shared.settings,
         upstream: Rc::<Upstream>::default(),
-        tokens: Tokens::default(),
+        known: Memory {
+            tokens: Tokens::default(),
+            proofs: shared.proofs,
+        },
         audit: shared.audit,
         metrics: shared.metrics,
         rates: shared.rates,

@@ -1,7 +1,7 @@
 //! What the requests of one thread share. A worker is a thread with a runtime of its own: nothing on a request's way is locked or handed over.
 
 use crate::audit::Audit;
-use crate::identity::tokens::Tokens;
+use crate::identity::Memory;
 use crate::limits::Rates;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -34,8 +34,8 @@ pub struct Worker {
     pub settings: watch::Receiver<Arc<Settings>>,
     /// Connections to the broker.
     pub upstream: Rc<Upstream>,
-    /// Tokens that were verified.
-    pub tokens: Tokens,
+    /// What is remembered of who asked.
+    pub known: Memory,
     /// How much subjects ask, in all workers together.
     pub rates: Arc<Rates>,
     /// Who did what.

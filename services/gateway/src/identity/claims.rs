@@ -34,6 +34,8 @@ pub enum Wrong {
     Claims,
     /// It is bound to a key or a certificate that was not shown.
     Binding,
+    /// What is shown to prove that its key is there does not.
+    Proof,
     /// There is no such API key.
     Key,
     /// The certificate has no name.
@@ -55,6 +57,7 @@ impl Wrong {
             Self::TooEarly => "token_too_early",
             Self::Claims => "token_claims",
             Self::Binding => "token_binding",
+            Self::Proof => "token_proof",
             Self::Key => "api_key",
             Self::Certificate => "certificate",
         }
@@ -68,6 +71,7 @@ impl Wrong {
             Self::TooEarly => "the token does not hold yet",
             Self::Audience => "the token is for somebody else",
             Self::Binding => "the token is bound to what was not shown",
+            Self::Proof => "the proof of possession is not one of this request",
             Self::Key => "the API key is not known",
             Self::Certificate => "the certificate has no name",
             _ => "the token is not accepted",
@@ -105,8 +109,19 @@ pub struct Found {
     pub subject: Subject,
     /// Until when, in seconds of Unix time, the clocks' difference included.
     pub until: u64,
-    /// SHA-256 of the certificate that must be shown with it (RFC 8705 §3.1).
-    pub bound_to: Option<[u8; 32]>,
+    /// What must be shown with it.
+    pub bound_to: Bound,
+}
+
+/// What a token is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Nothing: whoever bears it.
+    Nobody,
+    /// The certificate with this SHA-256 (RFC 8705 §3.1).
+    Certificate([u8; 32]),
+    /// The key with this thumbprint (RFC 9449 §6.1).
+    Key(String),
 }
 
 /// Who is said to have issued it, before that is known to be true.
@@ -172,20 +187,22 @@ fn subject(claims: &Map<String, Value>, terms: &Terms) -> Result<Subject, Wrong>
 }
 
 /// RFC 7800 §3.1. What must be proven and cannot be proven here is not accepted as if it need not be.
-fn binding(claims: &Map<String, Value>) -> Result<Option<[u8; 32]>, Wrong> {
+fn binding(claims: &Map<String, Value>) -> Result<Bound, Wrong> {
     let Some(confirmation) = claims.get("cnf") else {
-        return Ok(None);
+        return Ok(Bound::Nobody);
     };
-    let confirmation = confirmation.as_object().ok_or(Wrong::Binding)?;
-    let thumbprint = confirmation
-        .get("x5t#S256")
-        .and_then(Value::as_str)
+    let confirmation = confirmation.as_object().filter(|members| members.len() == 1);
+    let (kind, value) = confirmation
+        .and_then(|members| members.iter().next())
         .ok_or(Wrong::Binding)?;
-    if confirmation.len() > 1 {
-        return Err(Wrong::Binding);
+    let text = value.as_str().ok_or(Wrong::Binding)?;
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Wrong::Binding)?;
+    let digest: [u8; 32] = bytes.try_into().map_err(|_| Wrong::Binding)?;
+    match kind.as_str() {
+        "x5t#S256" => Ok(Bound::Certificate(digest)),
+        "jkt" => Ok(Bound::Key(text.to_owned())),
+        _ => Err(Wrong::Binding),
     }
-    let bytes = URL_SAFE_NO_PAD.decode(thumbprint).map_err(|_| Wrong::Binding)?;
-    bytes.try_into().map(Some).map_err(|_| Wrong::Binding)
 }
 
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, Wrong> {
@@ -282,7 +299,7 @@ mod tests {
             subject.claims,
             BTreeMap::from([("district".to_owned(), vec!["7".to_owned()])])
         );
-        assert_eq!((found.until, found.bound_to), (1030, None));
+        assert_eq!((found.until, found.bound_to), (1030, Bound::Nobody));
     }
 
     #[test]

@@ -53,6 +53,10 @@ pub struct Token<'a> {
     pub algorithm: Algorithm,
     /// The name of the key.
     pub key: Option<String>,
+    /// What it is for, in small letters and without `application/`.
+    pub kind: Option<String>,
+    /// A key that it brings itself: of meaning in proofs alone.
+    pub shown: Option<Value>,
     /// What it claims.
     pub payload: Map<String, Value>,
     /// What is signed.
@@ -66,6 +70,7 @@ struct Header {
     alg: Algorithm,
     kid: Option<String>,
     typ: Option<String>,
+    jwk: Option<Value>,
     /// Extensions that must be understood (RFC 7515 §4.1.11). We understand none.
     crit: Option<Value>,
     /// The payload is not base64url then (RFC 7797).
@@ -81,28 +86,33 @@ impl<'a> Token<'a> {
         let (signed, signature) = text.rsplit_once('.').ok_or(Wrong::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Wrong::Malformed)?;
         let header: Header = json(header)?;
-        if header.crit.is_some() || header.b64.is_some() || !is_access_token(header.typ.as_deref()) {
+        if header.crit.is_some() || header.b64.is_some() {
             return Err(Wrong::Malformed);
         }
         Ok(Self {
             algorithm: header.alg,
             key: header.kid,
+            kind: header.typ.as_deref().map(kind),
+            shown: header.jwk,
             payload: json(payload)?,
             signed: signed.as_bytes(),
             signature: URL_SAFE_NO_PAD.decode(signature).map_err(|_| Wrong::Malformed)?,
         })
     }
+
+    /// Reads an access token. One for another purpose, of the same issuer, is none (RFC 8725 §3.11).
+    pub fn read_access(text: &'a str) -> Result<Self, Wrong> {
+        let token = Self::read(text)?;
+        match token.kind.as_deref() {
+            None | Some("jwt" | "at+jwt") => Ok(token),
+            Some(_) => Err(Wrong::Malformed),
+        }
+    }
 }
 
-/// RFC 8725 §3.11: a token for another purpose, of the same issuer, is no access token.
-fn is_access_token(kind: Option<&str>) -> bool {
-    kind.is_none_or(|kind| {
-        let kind = kind.to_ascii_lowercase();
-        matches!(
-            kind.strip_prefix("application/").unwrap_or(&kind),
-            "jwt" | "at+jwt"
-        )
-    })
+fn kind(text: &str) -> String {
+    let text = text.to_ascii_lowercase();
+    text.strip_prefix("application/").unwrap_or(&text).to_owned()
 }
 
 fn json<T: for<'d> Deserialize<'d>>(part: &str) -> Result<T, Wrong> {
@@ -123,7 +133,7 @@ mod tests {
     #[test]
     fn a_token_is_read() {
         let text = token(r#"{"alg":"ES256","kid":"k","typ":"JWT"}"#);
-        let token = Token::read(&text).unwrap();
+        let token = Token::read_access(&text).unwrap();
         assert_eq!(
             (token.algorithm, token.key.as_deref()),
             (Algorithm::ES256, Some("k"))
@@ -153,15 +163,19 @@ mod tests {
             r#"{"alg":"RS256","typ":"logout+jwt"}"#,
             r#"{"alg":"RS256","alg":"none"}"#,
         ] {
-            assert_eq!(Token::read(&token(bad)).unwrap_err(), Wrong::Malformed, "{bad}");
+            assert_eq!(
+                Token::read_access(&token(bad)).unwrap_err(),
+                Wrong::Malformed,
+                "{bad}"
+            );
         }
         for bad in ["", ".", "..", "a.b", "a.b.c", "a.b.c.d"] {
-            assert_eq!(Token::read(bad).unwrap_err(), Wrong::Malformed, "{bad}");
+            assert_eq!(Token::read_access(bad).unwrap_err(), Wrong::Malformed, "{bad}");
         }
         let padded = token(r#"{"alg":"RS256"}"#) + "=";
-        assert_eq!(Token::read(&padded).unwrap_err(), Wrong::Malformed);
+        assert_eq!(Token::read_access(&padded).unwrap_err(), Wrong::Malformed);
         assert_eq!(
-            Token::read(&"a".repeat(MAX_TOKEN + 1)).unwrap_err(),
+            Token::read_access(&"a".repeat(MAX_TOKEN + 1)).unwrap_err(),
             Wrong::Malformed
         );
     }

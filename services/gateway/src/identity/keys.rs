@@ -4,6 +4,7 @@ use super::claims::Wrong;
 use super::jws::{Algorithm, Token};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest::{SHA256, digest};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
@@ -69,6 +70,22 @@ impl Keys {
         (!keys.is_empty()).then_some(Self(keys))
     }
 
+    /// A set of one key that somebody shows, and its thumbprint (RFC 7638, base64url). A private half makes it none.
+    #[must_use]
+    pub fn one(shown: &Value) -> Option<(Self, String)> {
+        if shown.get("d").is_some() {
+            return None;
+        }
+        let jwk: Jwk = serde_json::from_value(shown.clone()).ok()?;
+        let key = Key::of(Jwk {
+            // What it is called is its own business.
+            kid: None,
+            ..jwk
+        })?;
+        let thumbprint = key.thumbprint();
+        Some((Self(vec![key]), thumbprint))
+    }
+
     /// Whether a key of this set has signed the token, by an algorithm that is allowed and that the key is for.
     pub fn verify(&self, token: &Token<'_>, allowed: &[Algorithm]) -> Result<(), Wrong> {
         if !allowed.contains(&token.algorithm) {
@@ -128,6 +145,26 @@ impl Key {
         })
     }
 
+    /// RFC 7638 §3: SHA-256 over its members in the order of their names.
+    fn thumbprint(&self) -> String {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let point = |curve: &str, key: &[u8]| {
+            let (x, y) = key.get(1..).unwrap_or_default().split_at(key.len() / 2);
+            format!(
+                r#"{{"crv":"{curve}","kty":"EC","x":"{}","y":"{}"}}"#,
+                text(x),
+                text(y)
+            )
+        };
+        let members = match &self.material {
+            Material::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(e), text(n)),
+            Material::P256(key) => point("P-256", key),
+            Material::P384(key) => point("P-384", key),
+            Material::Ed25519(key) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text(key)),
+        };
+        text(digest(&SHA256, members.as_bytes()).as_ref())
+    }
+
     /// Whether it is for this algorithm: by its kind, and by what it says itself.
     fn may(&self, algorithm: Algorithm) -> bool {
         use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
@@ -177,5 +214,35 @@ fn rsa(algorithm: Algorithm) -> Option<&'static RsaParameters> {
         Algorithm::PS384 => Some(&RSA_PSS_2048_8192_SHA384),
         Algorithm::PS512 => Some(&RSA_PSS_2048_8192_SHA512),
         Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thumbprint_of_the_standard_s_key_is_the_standard_s() {
+        // RFC 8037 appendix A.3.
+        let key = serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let (_, thumbprint) = Keys::one(&key).unwrap();
+        assert_eq!(thumbprint, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        let mut private = key;
+        private["d"] = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A".into();
+        assert!(Keys::one(&private).is_none());
+    }
+
+    #[test]
+    fn a_set_without_a_key_that_verifies_is_none() {
+        for bad in [
+            "",
+            "{}",
+            r#"{"keys": []}"#,
+            r#"{"keys": [{"kty": "oct", "k": "AAAA"}]}"#,
+            r#"{"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB", "use": "enc"}]}"#,
+            r#"{"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]}"#,
+        ] {
+            assert_eq!(Keys::read(bad.as_bytes()), None, "{bad}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Who asks: a token of an issuer, an API key, a client certificate, or nobody that is known.
 //!
-//! [`jws`], [`keys`] and [`claims`] are pure; [`keyring`] fetches the keys of an issuer, [`tokens`] remembers what was verified.
+//! [`jws`], [`keys`], [`claims`] and [`dpop`] are pure; [`keyring`] fetches the keys of an issuer, [`tokens`] remembers what was verified.
 
 pub mod claims;
+pub mod dpop;
 pub mod jws;
 pub mod keyring;
 pub mod keys;
@@ -13,9 +14,10 @@ pub mod tokens;
 use crate::config::Identity;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use claims::Wrong;
-use http::HeaderValue;
-use http::header::{HeaderMap, HeaderName};
+use claims::{Bound, Wrong};
+use dpop::Proofs;
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName};
+use http::{HeaderValue, Method};
 use keyring::{Keyring, NoKeys};
 use shown::{Certificate, Shown};
 use std::sync::Arc;
@@ -34,58 +36,122 @@ pub struct Issuer {
     pub keyring: Arc<Keyring>,
 }
 
+/// A request, as far as it matters to who asks.
+pub struct Asking<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path in its one form.
+    pub path: &'a str,
+    /// The certificate that was shown.
+    pub certificate: Option<&'a Certificate>,
+}
+
+/// What is remembered: by this worker, and by all together.
+pub struct Memory {
+    /// Tokens that were verified.
+    pub tokens: Tokens,
+    /// Proofs that were shown.
+    pub proofs: Arc<Proofs>,
+}
+
 /// Finds out who asks. What was shown is taken out of the fields: nobody behind us needs it.
 pub async fn identify(
     settings: &Settings,
-    tokens: &Tokens,
+    memory: &Memory,
     fields: &mut HeaderMap,
-    certificate: Option<&Arc<Certificate>>,
+    asking: Asking<'_>,
 ) -> Result<Arc<Subject>, Problem> {
     let Some(identity) = &settings.config.identity else {
         return Ok(Subject::nobody());
     };
-    let shown = shown::read(fields)?;
-    let subject = match shown {
-        Shown::Token(token) => verified(settings, tokens, token, certificate.map(Arc::as_ref)).await?,
+    let subject = match shown::read(fields)? {
+        Shown::Token(token) => verified(settings, memory, token, &asking).await?,
+        Shown::Proven(token, proof) => {
+            let host = fields
+                .get(HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or_default();
+            proven(settings, memory, token, proof, (&asking, host)).await?
+        }
         Shown::Key(key) => known_key(identity, key).ok_or_else(|| refused(Wrong::Key))?,
-        Shown::Nothing => match certificate {
+        Shown::Nothing => match asking.certificate {
             Some(certificate) => known_certificate(identity, certificate)?,
             None if identity.anonymous => Subject::nobody(),
             None => return Err(unknown()),
         },
     };
-    for name in [http::header::AUTHORIZATION, API_KEY, DPOP] {
+    for name in [AUTHORIZATION, API_KEY, DPOP] {
         fields.remove(name);
     }
     Ok(subject)
 }
 
+/// Whom a token is of that is shown alone.
 async fn verified(
     settings: &Settings,
-    tokens: &Tokens,
+    memory: &Memory,
     token: &str,
-    certificate: Option<&Certificate>,
+    asking: &Asking<'_>,
+) -> Result<Arc<Subject>, Problem> {
+    let found = found(settings, memory, token, now()).await?;
+    let is_free = match (&found.bound_to, asking.certificate) {
+        (Bound::Nobody, _) => true,
+        (Bound::Certificate(thumbprint), Some(shown)) => *thumbprint == shown.thumbprint,
+        (Bound::Certificate(_), None) | (Bound::Key(_), _) => false,
+    };
+    if is_free {
+        Ok(found.subject)
+    } else {
+        Err(refused(Wrong::Binding))
+    }
+}
+
+/// Whom a token is of that is shown with a proof. Without names of our own a proof for somebody else's URL could be one for ours.
+async fn proven(
+    settings: &Settings,
+    memory: &Memory,
+    token: &str,
+    proof: &str,
+    (asking, host): (&Asking<'_>, &str),
 ) -> Result<Arc<Subject>, Problem> {
     let now = now();
-    let digest = tokens::digest(token);
-    let found = if let Some(known) = tokens.known(&digest, settings, now) {
-        known
-    } else {
-        let found = check(settings, token, now).await?;
-        tokens.remember(digest, settings, &found);
-        found
+    let found = found(settings, memory, token, now).await?;
+    let Bound::Key(key) = &found.bound_to else {
+        return Err(refused(Wrong::Binding));
     };
-    match (&found.bound_to, certificate) {
-        (None, _) => {}
-        (Some(thumbprint), Some(shown)) if *thumbprint == shown.thumbprint => {}
-        (Some(_), _) => return Err(refused(Wrong::Binding)),
+    if settings.config.hosts.is_empty() {
+        return Err(unproven(Wrong::Proof));
     }
+    let of = dpop::Of {
+        token,
+        key,
+        method: asking.method,
+        host,
+        path: asking.path,
+    };
+    let name = dpop::check(proof, &of, now).map_err(unproven)?;
+    memory.proofs.take(name, now).map_err(unproven)?;
     Ok(found.subject)
+}
+
+async fn found(
+    settings: &Settings,
+    memory: &Memory,
+    token: &str,
+    now: u64,
+) -> Result<tokens::Verified, Problem> {
+    let digest = tokens::digest(token);
+    if let Some(known) = memory.tokens.known(&digest, settings, now) {
+        return Ok(known);
+    }
+    let found = check(settings, token, now).await?;
+    memory.tokens.remember(digest, settings, &found);
+    Ok(found)
 }
 
 /// Verifies a token that is not known. A key that is not known may be new: the issuer is asked once, and not again for a while.
 async fn check(settings: &Settings, token: &str, now: u64) -> Result<tokens::Verified, Problem> {
-    let token = jws::Token::read(token).map_err(refused)?;
+    let token = jws::Token::read_access(token).map_err(refused)?;
     let named = claims::issuer(&token.payload).map_err(refused)?;
     let mut issuers = settings.issuers.iter().enumerate();
     let (number, issuer) = issuers
@@ -156,6 +222,11 @@ fn refused(wrong: Wrong) -> Problem {
         wrong.words(),
         HeaderValue::from_static("Bearer error=\"invalid_token\""),
     )
+}
+
+fn unproven(wrong: Wrong) -> Problem {
+    let challenge = HeaderValue::from_static("DPoP error=\"invalid_dpop_proof\"");
+    Problem::unauthorized(wrong.cause(), wrong.words(), challenge)
 }
 
 fn no_keys(why: NoKeys) -> Problem {

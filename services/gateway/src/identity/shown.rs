@@ -1,6 +1,6 @@
 //! What a request shows of who it is from.
 
-use super::API_KEY;
+use super::{API_KEY, DPOP};
 use crate::problem::Problem;
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -18,6 +18,8 @@ pub enum Shown<'a> {
     Nothing,
     /// A token (RFC 6750 §2.1).
     Token(&'a str),
+    /// A token and a proof that its key is there (RFC 9449 §7.1).
+    Proven(&'a str, &'a str),
     /// An API key.
     Key(&'a [u8]),
 }
@@ -28,7 +30,7 @@ pub fn read(fields: &HeaderMap) -> Result<Shown<'_>, Problem> {
     match (fields.get(AUTHORIZATION), key) {
         (None, None) => Ok(Shown::Nothing),
         (None, Some(key)) if key.len() <= MAX_KEY => Ok(Shown::Key(key)),
-        (Some(value), None) => bearer(value).map(Shown::Token).ok_or_else(malformed),
+        (Some(value), None) => token(value, fields.get(DPOP)).ok_or_else(malformed),
         _ => Err(malformed()),
     }
 }
@@ -42,10 +44,19 @@ fn malformed() -> Problem {
     )
 }
 
-fn bearer(value: &HeaderValue) -> Option<&str> {
+fn token<'a>(value: &'a HeaderValue, proof: Option<&'a HeaderValue>) -> Option<Shown<'a>> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim_start_matches(' ');
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+    if token.is_empty() || token.contains(' ') {
+        return None;
+    }
+    match proof {
+        None if scheme.eq_ignore_ascii_case("bearer") => Some(Shown::Token(token)),
+        Some(proof) if scheme.eq_ignore_ascii_case("dpop") => {
+            Some(Shown::Proven(token, proof.to_str().ok()?))
+        }
+        _ => None,
+    }
 }
 
 /// A certificate that a client has shown, of an authority that is known.
@@ -121,5 +132,9 @@ mod tests {
             assert_eq!(shown(&[("authorization", bad)]), None, "{bad}");
         }
         assert_eq!(shown(&[("authorization", "Bearer a"), ("x-api-key", "a")]), None);
+        let proven = shown(&[("authorization", "DPoP a"), ("dpop", "b")]);
+        assert_eq!(proven.as_deref(), Some("Proven(\"a\", \"b\")"));
+        assert_eq!(shown(&[("authorization", "DPoP a")]), None);
+        assert_eq!(shown(&[("authorization", "Bearer a"), ("dpop", "b")]), None);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A worker has its own. What is remembered holds as long as the token, the settings and the issuer's keys do.
 
+use super::claims::Bound;
 use super::keys::Keys;
 use super::subject::Subject;
 use crate::settings::Settings;
@@ -31,8 +32,8 @@ pub struct Verified {
     pub subject: Arc<Subject>,
     /// Until when, in seconds of Unix time.
     pub until: u64,
-    /// SHA-256 of the certificate that must be shown with it.
-    pub bound_to: Option<[u8; 32]>,
+    /// What must be shown with it.
+    pub bound_to: Bound,
     /// The number of its issuer in the settings.
     pub issuer: usize,
     /// The keys by which it was verified.

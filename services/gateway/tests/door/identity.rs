@@ -3,7 +3,9 @@
 use crate::support::client::{Answer, Client, NAME};
 use crate::support::eventually;
 use crate::support::gateway::Gateway;
-use crate::support::issuer::{ISSUER, Issuer, Key, claims, sha256, thumbprint, unsigned};
+use crate::support::issuer::{
+    ISSUER, Issuer, Key, claims, proof, sha256, thumbprint, thumbprint_of, unsigned,
+};
 use crate::support::tls::Authority;
 use crate::support::upstream::Upstream;
 use http::StatusCode;
@@ -345,4 +347,75 @@ async fn who_shows_nothing_comes_in_only_where_the_configuration_says_so() {
         StatusCode::UNAUTHORIZED,
         "what is shown is to be right"
     );
+}
+
+#[tokio::test]
+async fn a_token_that_is_bound_to_a_key_is_good_with_a_new_proof_of_this_request_alone() {
+    let (key, own, other) = (Key::p256(), Key::p256(), Key::p256());
+    let (upstream, issuer) = (
+        Upstream::echo().await,
+        Issuer::showing(vec![key.public("k")]).await,
+    );
+    let gateway = gateway(&upstream, &issuer, "", &format!("hosts: [{NAME}]\n")).await;
+    let mut client = gateway.client().await;
+    let header = json!({"alg": "ES256", "kid": "k"});
+    let free = key.token(header.clone(), claims(json!({})));
+    accepted(&mut client, &free).await;
+    let bound = key.token(header, claims(json!({"cnf": {"jkt": thumbprint_of(&own)}})));
+    let mut show = async |token: &str, proof: &str| {
+        let lines = format!("Authorization: DPoP {token}\r\nDPoP: {proof}\r\n");
+        client.get("/ngsi-ld/v1/entities?type=A", &lines).await
+    };
+    let good = proof(&own, &bound, json!({}));
+    assert_eq!(show(&bound, &good).await.status, StatusCode::OK);
+    assert!(!upstream.asked().last().unwrap().fields.contains_key("dpop"));
+    for (what, proof) in [
+        ("shown before", good),
+        ("another key", proof(&other, &bound, json!({}))),
+        ("another token", proof(&own, &free, json!({}))),
+        ("another method", proof(&own, &bound, json!({"htm": "POST"}))),
+        (
+            "another path",
+            proof(
+                &own,
+                &bound,
+                json!({"htu": "https://gateway.example/ngsi-ld/v1/types"}),
+            ),
+        ),
+        (
+            "another host",
+            proof(
+                &own,
+                &bound,
+                json!({"htu": "https://other.example/ngsi-ld/v1/entities"}),
+            ),
+        ),
+        ("old", proof(&own, &bound, json!({"iat": 1_700_000_000}))),
+        (
+            "from the future",
+            proof(&own, &bound, json!({"iat": 99_999_999_999_u64})),
+        ),
+        ("without a name", proof(&own, &bound, json!({"jti": ""}))),
+        ("an access token", free.clone()),
+    ] {
+        let answer = show(&bound, &proof).await;
+        let challenge = answer.field("www-authenticate");
+        let expected = (
+            StatusCode::UNAUTHORIZED,
+            Some("DPoP error=\"invalid_dpop_proof\""),
+        );
+        assert_eq!((answer.status, challenge), expected, "{what}");
+    }
+    assert_eq!(
+        show(&free, &proof(&own, &free, json!({}))).await.status,
+        StatusCode::UNAUTHORIZED,
+        "bound to nothing"
+    );
+    assert_eq!(
+        ask(&mut client, &bound).await.status,
+        StatusCode::UNAUTHORIZED,
+        "without a proof"
+    );
+    let other = client.ask("GET /a HTTP/1.1\r\nHost: other.example\r\n\r\n").await;
+    assert_eq!(other.status, StatusCode::MISDIRECTED_REQUEST);
 }

@@ -111,6 +111,33 @@ pub fn claims(change: Value) -> Value {
     claims
 }
 
+/// A proof that `key` is there, for a request with this token (RFC 9449 §4.2), changed as a test wants.
+pub fn proof(key: &Key, token: &str, change: Value) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let hash = URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
+    let name: [u8; 16] = ring::rand::generate(&SystemRandom::new()).unwrap().expose();
+    let mut claims = json!({
+        "jti": URL_SAFE_NO_PAD.encode(name), "htm": "GET", "htu": "https://gateway.example/ngsi-ld/v1/entities", "iat": now, "ath": hash,
+    });
+    for (name, value) in change.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    key.token(
+        json!({"alg": "ES256", "typ": "dpop+jwt", "jwk": key.public("own")}),
+        claims,
+    )
+}
+
+/// The thumbprint of a key on P-256 (RFC 7638).
+pub fn thumbprint_of(key: &Key) -> String {
+    let public = key.public("");
+    let text = format!(
+        r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#,
+        public["x"], public["y"]
+    );
+    URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
+}
+
 /// SHA-256 as the configuration has it of an API key.
 pub fn sha256(key: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, key.as_bytes());
