@@ -297,4 +297,28 @@ mod tests {
             ("/a/https%3A%2F%2Fb%2Fc%252F/d", Some("e"))
         );
     }
+
+    proptest::proptest! {
+        /// Texts of the characters that tricks are made of.
+        #[test]
+        fn the_form_of_a_target_is_its_own_form_and_has_no_trick_left(text in "/[a/.%2eEfF5cC:;?&=+0\\\\ ]{0,24}") {
+            let Ok(target) = Target::read(text.as_bytes()) else {
+                return Ok(());
+            };
+            proptest::prop_assert_eq!(Target::read(target.as_str().as_bytes()), Ok(target.clone()));
+            let path = target.path();
+            for trick in ["//", "\\", ";", "%2e", "%2E", "%00", "%5C", "/../", "/./"] {
+                proptest::prop_assert!(!path.contains(trick), "{} in {}", trick, path);
+            }
+            for segment in target.segments() {
+                proptest::prop_assert!(segment != ".." && segment != ".", "{}", path);
+            }
+        }
+
+        #[test]
+        fn no_bytes_are_more_than_a_target_can_bear(text in proptest::collection::vec(proptest::num::u8::ANY, 0..64)) {
+            let _ = Target::read(&text);
+            let _ = Target::read(&[b"/", text.as_slice()].concat());
+        }
+    }
 }

@@ -282,4 +282,13 @@ mod tests {
         assert_eq!(both(Framing::Chunked, b"3\r\nabc\r\n"), Err(Malformed::Cut));
         assert_eq!(both(Framing::Chunked, b"3\r\nabc\r\n0\r\n"), Err(Malformed::Cut));
     }
+
+    proptest::proptest! {
+        /// Texts of the characters that chunks are made of: however they arrive, they are read in one way.
+        #[test]
+        fn chunks_are_read_in_one_way_however_they_arrive(text in "[0-3aA;x:\r\n ]{0,40}", step in 1_usize..8) {
+            let whole = decode(Framing::Chunked, text.as_bytes(), text.len().max(1));
+            proptest::prop_assert_eq!(whole, decode(Framing::Chunked, text.as_bytes(), step));
+        }
+    }
 }

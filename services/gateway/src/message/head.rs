@@ -377,4 +377,27 @@ mod tests {
         let until_close = read("HTTP/1.1 200 OK\r\n\r\n", &Method::GET);
         assert!(until_close.framing == Framing::UntilClose && !until_close.keep_alive);
     }
+
+    proptest::proptest! {
+        /// What is let in is written again as it was read: nothing hides between two readers.
+        #[test]
+        fn a_head_that_is_read_has_whole_lines_and_one_framing(lines in "([A-Ca-c:]{1,3}[: ]{0,2}[ -~\t\r\n]{0,6}(\r\n|\n|\r)){0,4}") {
+            let text = format!("GET /a HTTP/1.1\r\n{lines}\r\n");
+            let bytes = Bytes::copy_from_slice(text.as_bytes());
+            let Ok(Some(length)) = end(&bytes, 0) else {
+                return Ok(());
+            };
+            let Ok(head) = request(&bytes.slice(..length)) else {
+                return Ok(());
+            };
+            for (name, value) in &head.fields {
+                let line = [name.as_str().as_bytes(), b":"].concat();
+                let text = text.to_ascii_lowercase();
+                proptest::prop_assert!(text.as_bytes().windows(line.len()).any(|part| part == line.as_slice()));
+                proptest::prop_assert!(!value.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+            }
+            let count = text.get(..length).unwrap_or_default().matches('\n').count();
+            proptest::prop_assert_eq!(head.fields.len() + 2, count, "each line is one field");
+        }
+    }
 }
