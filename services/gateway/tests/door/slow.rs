@@ -1,7 +1,7 @@
 //! A client that is slow holds nothing for ever, and nobody else up.
 
-use crate::support::client::NAME;
-use crate::support::gateway::Gateway;
+use crate::support::client::{Client, NAME};
+use crate::support::gateway::{Gateway, plain};
 use crate::support::upstream::{Asked, Upstream};
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -117,4 +117,36 @@ async fn an_answer_that_nobody_reads_ends() {
         start.elapsed()
     );
     assert!(client.read().await.is_none());
+}
+
+#[tokio::test]
+async fn clients_beyond_those_that_may_be_connected_wait_until_others_leave() {
+    let upstream = Upstream::echo().await;
+    // Each of the two workers keeps a place for whom it takes next.
+    let gateway = Gateway::start_with(&["--connections", "3"], &plain(upstream.at), |_, _| {}).await;
+    gateway.until_ready().await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let mut client = gateway.client().await;
+        assert_eq!(client.get("/a", "").await.status, StatusCode::OK);
+        all.push(client);
+    }
+    let late = tokio::spawn({
+        let (at, tls) = (gateway.at, gateway.authority.client(None, "http/1.1"));
+        async move {
+            Client::connect(at, tls)
+                .await
+                .unwrap()
+                .get("/late", "")
+                .await
+                .status
+        }
+    });
+    // The others are served on meanwhile, and the late one is not.
+    for client in &mut all {
+        assert_eq!(client.get("/a", "").await.status, StatusCode::OK);
+    }
+    assert!(upstream.asked().iter().all(|asked| asked.target == "/a") && !late.is_finished());
+    all.pop();
+    assert_eq!(late.await.unwrap(), StatusCode::OK);
 }

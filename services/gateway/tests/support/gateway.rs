@@ -52,6 +52,15 @@ impl Gateway {
 
     /// One with this configuration, and with what else is put into its folder first.
     pub async fn start(config: &str, prepare: impl FnOnce(&std::path::Path, &Authority)) -> Self {
+        Self::start_with(&[], config, prepare).await
+    }
+
+    /// The same, with further arguments.
+    pub async fn start_with(
+        arguments: &[&str],
+        config: &str,
+        prepare: impl FnOnce(&std::path::Path, &Authority),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new();
         authority.sign(&[NAME]).write(&folder.path().join("tls"));
@@ -71,6 +80,7 @@ impl Gateway {
                 "2",
             ])
             .arg("--loopback-for-tests")
+            .args(arguments)
             .arg("--config")
             .arg(path("gateway.yaml"))
             .arg("--tls")
