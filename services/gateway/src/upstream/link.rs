@@ -84,8 +84,8 @@ impl Link {
                 Some(body) => self.relay(body).await?,
                 None => false,
             },
-            // Who refuses a request may answer and hang up while it is still being sent.
-            Err(Failure::Broken) if self.has_answer() => true,
+            // Who refuses a request may answer and hang up while it is still being sent: the answer is looked for, or the end.
+            Err(Failure::Broken) => true,
             Err(failure) => return Err(failure),
         };
         let mut answer = self.head(asked).await?;
@@ -106,7 +106,7 @@ impl Link {
         .await
     }
 
-    /// Passes a body on; whether an answer came before its end.
+    /// Passes a body on; whether an answer came before its end, or is to be looked for as nothing more can be sent.
     async fn relay(&mut self, body: &mut Body<'_>) -> Result<bool, Failure> {
         let framing = body.framing();
         let (mut out, mut has_ended, mut alarm) = (BytesMut::new(), false, Alarm::default());
@@ -120,7 +120,7 @@ impl Link {
                 if !out.is_empty() {
                     match ready!(self.poll_write(cx, &out, &mut alarm)) {
                         Ok(written) => out.advance(written),
-                        Err(Failure::Broken) if self.has_answer() => return Poll::Ready(Ok(true)),
+                        Err(Failure::Broken) => return Poll::Ready(Ok(true)),
                         Err(failure) => return Poll::Ready(Err(failure)),
                     }
                 } else if has_ended {
@@ -171,13 +171,6 @@ impl Link {
             })
             .await?;
         }
-    }
-
-    /// Whether bytes of an answer have come.
-    fn has_answer(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        let _ = poll_fill(&mut self.stream, &mut cx, &mut self.arrived);
-        !self.arrived.is_empty()
     }
 
     fn poll_write(

@@ -2,7 +2,7 @@
 
 use crate::support::client::NAME;
 use crate::support::eventually;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, plain};
 use http::StatusCode;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,8 +17,10 @@ enum Act {
     HangUp,
     /// The connection ends in the middle of the answer.
     Cut,
-    /// It is answered before its body has come.
+    /// It is answered before its body has come, and the connection ends.
     Refuse,
+    /// The same, and the connection stays.
+    RefuseAndStay,
 }
 
 /// A broker that does as it is told for each connection; and the heads of all requests that it read.
@@ -50,11 +52,11 @@ async fn play(mut stream: TcpStream, acts: Vec<Act>, heads: Arc<Mutex<Vec<String
         let answer: &[u8] = match act {
             Act::Answer => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
             Act::Cut => b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok",
-            Act::Refuse => b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno",
+            Act::Refuse | Act::RefuseAndStay => b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno",
             Act::HangUp => b"",
         };
         stream.write_all(answer).await.unwrap();
-        if !matches!(act, Act::Answer) {
+        if !matches!(act, Act::Answer | Act::RefuseAndStay) {
             return;
         }
     }
@@ -118,6 +120,27 @@ async fn an_answer_before_the_end_of_a_body_reaches_the_client() {
     assert_eq!(
         (answer.status, answer.is_last()),
         (StatusCode::PAYLOAD_TOO_LARGE, true)
+    );
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_that_was_refused_is_never_the_start_of_another_request() {
+    let (at, heads) = broker(vec![vec![Act::RefuseAndStay, Act::Cut], vec![Act::Answer]]).await;
+    // One worker, so that there is one set of connections.
+    let gateway = Gateway::start_with(&["--workers", "1"], &plain(at), |_, _| {}).await;
+    gateway.until_ready().await;
+    let mut client = gateway.client().await;
+    client
+        .send(format!(
+            "POST /a HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 1000000\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.read().await.unwrap().status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(gateway.client().await.get("/b", "").await.status, StatusCode::OK);
+    let heads = heads.lock().unwrap();
+    assert!(
+        heads.len() == 2 && heads[1].starts_with("GET /b HTTP/1.1\r\n"),
+        "{heads:?}"
     );
 }
 

@@ -76,9 +76,8 @@ impl Gateway {
                 "127.0.0.1:0",
                 "--drain-delay",
                 "1",
-                "--workers",
-                "2",
             ])
+            .env("MIM_WORKERS", "2")
             .arg("--loopback-for-tests")
             .args(arguments)
             .arg("--config")
