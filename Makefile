@@ -10,7 +10,7 @@ BUILD_PACKAGES := gcc libc6-dev git
 IMAGE_PACKAGES := mmdebstrap
 LAB_PACKAGES := runc containernetworking-plugins iptables nftables iproute2 kmod
 # The peer of the gateway's benchmark.
-PEER_PACKAGES := nginx-light
+NGINX_PACKAGES := nginx-light
 # What tests run against: the database, the MQTT broker that receives notifications.
 TEST_PACKAGES := postgresql-15 postgresql-15-postgis-3 mosquitto
 # libFuzzer is C++, and compiled here.
@@ -79,9 +79,9 @@ deps-database: deps-build
 	$(call packages,$(TEST_PACKAGES))
 
 # What the gateway is compared with.
-.PHONY: deps-peer
-deps-peer: deps-build
-	$(call packages,$(PEER_PACKAGES))
+.PHONY: deps-nginx
+deps-nginx: deps-build
+	$(call packages,$(NGINX_PACKAGES))
 
 # What cargo needs before its first build.
 .PHONY: deps-build
@@ -241,10 +241,18 @@ lab-down: root deps-build ## End the lab and leave nothing of it
 images: deps-images ## Build the images, as any user, as OCI archives, with bills of materials and the release catalogue, into IMAGES=<folder>
 	@$(LAB) images --out $(IMAGES)
 
-# What a benchmark starts, beside itself: with ONLY=broker neither the lab nor the operator.
-BENCH_DEPS := $(if $(ONLY),$(if $(filter city,$(ONLY)),deps-lab) $(if $(filter operator,$(ONLY)),deps-build deps-go) $(if $(filter broker,$(ONLY)),deps-database) \
-  $(if $(filter validator,$(ONLY)),validator-peers),deps-lab deps-database validator-peers)
-BENCH_PROGRAMS := $(if $(filter-out broker validator,$(or $(ONLY),all)),-p mim-operator -p mim-lab) $(if $(filter-out operator city validator,$(or $(ONLY),all)),-p mim-broker)
+# What each benchmark needs, and which programs it starts beside itself: with ONLY=broker neither the lab nor the operator.
+BENCHES := $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs))))
+BENCH_NEEDS_city := deps-lab
+BENCH_NEEDS_operator := deps-build deps-go
+BENCH_NEEDS_broker := deps-database
+BENCH_NEEDS_gateway := deps-nginx
+BENCH_NEEDS_validator := validator-peers
+BENCH_STARTS_city := --package=mim-operator --package=mim-lab
+BENCH_STARTS_operator := --package=mim-operator --package=mim-lab
+BENCH_STARTS_broker := --package=mim-broker
+BENCH_STARTS_gateway := --package=mim-gateway
+BENCH_STARTS := $(sort $(foreach name,$(BENCHES),$(BENCH_STARTS_$(name))))
 
 # The validator's peers and the attribute tables of Smart Data Models, each at one version, by digest.
 PEERS := $(CACHE)/bench-validator
@@ -260,15 +268,11 @@ $(PEERS)/smartdatamodels.json.gz: $(PEERS_FROM)
 	@python3 -m zipfile -e $(PEERS)/tables/*.whl $(PEERS)/tables && mv $(PEERS)/tables/pysmartdatamodels/model-assets/smartdatamodels.json.gz $(PEERS) && touch $@
 
 .PHONY: bench
-bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator, city, broker, validator; with ONLY also ARGS="--help"
-# What a benchmark starts, beside itself: with ONLY=broker neither the lab nor the operator. That of the gateway needs nginx.
-BENCH_DEPS := $(if $(ONLY),$(if $(filter city,$(ONLY)),deps-lab) $(if $(filter operator,$(ONLY)),deps-build deps-go) $(if $(filter broker,$(ONLY)),deps-database) $(if $(filter gateway,$(ONLY)),deps-peer),deps-lab deps-database deps-peer)
-BENCH_PROGRAMS := $(if $(filter-out broker gateway,$(or $(ONLY),all)),-p mim-operator -p mim-lab) $(if $(filter-out operator city gateway,$(or $(ONLY),all)),-p mim-broker) $(if $(filter-out operator city broker,$(or $(ONLY),all)),-p mim-gateway)
-bench: deps-build $(BENCH_DEPS) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator, city, broker, gateway; with ONLY also ARGS="--help"
+bench: deps-build $(foreach name,$(BENCHES),$(BENCH_NEEDS_$(name))) ## Benchmarks as tables and bench/results/<name>.json: all, or ONLY=operator, city, broker, gateway, validator; with ONLY also ARGS="--help"
 	@[ -n "$(ONLY)" ] || [ -z "$(ARGS)" ] || { echo "make: each benchmark has arguments of its own: say which one, make bench ONLY=operator ARGS=\"$(ARGS)\""; exit 1; }
-	$(if $(strip $(BENCH_PROGRAMS)),$(CARGO) build --release --locked $(BENCH_PROGRAMS))
+	$(if $(BENCH_STARTS),$(CARGO) build --release --locked $(BENCH_STARTS))
 	$(CARGO) build --release --locked -p mim-bench
-	@export MIM_BENCH_VALIDATOR=$(PEERS); for name in $(or $(ONLY),$(basename $(notdir $(wildcard bench/src/bin/*.rs)))); do \
+	@export MIM_BENCH_VALIDATOR=$(PEERS); for name in $(BENCHES); do \
 	  $(CARGO) run --quiet --release --locked -p mim-bench --bin "bench-$$name" -- $(ARGS); done
 
 .PHONY: bench-policy

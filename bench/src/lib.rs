@@ -2,9 +2,8 @@
 //!
 //! What every benchmark shares: rows with goals, printed as a table and written as JSON ([`report`]), a process that is measured
 //! from outside ([`process`]), and a client that does nothing but send ([`bare`]). Each benchmark is a module and a program:
-//! [`operator`] is `bench-operator`, [`city`] is `bench-city`, [`broker`] is `bench-broker`, [`validator`] is
-//! `bench-validator`.
-//! [`operator`] is `bench-operator`, [`city`] is `bench-city`, [`broker`] is `bench-broker`, [`gateway`] is `bench-gateway`.
+//! [`operator`] is `bench-operator`, [`city`] is `bench-city`, [`broker`] is `bench-broker`, [`gateway`] is `bench-gateway`,
+//! [`validator`] is `bench-validator`.
 
 pub mod bare;
 pub mod broker;

@@ -32,6 +32,8 @@ pub struct Record {
     pub operation: Option<Operation>,
     /// Of which entities or other resources, as the path and the query name them.
     pub ids: Vec<String>,
+    /// The rule that allowed it, where one did so whatever the entity is.
+    pub rule: Option<String>,
     /// Why the gateway refused it; absent: it did not.
     pub refused: Option<&'static str>,
 }
@@ -53,6 +55,8 @@ struct Line<'a> {
     ids: &'a [String],
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
     status: u16,
     latency_us: u64,
@@ -73,7 +77,7 @@ impl Record {
                     &subject.id
                 }
             }),
-            client: subject.and_then(|subject| subject.client.as_deref()),
+            client: subject.and_then(|subject| subject.client()),
             address: self.address,
             tenant: self.tenant.as_deref(),
             method: self.method.as_ref().map(Method::as_str),
@@ -84,6 +88,7 @@ impl Record {
             } else {
                 "allowed"
             },
+            rule: self.rule.as_deref(),
             cause: self.refused,
             status: status.as_u16(),
             latency_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),

@@ -32,6 +32,9 @@ pub struct Config {
     pub limits: Limits,
     /// Who may ask; absent: nobody is asked who it is, and credentials go on to the broker.
     pub identity: Option<Identity>,
+    /// Whether rules say what whoever asks may do; they are the part `policy` of the bundle. Until they are there nobody may do anything.
+    #[serde(default)]
+    pub policy: bool,
     /// Which web pages may call; absent: those of no other origin.
     pub cors: Option<Cors>,
     /// What is told of each request.
@@ -338,6 +341,14 @@ pub fn parse(text: &str) -> Result<Config, String> {
     if let Some(identity) = &config.identity {
         check_identity(identity)?;
     }
+    if config.policy && config.identity.is_none() {
+        return Err("policy is about who asks: say how that is known, in identity".to_owned());
+    }
+    if config.policy && config.upstream.server_name.is_none() {
+        return Err(
+            "policy is obeyed by the broker, which believes whoever shows a certificate: say its upstream.serverName".to_owned(),
+        );
+    }
     Ok(config)
 }
 
@@ -389,6 +400,8 @@ mod tests {
             "upstream: {address: broker}",
             "upstream: {address: \"broker:1\", tls: true}",
             "upstream: {address: \"broker:1\"}\nfuture: 1",
+            "upstream: {address: \"broker:1\", serverName: a}\npolicy: true",
+            "upstream: {address: \"broker:1\"}\nidentity: {anonymous: true}\npolicy: true",
             "upstream: {address: \"broker:1\"}\ntls: {minVersion: \"1.1\"}",
             "upstream: {address: \"broker:1\"}\nproxyProtocol: true",
             "upstream: {address: \"broker:1\"}\ntrustedProxies: [10.0.0.0]",

@@ -1,20 +1,21 @@
 //! `/livez`, `/readyz`, `/metrics`, on a port of their own.
 
 use crate::metrics::Metrics;
+use crate::settings::Settings;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 /// What the health port knows.
 #[derive(Clone)]
 pub struct Health {
-    /// Whether clients are served: there have been settings that could be used.
-    pub serving: Arc<AtomicBool>,
+    /// What holds, once clients are served: there have been settings that could be used.
+    pub serving: Arc<OnceLock<watch::Receiver<Arc<Settings>>>>,
     /// Why the files cannot be used.
     pub trouble: watch::Receiver<Option<String>>,
     /// Whether the process is on its way out.
@@ -39,13 +40,15 @@ async fn ready(State(health): State<Health>) -> (StatusCode, String) {
     if health.leaving.load(Ordering::Relaxed) {
         return not_ready("the gateway is shutting down");
     }
-    match (health.serving.load(Ordering::Relaxed), trouble) {
-        (false, why) => not_ready(&why.unwrap_or_else(|| "the gateway is starting".to_owned())),
-        (true, Some(why)) => (
+    let lack = health.serving.get().map(|settings| settings.borrow().lack());
+    match (lack, trouble) {
+        (None, why) => not_ready(&why.unwrap_or_else(|| "the gateway is starting".to_owned())),
+        (Some(Some(lack)), _) => not_ready(lack),
+        (Some(None), Some(why)) => (
             StatusCode::OK,
             format!("ok; settings from before are in force: {why}\n"),
         ),
-        (true, None) => (StatusCode::OK, "ok\n".to_owned()),
+        (Some(None), None) => (StatusCode::OK, "ok\n".to_owned()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The gateway: every call to the broker of a city comes through here.
 //!
 //! A call takes one way, step by step ([`pipeline`]): the [`door`] takes connections and speaks TLS, [`message`] reads heads and bodies strictly,
-//! [`checks`] refuses what could be read in two ways, [`identity`] finds out who asks, [`limits`] how much that may be, the [`upstream`] side sends it on, and the [`audit`] trail tells of it. What holds is one
+//! [`checks`] refuses what could be read in two ways, [`identity`] finds out who asks, [`limits`] how much that may be, [`policy`] what the city lets it do, the [`upstream`] side sends it on, and the [`audit`] trail tells of it. What holds is one
 //! snapshot of all files ([`settings`]); [`run`] puts the parts together, a [`worker`] for each processor.
 //! [`message`] and [`checks`] are pure.
 
@@ -19,6 +19,7 @@ pub mod message;
 pub mod metrics;
 pub mod operation;
 pub mod pipeline;
+pub mod policy;
 pub mod probe;
 pub mod problem;
 pub mod run;

@@ -32,7 +32,7 @@ pub fn of<'a>(limits: &'a Limits, subject: &Subject) -> &'a Allowance {
         return limits.anonymous.as_ref().unwrap_or(&limits.everybody);
     }
     let mut roles = limits.roles.iter();
-    let own = roles.find(|limits| subject.roles.contains(&limits.role));
+    let own = roles.find(|limits| subject.has_role(&limits.role));
     own.map_or(&limits.everybody, |limits| &limits.may)
 }
 

@@ -52,6 +52,9 @@ struct RunArguments {
     /// Folder with certificates of the authorities of issuers; followed as they change.
     #[arg(long, env = "MIM_IDENTITY", default_value = "/etc/mim/identity")]
     identity: PathBuf,
+    /// Folder with the bundle of rules; followed as it changes.
+    #[arg(long, env = "MIM_BUNDLE", default_value = "/etc/mim/bundle")]
+    bundle: PathBuf,
     /// Threads that answer requests; absent: as many as there are processors.
     #[arg(long, env = "MIM_WORKERS")]
     workers: Option<NonZeroUsize>,
@@ -127,6 +130,7 @@ fn options(arguments: RunArguments) -> Options {
             tls: arguments.tls,
             upstream_tls: arguments.upstream_tls,
             identity: arguments.identity,
+            bundle: arguments.bundle,
         },
         workers: arguments.workers.unwrap_or_else(processors),
         connections: usize::from(arguments.connections),

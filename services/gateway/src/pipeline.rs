@@ -1,4 +1,4 @@
-//! One request, step by step: head checks → identity → limits → broker → audit. Each step either lets the call go on or says no.
+//! One request, step by step: head checks → identity → limits → rules → broker → audit. Each step either lets the call go on or says no.
 
 use crate::answer::{Answer, AnswerBody};
 use crate::audit::Record;
@@ -8,10 +8,12 @@ use crate::checks::{Refused, fields, forwarded};
 use crate::config::Allowance;
 use crate::cors;
 use crate::door::Peer;
+use crate::identity::subject::Subject;
 use crate::identity::{self, Asking};
 use crate::limits;
 use crate::message::body::Framing;
 use crate::operation;
+use crate::policy::{self, Question};
 use crate::problem::Problem;
 use crate::settings::Settings;
 use crate::upstream::{Failure, Outgoing};
@@ -126,7 +128,33 @@ async fn steps(
     let may = limits::of(&settings.config.limits, &subject);
     let bucket = || limits::bucket(&subject, call.client);
     worker.rates.take(bucket, may, Instant::now()).map_err(too_many)?;
+    permit(worker, settings, &subject, &mut call, record)?;
     forward(worker, settings, &call, body, may).await
+}
+
+/// What the rules say of a call; what the broker is to know of it is put into its fields.
+fn permit(
+    worker: &Worker,
+    settings: &Settings,
+    subject: &Subject,
+    call: &mut Call,
+    record: &mut Record,
+) -> Result<(), Problem> {
+    let (operation, id) = operation::of(&call.method, &call.target);
+    let question = Question {
+        subject,
+        tenant: call.fields.get(TENANT).and_then(|tenant| tenant.to_str().ok()),
+        operation,
+        method: &call.method,
+        id: id.as_deref(),
+        may_make: call.target.segments().any(|segment| segment == "upsert"),
+    };
+    let permit = policy::permit(settings, &worker.permissions, &question)?;
+    record.rule = permit.rule;
+    if let Some(field) = permit.field {
+        call.fields.insert(policy::PERMISSIONS, field);
+    }
+    Ok(())
 }
 
 /// What the audit trail says of a call.

@@ -8,14 +8,15 @@ use crate::identity::dpop::Proofs;
 use crate::identity::tokens::Tokens;
 use crate::limits::Rates;
 use crate::metrics::Metrics;
+use crate::policy::Kept;
 use crate::settings::{LOOK, Loader, Places, Settings};
 use crate::upstream::Upstream;
 use crate::worker::{Ending, Worker};
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime;
@@ -72,7 +73,7 @@ pub async fn run(options: Options) -> Result<(), String> {
     let (metrics, audit, serving) = (
         Arc::<Metrics>::default(),
         Arc::<Audit>::default(),
-        Arc::<AtomicBool>::default(),
+        Arc::<OnceLock<_>>::default(),
     );
     let (trouble_tx, trouble) = watch::channel(None);
     let writing = audit
@@ -94,6 +95,7 @@ pub async fn run(options: Options) -> Result<(), String> {
         _ = interrupt.recv() => return Ok(()),
     };
     let (settings_tx, settings) = watch::channel(Arc::new(first));
+    let served = settings.clone();
     tokio::spawn(loader.follow(settings_tx, trouble_tx));
     let workers = start(
         &listener,
@@ -111,7 +113,7 @@ pub async fn run(options: Options) -> Result<(), String> {
     .map_err(text)?;
     // The kernel refuses whoever comes when the workers have closed theirs.
     drop(listener);
-    serving.store(true, Ordering::Relaxed);
+    let _ = serving.set(served);
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -184,6 +186,7 @@ async fn work(listener: TcpListener, shared: Shared) {
             tokens: Tokens::default(),
             proofs: shared.proofs,
         },
+        permissions: Kept::default(),
         audit: shared.audit,
         metrics: shared.metrics,
         rates: shared.rates,

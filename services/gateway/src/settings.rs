@@ -7,7 +7,9 @@ use crate::identity::Issuer;
 use crate::identity::claims::Terms;
 use crate::identity::keyring::{Keyring, Source};
 use crate::upstream::way::Way;
+use mim_bundle::{Bundle, Trouble};
 use mim_egress::{Client, Policy, api_server_of_this_pod};
+use mim_policy::{Rule, Table};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
@@ -33,6 +35,8 @@ pub struct Places {
     pub upstream_tls: PathBuf,
     /// The folder with authorities of issuers.
     pub identity: PathBuf,
+    /// The folder with the bundle.
+    pub bundle: PathBuf,
 }
 
 /// The files as they are.
@@ -44,7 +48,21 @@ struct Files {
     upstream: Option<(Pair, Vec<u8>)>,
     /// Of each issuer in its order.
     authorities: Vec<Option<Vec<u8>>>,
+    /// `None`: it is not there yet, or nobody asks for it.
+    bundle: Option<Loaded>,
 }
+
+/// A bundle that was read; two of one digest are one.
+#[derive(Clone)]
+struct Loaded(Arc<Bundle>);
+
+impl PartialEq for Loaded {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.digest == other.0.digest
+    }
+}
+
+impl Eq for Loaded {}
 
 /// A certificate and its key, as PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,9 +81,26 @@ pub struct Settings {
     pub way: Arc<Way>,
     /// The issuers of tokens.
     pub issuers: Vec<Issuer>,
+    /// The rules of the city; `None`: they are not there yet, or nobody asks for them.
+    pub policy: Option<Arc<Table>>,
     /// Another one for each settings of this process.
     pub number: u64,
     files: Files,
+}
+
+impl Settings {
+    /// What is not there yet, without which nothing is let through.
+    #[must_use]
+    pub fn lack(&self) -> Option<&'static str> {
+        let lacks = self.config.policy && self.policy.is_none();
+        lacks.then_some("the bundle with the rules of the city is not there yet")
+    }
+
+    /// The digest of the bundle in force.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&str> {
+        self.files.bundle.as_ref().map(|bundle| bundle.0.digest.as_str())
+    }
 }
 
 impl fmt::Debug for Settings {
@@ -98,7 +133,7 @@ impl Loader {
 
     /// The settings as the files say.
     pub async fn load(&self) -> Result<Settings, String> {
-        let files = self.read().await?;
+        let files = self.read(None).await?;
         self.made_of(files, None)
     }
 
@@ -111,7 +146,7 @@ impl Loader {
         loop {
             tokio::time::sleep(LOOK).await;
             let current = Arc::clone(&settings.borrow());
-            let news = match self.read().await {
+            let news = match self.read(current.files.bundle.as_ref()).await {
                 Ok(files) if files == current.files => Ok(None),
                 Ok(files) => self.made_of(files, Some(&current)).map(Some),
                 Err(why) => Err(why),
@@ -119,7 +154,7 @@ impl Loader {
             let why = match news {
                 Ok(None) => None,
                 Ok(Some(new)) => {
-                    tracing::info!("new settings are in force");
+                    tracing::info!(bundle = new.bundle(), "new settings are in force");
                     settings.send_replace(Arc::new(new));
                     None
                 }
@@ -136,7 +171,7 @@ impl Loader {
         }
     }
 
-    async fn read(&self) -> Result<Files, String> {
+    async fn read(&self, known: Option<&Loaded>) -> Result<Files, String> {
         let config = read(&self.places.config).await?;
         let config = String::from_utf8(config).map_err(|_| "gateway.yaml is not UTF-8".to_owned())?;
         // What is read depends on what it says; whether it says it well is found out later.
@@ -159,8 +194,14 @@ impl Loader {
                 None => None,
             });
         }
+        let bundle = if parsed.policy {
+            bundle(&self.places.bundle, known).await?
+        } else {
+            None
+        };
         Ok(Files {
             authorities,
+            bundle,
             config,
             tls: pair(&self.places.tls).await?,
             client_ca,
@@ -180,8 +221,13 @@ impl Loader {
             None => Arc::new(way(&files, &config)?),
         };
         let issuers = self.issuers(&files, &config, before);
+        let policy = match before.filter(|before| before.files.bundle == files.bundle) {
+            Some(before) => before.policy.clone(),
+            None => files.bundle.as_ref().map(|bundle| table(&bundle.0)).transpose()?,
+        };
         Ok(Settings {
             issuers,
+            policy,
             number: before.map_or(0, |before| before.number + 1),
             config,
             acceptor,
@@ -319,6 +365,37 @@ impl Pair {
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| "tls.key is no key".to_owned())?;
         Ok((chain, key))
     }
+}
+
+/// The bundle as it is now; the one that is known is not read again.
+async fn bundle(folder: &Path, known: Option<&Loaded>) -> Result<Option<Loaded>, String> {
+    let (folder, digest) = (folder.to_owned(), known.map(|known| known.0.digest.clone()));
+    let read = move || mim_bundle::read(&folder, digest.as_deref());
+    let read = tokio::task::spawn_blocking(read).await;
+    match read.map_err(|error| error.to_string())? {
+        Ok(Some(bundle)) => Ok(Some(Loaded(Arc::new(bundle)))),
+        Ok(None) => Ok(known.cloned()),
+        Err(Trouble::Absent) if known.is_none() => Ok(None),
+        Err(why) => Err(format!("bundle: {why}")),
+    }
+}
+
+/// The rules in a bundle. One that has none is refused: no rules are something else than rules that nobody has sent.
+fn table(bundle: &Bundle) -> Result<Arc<Table>, String> {
+    let part = bundle
+        .parts
+        .get("policy")
+        .ok_or("bundle: it has no part policy")?;
+    let rules = part.get("rules").cloned().unwrap_or_default();
+    let rules: Vec<Rule> =
+        serde_json::from_value(rules).map_err(|error| format!("bundle: policy: {error}"))?;
+    let refused = |refusals: Vec<mim_policy::Refusal>| {
+        let first = refusals
+            .first()
+            .map(|refusal| format!("{}: {}", refusal.path, refusal.why));
+        format!("bundle: policy: {}", first.unwrap_or_default())
+    };
+    Table::compile(&rules).map(Arc::new).map_err(refused)
 }
 
 fn roots(pem: &[u8], name: &str) -> Result<RootCertStore, String> {

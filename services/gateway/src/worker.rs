@@ -4,6 +4,7 @@ use crate::audit::Audit;
 use crate::identity::Memory;
 use crate::limits::Rates;
 use crate::metrics::Metrics;
+use crate::policy::Kept;
 use crate::settings::Settings;
 use crate::upstream::Upstream;
 use std::rc::Rc;
@@ -36,6 +37,8 @@ pub struct Worker {
     pub upstream: Rc<Upstream>,
     /// What is remembered of who asked.
     pub known: Memory,
+    /// What rules let them do.
+    pub permissions: Kept,
     /// How much subjects ask, in all workers together.
     pub rates: Arc<Rates>,
     /// Who did what.

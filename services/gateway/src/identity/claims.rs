@@ -4,8 +4,9 @@ use super::jws::Algorithm;
 use super::subject::Subject;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mim_policy::Identity;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most values of one claim, and the longest. One with more is refused: what is left out could be what a rule denies by.
 const MAX_VALUES: usize = 1000;
@@ -165,25 +166,25 @@ pub fn check(claims: &Map<String, Value>, terms: &Terms, now: u64) -> Result<Fou
 
 fn subject(claims: &Map<String, Value>, terms: &Terms) -> Result<Subject, Wrong> {
     let one = |path: &str| values(at(claims, path)).map(|values| values.into_iter().next());
-    let all = |paths: &[String]| -> Result<Vec<String>, Wrong> {
+    let all = |paths: &[String]| -> Result<BTreeSet<String>, Wrong> {
         let found: Result<Vec<_>, _> = paths.iter().map(|path| values(at(claims, path))).collect();
-        Ok(found?.concat())
+        Ok(found?.into_iter().flatten().collect())
     };
     let id = one(&terms.id)?.filter(|id| !id.is_empty()).ok_or(Wrong::Claims)?;
     let mut others = BTreeMap::new();
     for name in &terms.others {
         let found = values(at(claims, name))?;
         if !found.is_empty() {
-            others.insert(name.clone(), found);
+            others.insert(name.clone(), found.into_iter().collect());
         }
     }
-    Ok(Subject {
-        id: format!("{}#{id}", terms.issuer),
+    let identity = Identity {
         client: one(&terms.client)?,
         roles: all(&terms.roles)?,
         groups: all(&terms.groups)?,
         claims: others,
-    })
+    };
+    Ok(Subject::known(format!("{}#{id}", terms.issuer), identity))
 }
 
 /// RFC 7800 §3.1. What must be proven and cannot be proven here is not accepted as if it need not be.
@@ -287,17 +288,16 @@ mod tests {
         }))
         .unwrap();
         let subject = found.subject;
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let identity = Identity {
+            client: Some("app".to_owned()),
+            roles: texts(&["a", "b", "c"]),
+            groups: texts(&["/g"]),
+            claims: BTreeMap::from([("district".to_owned(), texts(&["7"]))]),
+        };
         assert_eq!(
-            (subject.id.as_str(), subject.client.as_deref()),
-            ("https://i.example#u", Some("app"))
-        );
-        assert_eq!(
-            (subject.roles.join(" "), subject.groups),
-            ("a b c".to_owned(), vec!["/g".to_owned()])
-        );
-        assert_eq!(
-            subject.claims,
-            BTreeMap::from([("district".to_owned(), vec!["7".to_owned()])])
+            subject,
+            Subject::known("https://i.example#u".to_owned(), identity)
         );
         assert_eq!((found.until, found.bound_to), (1030, Bound::Nobody));
     }

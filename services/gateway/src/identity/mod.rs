@@ -208,7 +208,7 @@ fn now() -> u64 {
 }
 
 /// RFC 6750 §3: without credentials no error code is told.
-fn unknown() -> Problem {
+pub(crate) fn unknown() -> Problem {
     Problem::unauthorized(
         "no_credentials",
         "who asks is to say who it is",
