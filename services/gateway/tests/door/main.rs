@@ -17,6 +17,7 @@ mod ending;
 mod identity;
 mod limits;
 mod passing;
+mod policy;
 mod retries;
 mod settings;
 mod slow;

@@ -88,6 +88,8 @@ impl Gateway {
             .arg(path("upstream"))
             .arg("--identity")
             .arg(path("identity"))
+            .arg("--bundle")
+            .arg(path("bundle"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -146,7 +148,9 @@ impl Gateway {
 
     /// Writes another configuration.
     pub fn configure(&self, config: &str) {
-        std::fs::write(self.folder.path().join("gateway.yaml"), config).unwrap();
+        let folder = self.folder.path();
+        std::fs::write(folder.join("new.yaml"), config).unwrap();
+        std::fs::rename(folder.join("new.yaml"), folder.join("gateway.yaml")).unwrap();
     }
 
     /// Asks it to end.
