@@ -1,15 +1,14 @@
 //! The broker's command line.
 
 use clap::{Args, Parser, Subcommand};
-use mim_broker::server::probe::probe;
 use mim_broker::server::run::{self, Settings};
 use mim_broker::store::settings::Places;
-use std::io::IsTerminal as _;
+use mim_process::log::{self, LogFormat};
+use mim_process::probe;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
 
 /// The native NGSI-LD context broker.
 #[derive(Parser)]
@@ -77,33 +76,13 @@ struct RunArguments {
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    // A panic ends the program, and the pod starts it again: a task that had died alone would be missed by nobody.
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        std::process::abort();
-    }));
+    mim_process::abort_on_panic();
     match Arguments::parse().command {
-        Command::Probe { health_listen } => match probe(health_listen).await {
-            Ok(words) => {
-                println!("{words}");
-                ExitCode::SUCCESS
-            }
-            Err(words) => {
-                println!("{words}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Probe { health_listen } => probe::run(health_listen, "the broker").await,
         Command::Run(arguments) => {
-            log(arguments.log_format);
+            log::start(arguments.log_format);
             match run::run(settings(*arguments)).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
@@ -112,18 +91,6 @@ async fn main() -> ExitCode {
                 }
             }
         }
-    }
-}
-
-fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("MIM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
     }
 }
 

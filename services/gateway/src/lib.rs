@@ -20,7 +20,6 @@ pub mod metrics;
 pub mod operation;
 pub mod pipeline;
 pub mod policy;
-pub mod probe;
 pub mod problem;
 pub mod run;
 pub mod settings;

@@ -6,6 +6,5 @@ pub mod gateway;
 pub mod health;
 pub mod listen;
 pub mod metrics;
-pub mod probe;
 pub mod run;
 pub mod stall;
