@@ -3,10 +3,12 @@
 //! * [`server`]: what stands behind both, and costs neither anything;
 //! * [`peers`]: the two processes;
 //! * [`load`]: clients with TLS, in a closed loop or in an open one;
-//! * [`tokens`]: an issuer, and tokens of its own.
+//! * [`tokens`]: an issuer, and tokens of its own;
+//! * [`rules`]: what a city lets whoever asks do.
 
 mod load;
 mod peers;
+mod rules;
 mod server;
 mod tokens;
 
@@ -83,7 +85,9 @@ pub fn results(args: &Args) -> &Path {
 pub async fn run(args: &Args) -> Result<Report, Error> {
     let folder = tempfile::tempdir().map_err(Error::file(Path::new("the temporary folder")))?;
     let keys = Keys::write(folder.path())?;
-    let server = Server::start()?;
+    let server = Server::start(None)?;
+    let by_tls = Server::start(Some(keys.server()?))?;
+    rules::write(folder.path())?;
     let issuer = Issuer::start(args.tokens, &keys)?;
     let nginx = Peer::nginx(&args.nginx, folder.path(), server.at()).await?;
     let bare = Peer::gateway(&program(args)?, folder.path(), "bare", &bare(server.at())).await?;
@@ -94,16 +98,30 @@ pub async fn run(args: &Args) -> Result<Report, Error> {
         &knowing(server.at(), &issuer),
     )
     .await?;
+    let ruled = Peer::gateway(
+        &program(args)?,
+        folder.path(),
+        "ruled",
+        &ruling(by_tls.at(), &issuer),
+    )
+    .await?;
     let mut report = Report::default();
     report.at_most("memory, idle", bare.process.memory()?.resident, "MiB", MEMORY);
     let plain = |_: usize, out: &mut Vec<u8>| load::get(out, "");
     let shown = |number: usize, out: &mut Vec<u8>| load::get(out, issuer.line(number));
-    let cases: [(&str, &Peer, &load::Work<'_>, Option<f64>); 2] = [
+    let cases: [(&str, &Peer, &load::Work<'_>, Option<f64>); 3] = [
         ("no checks", &bare, &plain, Some(BARE)),
-        ("token, rate and audit", &known, &shown, Some(KNOWN)),
+        ("token, rate and audit", &known, &shown, None),
+        (
+            "token, rate, audit, rules and TLS to the server",
+            &ruled,
+            &shown,
+            Some(KNOWN),
+        ),
     ];
     let tls = keys.client();
     until_known(&known, &tls, &shown).await?;
+    until_known(&ruled, &tls, &shown).await?;
     for (name, peer, work, goal) in cases {
         let closed = turns(args, &tls, [(&nginx, &plain), (peer, work)], None)?;
         tell(&mut report, &format!("{name}, closed loop"), &closed, goal);
@@ -121,7 +139,7 @@ pub async fn run(args: &Args) -> Result<Report, Error> {
         "MiB",
     );
     drop(crowd?);
-    for peer in [nginx, bare, known] {
+    for peer in [nginx, bare, known, ruled] {
         peer.process.stop().await?;
     }
     Ok(report)
@@ -206,6 +224,13 @@ fn knowing(server: std::net::SocketAddr, issuer: &Issuer) -> String {
         tokens::NAME,
         issuer.at().port(),
     )
+}
+
+/// The same with rules, which need TLS to the server.
+fn ruling(server: std::net::SocketAddr, issuer: &Issuer) -> String {
+    let known = knowing(server, issuer);
+    let upstream = format!("\"{server}\"");
+    known.replacen(&upstream, &format!("{upstream}, serverName: {}", load::NAME), 1) + "policy: true\n"
 }
 
 fn program(args: &Args) -> Result<PathBuf, Error> {

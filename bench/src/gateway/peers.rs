@@ -142,6 +142,10 @@ impl Peer {
             .arg("--tls")
             .arg(folder)
             .arg("--identity")
+            .arg(folder)
+            .arg("--upstream-tls")
+            .arg(folder)
+            .arg("--bundle")
             .arg(folder);
         Self::start(command, at, &folder.join(format!("{name}.log"))).await
     }

@@ -1,9 +1,12 @@
 //! What stands behind the proxies: it answers each request with the same entity of 1 kB, over connections that are kept.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::error::Error;
 
@@ -11,8 +14,8 @@ use crate::error::Error;
 pub struct Server(SocketAddr);
 
 impl Server {
-    /// Listens on loopback.
-    pub fn start() -> Result<Self, Error> {
+    /// Listens on loopback, by TLS where that is configured.
+    pub fn start(tls: Option<Arc<ServerConfig>>) -> Result<Self, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(Error::file(Path::new("127.0.0.1:0")))?;
         let at = listener
             .local_addr()
@@ -20,8 +23,8 @@ impl Server {
         let answer = answer();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let answer = answer.clone();
-                thread::spawn(move || serve(stream, &answer));
+                let (answer, tls) = (answer.clone(), tls.clone());
+                thread::spawn(move || welcome(stream, tls, &answer));
             }
         });
         Ok(Self(at))
@@ -48,9 +51,17 @@ fn answer() -> Vec<u8> {
     (head + &body).into_bytes()
 }
 
-/// Requests have no body here, so one ends with its head.
-fn serve(mut stream: TcpStream, answer: &[u8]) {
+fn welcome(stream: TcpStream, tls: Option<Arc<ServerConfig>>, answer: &[u8]) {
     let _ = stream.set_nodelay(true);
+    match tls.map(ServerConnection::new) {
+        None => serve(stream, answer),
+        Some(Ok(session)) => serve(StreamOwned::new(session, stream), answer),
+        Some(Err(_)) => {}
+    }
+}
+
+/// Requests have no body here, so one ends with its head.
+fn serve(mut stream: impl Read + Write, answer: &[u8]) {
     let (mut arrived, mut block) = (Vec::new(), vec![0; 16 * 1024]);
     while let Ok(read @ 1..) = stream.read(&mut block) {
         arrived.extend_from_slice(block.get(..read).unwrap_or_default());
