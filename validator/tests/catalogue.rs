@@ -85,7 +85,7 @@ fn a_model_that_refers_to_the_commons_needs_no_document_from_elsewhere() {
 #[test]
 fn every_definition_of_the_catalogue_compiles_at_each_of_its_addresses() {
     assert!(catalogue().len() >= 3);
-    for (uri, document) in catalogue() {
+    for (uri, document) in catalogue().iter() {
         let definitions = document["definitions"].as_object().unwrap();
         assert!(definitions.len() >= 15);
         for name in definitions.keys() {

@@ -6,11 +6,10 @@
 )]
 
 use mim_validator::tape::{Scratch, Tape};
-use mim_validator::{
-    Arena, Extent, Level, Library, Names, NodeId, Reading, Representation, Source, check, compile,
-};
+use mim_validator::{Arena, Extent, Level, Names, NodeId, Reading, Representation, Source, check, compile};
 use serde_json::{Value as Json, json};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 struct Model {
     arena: Arena,
@@ -26,7 +25,7 @@ fn model(schema: &Json) -> Model {
         type_name: Some("AirQualityObserved"),
         formats: true,
     };
-    let root = compile(&mut arena, source, &Library::new()).unwrap();
+    let root = compile(&mut arena, source, &Arc::default()).unwrap();
     Model { arena, root }
 }
 

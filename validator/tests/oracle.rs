@@ -9,7 +9,7 @@
 mod support;
 
 use mim_validator::tape::{Scratch, Tape};
-use mim_validator::{Arena, Extent, Level, Library, NodeId, Reading, Representation, Source, check, compile};
+use mim_validator::{Arena, Extent, Level, NodeId, Reading, Representation, Source, check, compile};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -17,6 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 const MODELS: usize = 400;
 const ENTITIES: usize = 25;
@@ -270,7 +271,7 @@ impl Parts {
             };
             (
                 name.clone(),
-                compile(&mut arena, source, &Library::new()).unwrap(),
+                compile(&mut arena, source, &Arc::default()).unwrap(),
             )
         };
         let roots = properties.iter().map(root).collect();
@@ -363,7 +364,7 @@ fn verdicts_of_generated_entities_are_those_of_an_independent_implementation_in_
             type_name: Some("T"),
             formats: false,
         };
-        let root = compile(&mut arena, source, &Library::new()).unwrap();
+        let root = compile(&mut arena, source, &Arc::default()).unwrap();
         for (entity, expected) in entities.iter().zip(expected) {
             counts[usize::from(expected)] += 1;
             let forms = [

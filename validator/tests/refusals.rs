@@ -7,8 +7,9 @@
 
 use mim_validator::{Arena, Level, Library, Refusal, Source, compile};
 use serde_json::{Value as Json, json};
+use std::sync::Arc;
 
-fn refusal(schema: &Json, library: &Library) -> Refusal {
+fn refusal(schema: &Json, library: &Arc<Library>) -> Refusal {
     let source = Source {
         schema,
         uri: "https://models.example/Tree/schema.json",
@@ -128,7 +129,7 @@ const CASES: [(&str, &str, &str); 26] = [
 #[test]
 fn every_refusal_has_a_pointer_and_says_what_to_write() {
     for (schema, pointer, words) in CASES {
-        let refusal = refusal(&serde_json::from_str(schema).unwrap(), &Library::new());
+        let refusal = refusal(&serde_json::from_str(schema).unwrap(), &Arc::default());
         let place = (refusal.document.as_deref(), refusal.pointer.as_str());
         assert_eq!(place, (None, pointer), "{schema}: {refusal}");
         assert!(refusal.why.contains(words), "{schema}: {refusal}");
@@ -137,10 +138,10 @@ fn every_refusal_has_a_pointer_and_says_what_to_write() {
 
 #[test]
 fn what_is_wrong_in_another_document_is_told_with_its_address() {
-    let library = Library::from([(
+    let library = Arc::new(Library::from([(
         "https://models.example/common.json".to_owned(),
         json!({"definitions": {"Commons": {"properties": {"name": {"type": "word"}}}}}),
-    )]);
+    )]));
     let schema = json!({"allOf": [{"$ref": "../common.json#/definitions/Commons"}]});
     let refusal = refusal(&schema, &library);
     assert_eq!(
@@ -160,7 +161,7 @@ fn schemas_that_lie_deep_in_each_other_are_refused_and_recursive_ones_are_not() 
         );
     }
     chain.insert("l200".to_owned(), json!({}));
-    let deep = refusal(&json!({"$ref": "#/$defs/l0", "$defs": chain}), &Library::new());
+    let deep = refusal(&json!({"$ref": "#/$defs/l0", "$defs": chain}), &Arc::default());
     assert!(deep.why.contains("deep"), "{deep}");
     let tree = json!({"properties": {"parts": {"items": {"$ref": "#/$defs/part"}}},
         "$defs": {"part": {"properties": {"parts": {"items": {"$ref": "#/$defs/part"}}}}}});
@@ -171,7 +172,7 @@ fn schemas_that_lie_deep_in_each_other_are_refused_and_recursive_ones_are_not() 
         type_name: None,
         formats: true,
     };
-    compile(&mut Arena::default(), source, &Library::new()).unwrap();
+    compile(&mut Arena::default(), source, &Arc::default()).unwrap();
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn models_that_say_the_same_share_their_nodes() {
             type_name: None,
             formats: true,
         };
-        compile(&mut arena, source, &Library::new()).unwrap();
+        compile(&mut arena, source, &Arc::default()).unwrap();
         // Anything, nothing, the id, a number, the attribute of a number, and a root for each.
         assert_eq!(arena.len(), 6 + n);
     }

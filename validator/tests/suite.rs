@@ -11,6 +11,7 @@ use mim_validator::tape::{Scratch, Tape};
 use mim_validator::{Arena, Extent, Level, Library, Reading, Representation, Source, check, compile};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Files whose schemas are in words of their own (`$vocabulary`): those are refused, whatever they would mean.
 const REFUSED: [&str; 1] = ["vocabulary"];
@@ -49,7 +50,7 @@ fn library() -> Library {
 
 /// What a draft's tests come to: how many hold, and which do not.
 fn run(draft: &str, schema: &str, formats: bool, folder: &str) -> (usize, Vec<String>) {
-    let library = library();
+    let library = Arc::new(library());
     let (mut good, mut bad) = (0, Vec::new());
     for path in files(&suite().join("tests").join(draft).join(folder)) {
         let is_of = |part: &str| path.to_str().unwrap().contains(part);

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mim_validator::tape::{Scratch, Tape};
-use mim_validator::{Arena, Extent, Level, Library, NodeId, Reading, Representation, Source, check, compile};
+use mim_validator::{Arena, Extent, Level, NodeId, Reading, Representation, Source, check, compile};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 use super::Serve;
 use crate::error::Error;
@@ -100,7 +101,7 @@ fn add(arena: &mut Arena, schema: &Value, name: Option<&str>) -> Result<NodeId, 
         type_name: name,
         formats: true,
     };
-    compile(arena, source, &Library::new()).map_err(|refusal| Error::Unexpected(refusal.to_string()))
+    compile(arena, source, &Arc::default()).map_err(|refusal| Error::Unexpected(refusal.to_string()))
 }
 
 const READING: Reading<'static> = Reading {

@@ -8,11 +8,10 @@ use crate::checks::{Refused, fields, forwarded};
 use crate::config::Allowance;
 use crate::cors;
 use crate::door::Peer;
-use crate::identity::subject::Subject;
 use crate::identity::{self, Asking};
 use crate::limits;
 use crate::message::body::Framing;
-use crate::operation;
+use crate::operation::{self, Operation};
 use crate::policy::{self, Question};
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -114,7 +113,13 @@ async fn steps(
 ) -> Result<Answer, Problem> {
     let certificate = arrival.peer.certificate.clone();
     let mut call = checked(arrival, settings)?;
-    note(record, &call, settings.config.audit.ids);
+    let (operation, id) = operation::of(&call.method, &call.target);
+    note(
+        record,
+        &call,
+        (operation, id.as_deref()),
+        settings.config.audit.ids,
+    );
     if let Some(answer) = cors::preflight(settings.config.cors.as_ref(), &call.method, &call.fields) {
         return Ok(answer);
     }
@@ -128,21 +133,8 @@ async fn steps(
     let may = limits::of(&settings.config.limits, &subject);
     let bucket = || limits::bucket(&subject, call.client);
     worker.rates.take(bucket, may, Instant::now()).map_err(too_many)?;
-    permit(worker, settings, &subject, &mut call, record)?;
-    forward(worker, settings, &call, body, may).await
-}
-
-/// What the rules say of a call; what the broker is to know of it is put into its fields.
-fn permit(
-    worker: &Worker,
-    settings: &Settings,
-    subject: &Subject,
-    call: &mut Call,
-    record: &mut Record,
-) -> Result<(), Problem> {
-    let (operation, id) = operation::of(&call.method, &call.target);
     let question = Question {
-        subject,
+        subject: &subject,
         tenant: call.fields.get(TENANT).and_then(|tenant| tenant.to_str().ok()),
         operation,
         method: &call.method,
@@ -154,12 +146,11 @@ fn permit(
     if let Some(field) = permit.field {
         call.fields.insert(policy::PERMISSIONS, field);
     }
-    Ok(())
+    forward(worker, settings, &call, body, may).await
 }
 
 /// What the audit trail says of a call.
-fn note(record: &mut Record, call: &Call, ids: u8) {
-    let (operation, id) = operation::of(&call.method, &call.target);
+fn note(record: &mut Record, call: &Call, (operation, id): (Operation, Option<&str>), ids: u8) {
     record.address = Some(call.client);
     record.request = Some(call.id.clone());
     record.operation = Some(operation);

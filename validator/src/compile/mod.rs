@@ -13,6 +13,7 @@ use referencing::{Draft, Resolver};
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 /// How deep schemas may lie in each other, references followed: data models come to 20.
 const MAX_DEPTH: usize = 128;
@@ -69,7 +70,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// Compiles a schema into an arena. Where it is refused the arena has some more nodes, which nobody names.
-pub fn compile(arena: &mut Arena, source: Source<'_>, library: &Library) -> Result<NodeId, Refusal> {
+pub fn compile(arena: &mut Arena, source: Source<'_>, library: &Arc<Library>) -> Result<NodeId, Refusal> {
     let registry = references::registry(source, library)?;
     let resolver = references::root(&registry, source.uri)?;
     let draft = Draft::Draft202012.detect(source.schema);

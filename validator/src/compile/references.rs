@@ -22,16 +22,25 @@ pub(super) struct Reached<'r> {
 /// Gives documents of the library, and something in the place of those that are not there, so that the reference that needs
 /// one can be named.
 struct Shelf {
-    library: Library,
+    library: Arc<Library>,
     /// What documents are that do not say it: of the same draft as the model.
     draft: &'static str,
-    missing: Arc<Mutex<BTreeSet<String>>>,
+    noted: Arc<Mutex<Noted>>,
+}
+
+/// What was found out while documents were given.
+#[derive(Default)]
+struct Noted {
+    missing: BTreeSet<String>,
+    is_dynamic: bool,
 }
 
 impl Retrieve for Shelf {
     fn retrieve(&self, uri: &Uri<String>) -> Result<Json, Box<dyn std::error::Error + Send + Sync>> {
         let uri = uri.as_str().trim_end_matches('#');
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(document) = self.library.get(uri) {
+            noted.is_dynamic |= is_dynamic(document);
             let mut document = document.clone();
             if let Json::Object(members) = &mut document {
                 let draft = || Json::String(self.draft.to_owned());
@@ -39,27 +48,26 @@ impl Retrieve for Shelf {
             }
             return Ok(document);
         }
-        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.insert(uri.to_owned());
+        noted.missing.insert(uri.to_owned());
         Ok(json!({}))
     }
 }
 
-pub(super) fn registry<'s>(source: Source<'s>, library: &Library) -> Result<Reached<'s>, Refusal> {
+pub(super) fn registry<'s>(source: Source<'s>, library: &Arc<Library>) -> Result<Reached<'s>, Refusal> {
     let refuse = |error: referencing::Error| Refusal {
         document: None,
         pointer: String::new(),
         why: error.to_string(),
     };
-    let missing = Arc::new(Mutex::new(BTreeSet::new()));
+    let noted = Arc::<Mutex<Noted>>::default();
     let shelf = Shelf {
-        library: library.clone(),
+        library: Arc::clone(library),
         draft: match Draft::Draft202012.detect(source.schema) {
             Draft::Draft7 => "http://json-schema.org/draft-07/schema#",
             Draft::Draft201909 => "https://json-schema.org/draft/2019-09/schema",
             _ => "https://json-schema.org/draft/2020-12/schema",
         },
-        missing: Arc::clone(&missing),
+        noted: Arc::clone(&noted),
     };
     let registry = SPECIFICATIONS
         .add(source.uri, source.schema)
@@ -68,14 +76,11 @@ pub(super) fn registry<'s>(source: Source<'s>, library: &Library) -> Result<Reac
         .retriever(shelf)
         .prepare()
         .map_err(refuse)?;
-    let missing = std::mem::take(&mut *missing.lock().unwrap_or_else(PoisonError::into_inner));
-    let is_dynamic = std::iter::once(source.schema)
-        .chain(library.values())
-        .any(is_dynamic);
+    let noted = std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(Reached {
         registry,
-        missing,
-        is_dynamic,
+        missing: noted.missing,
+        is_dynamic: noted.is_dynamic || is_dynamic(source.schema),
     })
 }
 

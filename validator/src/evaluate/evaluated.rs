@@ -46,13 +46,7 @@ impl<'t> Run<'_, 't> {
         self.look(node, value, &mut seen, false);
         let mut holds = true;
         for ((key, member), _) in value.members().zip(&seen).filter(|(_, seen)| !**seen) {
-            holds &= match schema {
-                NodeId::NOTHING => self.within::<TELL>(
-                    || Step::Name(key.text().unwrap_or_default()),
-                    |run| run.wrong::<TELL>(member, || "the model has no such member".to_owned()),
-                ),
-                schema => self.member_is::<TELL>(schema, key, member),
-            };
+            holds &= self.other_member::<TELL>(schema, key, member);
         }
         holds
     }

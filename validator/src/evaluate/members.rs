@@ -97,12 +97,24 @@ impl<'t> Run<'_, 't> {
         match members.additional {
             NodeId::ANYTHING => true,
             _ if members.of_entity && key.is_text(CONTEXT) => true,
-            NodeId::NOTHING => self.within::<TELL>(
-                || Step::Name(key.text().unwrap_or_default()),
-                |run| run.wrong::<TELL>(member, || "the model has no such member".to_owned()),
-            ),
-            schema => self.member_is::<TELL>(schema, key, member),
+            schema => self.other_member::<TELL>(schema, key, member),
         }
+    }
+
+    /// A member that no keyword names.
+    pub(super) fn other_member<const TELL: bool>(
+        &mut self,
+        schema: NodeId,
+        key: Value<'t>,
+        member: Value<'t>,
+    ) -> bool {
+        if schema != NodeId::NOTHING {
+            return self.member_is::<TELL>(schema, key, member);
+        }
+        self.within::<TELL>(
+            || Step::Name(key.text().unwrap_or_default()),
+            |run| run.wrong::<TELL>(member, || "the model has no such member".to_owned()),
+        )
     }
 
     pub(super) fn member_is<const TELL: bool>(

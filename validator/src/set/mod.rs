@@ -10,7 +10,7 @@ mod part;
 pub use door::{Door, Wrong};
 pub use part::{ModelPart, Part};
 
-use crate::compile::{Level, Refusal, Source, compile};
+use crate::compile::{Level, Library, Refusal, Source, compile};
 use crate::node::{Arena, NodeId};
 use mim_grammar::context::Context;
 use mim_grammar::context::compile::Terms;
@@ -71,6 +71,7 @@ impl Set {
     pub fn compile(part: &Part) -> (Self, Vec<(usize, Fault)>) {
         let mut maker = Maker {
             part,
+            documents: Arc::new(part.documents.clone()),
             set: Self {
                 arena: Arena::default(),
                 models: Vec::new(),
@@ -111,6 +112,7 @@ impl Set {
 
 struct Maker<'p> {
     part: &'p Part,
+    documents: Arc<Library>,
     set: Set,
     /// The contexts that are compiled, by the URLs that they are made of.
     contexts: BTreeMap<&'p [String], usize>,
@@ -134,7 +136,7 @@ impl<'p> Maker<'p> {
             type_name: Some(&model.name),
             formats: true,
         };
-        let root = compile(&mut self.set.arena, source, &self.part.documents)?;
+        let root = compile(&mut self.set.arena, source, &self.documents)?;
         self.set.by_type.insert(type_iri.clone(), self.set.models.len());
         self.set.models.push(Model {
             name: model.name.clone(),
